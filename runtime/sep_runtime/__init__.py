@@ -1,0 +1,1 @@
+"""Inference: a Job in, stems on disk and Events out. Importing this package loads no torch."""

@@ -1,0 +1,247 @@
+"""TFC-TDF v3, the network of MDX23C (Kim, Lee, Jung: KUIELab-MDX-Net, 2021, and its 2023 sequel).
+
+A U-Net over the spectrogram whose blocks alternate 3x3 convolutions (time-frequency convolution)
+with a bottleneck of linear layers along frequency (time-distributed fully-connected).
+Time is free, frequency is baked in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sep_runtime.nets.stft import Stft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TfcTdfShape:
+    """Everything that fixes the shapes of the weights; the defaults are the drum model's."""
+
+    stems: int
+    n_fft: int = 2048
+    hop: int = 512  # samples between STFT frames
+    dim_f: int = 1024  # bins kept; those above are silent in a mapping
+    audio_channels: int = 2
+    channels: int = 128
+    growth: int = 128
+    scales: int = 5
+    blocks: int = 2
+    subbands: int = 4
+    bottleneck: int = 4
+    scale: tuple[int, int] = (2, 2)  # time, frequency
+    norm: str = "InstanceNorm"  # InstanceNorm | BatchNorm | GroupNorm<n> | none
+    act: str = "gelu"  # gelu | relu | elu<alpha>
+    output: Literal["mapping", "mask"] = "mapping"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the frequency axis cannot be split as asked."""
+        if self.dim_f > self.n_fft // 2 + 1:
+            msg = f"dim_f {self.dim_f} is more than the {self.n_fft // 2 + 1} bins of n_fft"
+            raise ValueError(msg)
+        step = self.subbands * self.scale[1] ** self.scales
+        if self.dim_f % step:
+            msg = f"dim_f {self.dim_f} is not a multiple of {step} (subbands x scale ^ scales)"
+            raise ValueError(msg)
+
+    @property
+    def frame_step(self) -> int:
+        """The number of STFT frames in a chunk must be a multiple of this."""
+        return int(self.scale[0] ** self.scales)
+
+    def chunk(self, steps: int) -> int:
+        """Return the chunk length in samples for a whole number of `frame_step`s."""
+        return self.hop * (self.frame_step * steps - 1)
+
+    def fits(self, chunk: int) -> bool:
+        """Say whether a chunk of this many samples has a valid number of frames."""
+        return chunk > 0 and chunk % self.hop == 0 and (chunk // self.hop + 1) % self.frame_step == 0
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "InstanceNorm":
+        return nn.InstanceNorm2d(channels, affine=True)
+    if kind == "BatchNorm":
+        return nn.BatchNorm2d(channels)
+    if kind.startswith("GroupNorm"):
+        return nn.GroupNorm(int(kind.removeprefix("GroupNorm")), channels)
+    if kind == "none":
+        return nn.Identity()
+    msg = f"unknown norm {kind!r}"
+    raise ValueError(msg)
+
+
+def _act(kind: str) -> nn.Module:
+    if kind == "gelu":
+        return nn.GELU()
+    if kind == "relu":
+        return nn.ReLU()
+    if kind.startswith("elu"):
+        return nn.ELU(float(kind.removeprefix("elu")))
+    msg = f"unknown activation {kind!r}"
+    raise ValueError(msg)
+
+
+class _Block(nn.Module):
+    def __init__(self, shape: TfcTdfShape, in_c: int, c: int, f: int) -> None:
+        super().__init__()
+        norm, act = shape.norm, shape.act
+        narrow = f // shape.bottleneck
+        self.tfc1 = nn.Sequential(
+            _norm(norm, in_c), _act(act), nn.Conv2d(in_c, c, 3, padding=1, bias=False)
+        )
+        self.tdf = nn.Sequential(
+            _norm(norm, c),
+            _act(act),
+            nn.Linear(f, narrow, bias=False),
+            _norm(norm, c),
+            _act(act),
+            nn.Linear(narrow, f, bias=False),
+        )
+        self.tfc2 = nn.Sequential(
+            _norm(norm, c), _act(act), nn.Conv2d(c, c, 3, padding=1, bias=False)
+        )
+        self.shortcut = nn.Conv2d(in_c, c, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_c, T, F] to [B, c, T, F]."""
+        shortcut = self.shortcut(x)
+        x = self.tfc1(x)
+        x = x + self.tdf(x)
+        return self.tfc2(x) + shortcut  # type: ignore[no-any-return]
+
+
+class _TfcTdf(nn.Module):
+    def __init__(self, shape: TfcTdfShape, in_c: int, c: int, f: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            _Block(shape, c if i else in_c, c, f) for i in range(shape.blocks)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_c, T, F] to [B, c, T, F]."""
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class _Rescale(nn.Module):
+    def __init__(
+        self, shape: TfcTdfShape, in_c: int, out_c: int, conv: Callable[..., nn.Module]
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            _norm(shape.norm, in_c),
+            _act(shape.act),
+            conv(in_c, out_c, shape.scale, stride=shape.scale, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_c, T, F] to [B, out_c, T', F']."""
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+class _Encoder(nn.Module):
+    def __init__(self, shape: TfcTdfShape, c: int, f: int) -> None:
+        super().__init__()
+        self.tfc_tdf = _TfcTdf(shape, c, c, f)
+        self.downscale = _Rescale(shape, c, c + shape.growth, nn.Conv2d)
+
+
+class _Decoder(nn.Module):
+    def __init__(self, shape: TfcTdfShape, c: int, f: int) -> None:
+        super().__init__()
+        self.upscale = _Rescale(shape, c + shape.growth, c, nn.ConvTranspose2d)
+        self.tfc_tdf = _TfcTdf(shape, 2 * c, c, f)
+
+
+class TfcTdf(nn.Module):
+    """[B, C, T] mixes to [B, S, C, T] stems; T must satisfy `TfcTdfShape.fits`.
+
+    With `output="mapping"` the last layer gives the stems' complex spectra, as published MDX23C
+    weights do. With `output="mask"` it gives one logit per stem, channel and bin; their softmax
+    over stems multiplies the mix's spectrum, so the stems sum to the mix, and the network sees a
+    log-compressed spectrum.
+    """
+
+    def __init__(self, shape: TfcTdfShape) -> None:
+        super().__init__()
+        self.shape = shape
+        spectral = 2 * shape.audio_channels * shape.subbands
+        per_stem = spectral if shape.output == "mapping" else spectral // 2
+        self.stft = Stft(shape.n_fft, shape.hop)
+        c, f = shape.channels, shape.dim_f // shape.subbands
+        self.first_conv = nn.Conv2d(spectral, c, 1, bias=False)
+        self.encoder_blocks = nn.ModuleList()
+        for _ in range(shape.scales):
+            self.encoder_blocks.append(_Encoder(shape, c, f))
+            c, f = c + shape.growth, f // shape.scale[1]
+        self.bottleneck_block = _TfcTdf(shape, c, c, f)
+        self.decoder_blocks = nn.ModuleList()
+        for _ in range(shape.scales):
+            c, f = c - shape.growth, f * shape.scale[1]
+            self.decoder_blocks.append(_Decoder(shape, c, f))
+        self.final_conv = nn.Sequential(
+            nn.Conv2d(c + spectral, c, 1, bias=False),
+            _act(shape.act),
+            nn.Conv2d(c, shape.stems * per_stem, 1, bias=False),
+        )
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """[B, C, T] to [B, S, C, T]."""
+        spectrum = self.stft(mix)
+        if self.shape.output == "mask":
+            return self.stft.inverse(self.masks(spectrum) * spectrum.unsqueeze(1))
+        spectra = self._unet(torch.view_as_real(spectrum))
+        batch, _, _, frames = spectra.shape
+        bins = self.shape.n_fft // 2 + 1
+        spectra = spectra.reshape(
+            batch, self.shape.stems, self.shape.audio_channels, 2, self.shape.dim_f, frames
+        )
+        spectra = functional.pad(spectra, (0, 0, 0, bins - self.shape.dim_f))
+        return self.stft.inverse(torch.complex(spectra.select(3, 0), spectra.select(3, 1)))
+
+    def masks(self, spectrum: Tensor) -> Tensor:
+        """[B, C, F, frames] complex to [B, S, C, F, frames] in 0..1 that sum to 1 over S."""
+        logits = self._unet(compress(torch.view_as_real(spectrum)))
+        batch, _, _, frames = logits.shape
+        shape = (batch, self.shape.stems, self.shape.audio_channels, self.shape.dim_f, frames)
+        masks = logits.reshape(shape).softmax(1)
+        above = spectrum.shape[-2] - self.shape.dim_f
+        if above:  # the bins that the network does not see follow their highest neighbour
+            top = masks.narrow(-2, self.shape.dim_f - 1, 1).expand(-1, -1, -1, above, -1)
+            masks = torch.cat((masks, top), -2)
+        return masks
+
+    def _unet(self, spectrum: Tensor) -> Tensor:
+        """[B, C, F, frames, 2] to [B, channels of all stems, dim_f, frames]."""
+        batch, channels, _, frames, _ = spectrum.shape
+        dim_f, bands = self.shape.dim_f, self.shape.subbands
+        x = spectrum.narrow(2, 0, dim_f).permute(0, 1, 4, 2, 3)
+        mix = x.reshape(batch, channels * 2 * bands, dim_f // bands, frames)
+        first = self.first_conv(mix)
+        x = first.transpose(-1, -2).contiguous()
+        skips = []
+        for block in self.encoder_blocks:
+            x = block.tfc_tdf(x)
+            skips.append(x)
+            x = block.downscale(x)
+        x = self.bottleneck_block(x)
+        for block in self.decoder_blocks:
+            x = block.upscale(x)
+            x = block.tfc_tdf(torch.cat((x, skips.pop()), 1))
+        x = x.transpose(-1, -2) * first
+        x = self.final_conv(torch.cat((mix, x), 1))
+        return x.reshape(batch, -1, dim_f, frames)
+
+
+def compress(spectrum: Tensor) -> Tensor:
+    """[..., 2] real and imaginary parts, each magnitude m replaced by log(1 + 30 m) / 4."""
+    magnitude = spectrum.square().sum(-1, keepdim=True).add(1e-12).sqrt()
+    return spectrum * (torch.log1p(30.0 * magnitude) / (4.0 * magnitude))
