@@ -1,1 +1,1 @@
-"""The networks, written from facts; their state-dict keys are the contract with published weights."""
+"""The networks, written from facts; state-dict keys are the contract with published weights."""

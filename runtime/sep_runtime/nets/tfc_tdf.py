@@ -61,7 +61,8 @@ class TfcTdfShape:
 
     def fits(self, chunk: int) -> bool:
         """Say whether a chunk of this many samples has a valid number of frames."""
-        return chunk > 0 and chunk % self.hop == 0 and (chunk // self.hop + 1) % self.frame_step == 0
+        frames, rest = divmod(chunk, self.hop)
+        return chunk > 0 and not rest and (frames + 1) % self.frame_step == 0
 
 
 def _norm(kind: str, channels: int) -> nn.Module:

@@ -59,5 +59,5 @@ class UNet(nn.Module):
             skips.append(raw)
         x = self.get_submodule("enc6").get_submodule("conv")(x)  # the bottleneck is not normalised
         for i in range(1, len(WIDTHS)):
-            x = torch.cat((self.get_submodule(f"dec{i}")(x), skips.pop()), 1)
+            x = torch.cat((skips.pop(), self.get_submodule(f"dec{i}")(x)), 1)
         return self.mask_layer(self.dec6(x))  # type: ignore[no-any-return, operator]

@@ -1,0 +1,85 @@
+"""The catalogue: one folder per model with `model.toml` (facts) and `card.md` (for people)."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from sep_protocol.codec import FormError, decode
+from sep_protocol.errors import ModelError
+
+__all__ = ["WEIGHTS", "Manifest", "Source", "catalogue", "find", "folder_of", "golden_clip"]
+
+WEIGHTS = "weights.safetensors"  # the name of a model's file, once it is installed
+
+_ROOT = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file as its author published it."""
+
+    file: str
+    sha256: str
+    bytes: int | None = None
+    urls: tuple[str, ...] = ()
+    stem: str | None = None  # for models with one network per stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything the code knows about a model; see its card for the rest."""
+
+    name: str
+    summary: str
+    expects: Literal["drums", "full mix"]
+    stems: tuple[str, ...]  # in the order of the network's outputs
+    architecture: Literal["mdx23c", "larsnet"]
+    sample_rate: int  # Hz
+    chunk: int  # samples given to the network at once; it changes the output, so it is pinned
+    overlap: float = 2.0  # chunk / hop
+    rank: int  # the default is the installed model of the highest rank
+    licence: str
+    aliases: tuple[str, ...] = ()
+    bundled: bool = False
+    sha256: str | None = None  # of the bundled weights
+    network: dict[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder in this package with the model's manifest and bundled weights."""
+    return _ROOT / name.replace("-", "_")
+
+
+def golden_clip() -> Path:
+    """Return the short drum clip that proves an installation."""
+    return _ROOT / "golden.flac"
+
+
+@cache
+def catalogue() -> tuple[Manifest, ...]:
+    """Return every manifest, the best ranked first."""
+    found = [_read(path) for path in _ROOT.glob("*/model.toml")]
+    return tuple(sorted(found, key=lambda each: (-each.rank, each.name)))
+
+
+def find(name: str) -> Manifest:
+    """Return the manifest of that name or alias; raise ModelError where there is none."""
+    for manifest in catalogue():
+        if name in (manifest.name, *manifest.aliases):
+            return manifest
+    known = ", ".join(each.name for each in catalogue())
+    raise ModelError(f"there is no model called {name!r}", hint=f"one of: {known}")
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        with path.open("rb") as file:
+            return decode(Manifest, tomllib.load(file))
+    except (OSError, tomllib.TOMLDecodeError, FormError) as fault:
+        message = f"the manifest of {path.parent.name} cannot be read: {fault}"
+        raise ModelError(message, hint="reinstall sep-audio") from fault

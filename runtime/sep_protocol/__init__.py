@@ -1,0 +1,49 @@
+"""The whole contract between launcher and runtime: one Job file in, one Event per line out, errors.
+
+A new field with a default keeps `PROTOCOL`; anything else bumps it. Standard library only.
+"""
+
+from __future__ import annotations
+
+from sep_protocol.events import (
+    DeviceChosen,
+    Done,
+    Event,
+    Failed,
+    Fallback,
+    Hello,
+    Phase,
+    Progress,
+    TrackDone,
+    TrackFailed,
+    Warned,
+    dump_event,
+    load_event,
+)
+from sep_protocol.job import Job, Model, Output, Track, dump_job, load_job, map_paths
+from sep_protocol.version import PROTOCOL, __version__
+
+__all__ = [
+    "PROTOCOL",
+    "DeviceChosen",
+    "Done",
+    "Event",
+    "Failed",
+    "Fallback",
+    "Hello",
+    "Job",
+    "Model",
+    "Output",
+    "Phase",
+    "Progress",
+    "Track",
+    "TrackDone",
+    "TrackFailed",
+    "Warned",
+    "__version__",
+    "dump_event",
+    "dump_job",
+    "load_event",
+    "load_job",
+    "map_paths",
+]

@@ -1,0 +1,121 @@
+"""Every error that a person can meet, and the exit code that a script sees.
+
+SepError
+├─ UsageError          2  the command or the Job is not valid
+├─ PathError           3  a named path is missing, nothing matches, output cannot be written
+├─ NoRouteError       10  no engine on this machine can do it
+├─ EngineError        11  the engine cannot be reached
+├─ NotReadyError      12  image or environment missing or stale
+├─ DeviceError        13  the named device is not available
+├─ MemoryLimitError   14  out of memory
+├─ RuntimeFailedError 15  the runtime failed or vanished
+├─ ModelError         16  model missing or corrupt
+├─ InterruptedJob    130  Ctrl-C, or the launcher is gone
+└─ TrackError          1  this track cannot be done, others may be
+   └─ AudioError       1  its audio cannot be read or separated
+
+Messages are lower case without a full stop; the hint is what to type or do next.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process returns; the words are the ones of `--json`."""
+
+    OK = 0
+    TRACK_FAILED = 1
+    USAGE = 2
+    PATH = 3
+    NO_ROUTE = 10
+    ENGINE = 11
+    NOT_READY = 12
+    DEVICE = 13
+    MEMORY = 14
+    RUNTIME = 15
+    MODEL = 16
+    BUG = 70
+    INTERRUPTED = 130
+
+
+class SepError(Exception):
+    """An error with an exit code, one sentence for people and what to do next."""
+
+    code = ExitCode.BUG
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SepError):
+    """The command or the Job is not valid."""
+
+    code = ExitCode.USAGE
+
+
+class PathError(SepError):
+    """A named path is missing, nothing matches, or output cannot be written; before any work."""
+
+    code = ExitCode.PATH
+
+
+class NoRouteError(SepError):
+    """No engine on this machine can do the job."""
+
+    code = ExitCode.NO_ROUTE
+
+
+class EngineError(SepError):
+    """The engine cannot be reached."""
+
+    code = ExitCode.ENGINE
+
+
+class NotReadyError(SepError):
+    """The image or the environment is missing or of another version."""
+
+    code = ExitCode.NOT_READY
+
+
+class DeviceError(SepError):
+    """The device that the user named is not available."""
+
+    code = ExitCode.DEVICE
+
+
+class MemoryLimitError(SepError):
+    """The machine, the container or the device has too little memory."""
+
+    code = ExitCode.MEMORY
+
+
+class RuntimeFailedError(SepError):
+    """The runtime failed, or ended without a last word."""
+
+    code = ExitCode.RUNTIME
+
+
+class ModelError(SepError):
+    """The model is missing, corrupt, or not what its settings say."""
+
+    code = ExitCode.MODEL
+
+
+class InterruptedJob(SepError):  # noqa: N818 (an interruption is no error)
+    """The user or the end of the launcher stopped the job."""
+
+    code = ExitCode.INTERRUPTED
+
+
+class TrackError(SepError):
+    """This track cannot be done; the batch goes on."""
+
+    code = ExitCode.TRACK_FAILED
+
+
+class AudioError(TrackError):
+    """The track's audio cannot be read or separated."""

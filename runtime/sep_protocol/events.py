@@ -1,0 +1,159 @@
+"""The Events: what the runtime says, one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from sep_protocol.codec import FormError, decode
+from sep_protocol.job import path_field
+from sep_protocol.version import PROTOCOL, __version__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """Always the first, before anything heavy is imported, so a mismatch fails before any work."""
+
+    job: str
+    version: str = __version__
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A phase begins: import, load, separate (of a track)."""
+
+    name: str
+    track: int | None = None  # index in the Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceChosen:
+    """The device that the runtime really uses."""
+
+    requested: str
+    device: str
+    name: str  # of the processor, for people
+    torch: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How much of a track is finished, in frames of its own sample rate."""
+
+    track: int
+    done: int
+    total: int  # 0: not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something the user should know that stops nothing."""
+
+    message: str
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """The job goes on with less than was hoped for."""
+
+    was: str
+    now: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackDone:
+    """A track's stems are whole on the disk."""
+
+    track: int
+    out: str = path_field()
+    stems: dict[str, str] = path_field()  # name -> file
+    frames: int
+    sample_rate: int
+    chunk: int  # samples at the model's rate that the network saw at once
+    hop: int  # samples between chunks
+    chunks: int  # how many the network saw
+    seconds: float  # wall time of this track
+    phases: dict[str, float] = field(default_factory=dict)
+    clipped: dict[str, int] = field(default_factory=dict)  # stem -> samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackFailed:
+    """A track is given up; nothing of it is left on the disk."""
+
+    track: int
+    error: str  # the class of `sep_protocol.errors`
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Always the last, if the job went through; tracks may have failed."""
+
+    done: int
+    failed: int
+    seconds: float
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Always the last, if the job did not go through."""
+
+    code: int
+    error: str
+    message: str
+    hint: str = ""
+
+
+Event = (
+    Hello
+    | Phase
+    | DeviceChosen
+    | Progress
+    | Warned
+    | Fallback
+    | TrackDone
+    | TrackFailed
+    | Done
+    | Failed
+)
+
+_KINDS: dict[str, type[Event]] = {
+    "hello": Hello,
+    "phase": Phase,
+    "device": DeviceChosen,
+    "progress": Progress,
+    "warning": Warned,
+    "fallback": Fallback,
+    "track-done": TrackDone,
+    "track-failed": TrackFailed,
+    "done": Done,
+    "failed": Failed,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def dump_event(event: Event) -> str:
+    """Return the event as one line of JSON, without its end of line."""
+    return json.dumps({"event": _NAMES[type(event)], **asdict(event)}, ensure_ascii=False)
+
+
+def load_event(line: str) -> Event | None:
+    """Parse one line; None for a kind of event that this version does not know.
+
+    Raises FormError where the line is no event at all.
+    """
+    try:
+        raw = json.loads(line)
+    except ValueError as fault:
+        raise FormError(f"not JSON: {line[:80]!r}") from fault
+    if not isinstance(raw, dict) or not isinstance(raw.get("event"), str):
+        raise FormError(f"not an event: {line[:80]!r}")
+    kind = _KINDS.get(raw["event"])
+    return decode(kind, raw) if kind else None

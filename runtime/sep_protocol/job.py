@@ -1,0 +1,117 @@
+"""The Job: what the launcher asks of the runtime, as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from sep_protocol.codec import FormError, decode
+from sep_protocol.errors import NotReadyError, UsageError
+from sep_protocol.version import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Format = Literal["wav", "flac"]
+BitDepth = Literal["16", "24", "float"]
+M = TypeVar("M")
+
+
+def path_field(default: Any = ...) -> Any:  # noqa: ANN401 (it stands in for a field of any type)
+    """Return a dataclass field that holds paths as the runtime sees them."""
+    if default is ...:
+        return field(metadata={"path": True})
+    return field(default=default, metadata={"path": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One file of the job."""
+
+    audio: str = path_field()  # the mix
+    out: str = path_field()  # the folder that its stems will be in
+    stem_name: str = "{stem}"  # file name of a stem, without its ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model of the catalogue by `name`, or any MDX23C `checkpoint` with its `settings`."""
+
+    name: str
+    folder: str | None = path_field(default=None)  # its weights; None: bundled in the package
+    checkpoint: str | None = path_field(default=None)
+    settings: str | None = path_field(default=None)  # the training tools' YAML
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What is written."""
+
+    stems: tuple[str, ...] | None = None  # None: all
+    format: Format = "wav"
+    bit_depth: BitDepth | None = None  # None: 24, and float for float input where it can be held
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Many tracks, one model, one device. Paths are as the runtime sees them."""
+
+    id: str
+    tracks: tuple[Track, ...]
+    model: Model
+    output: Output = field(default_factory=Output)
+    device: str = "auto"  # auto | cpu | mps | cuda[:N]
+    fallback: bool = True  # whether `auto` may go on with another device
+    overlap: float | None = None  # chunk / hop; None: the model's own
+    batch: int | None = None  # chunks at once; None: the runtime's choice
+    protocol: int = PROTOCOL
+
+
+def dump_job(job: Job) -> str:
+    """Return the Job as JSON."""
+    return json.dumps(asdict(job), indent=1, ensure_ascii=False) + "\n"
+
+
+def load_job(text: str) -> Job:
+    """Parse a Job file.
+
+    Raises NotReadyError where it is of another protocol and UsageError where it is not a Job.
+    """
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise UsageError(f"the job file is not JSON: {fault}") from fault
+    spoken = raw.get("protocol") if isinstance(raw, dict) else None
+    if spoken != PROTOCOL:
+        raise NotReadyError(
+            f"the job speaks protocol {spoken}, this runtime speaks {PROTOCOL}",
+            hint="run: sep setup",
+        )
+    try:
+        return decode(Job, raw)
+    except FormError as fault:
+        raise UsageError(f"the job file is not valid: {fault}") from fault
+
+
+def map_paths(message: M, translate: Callable[[str], str]) -> M:
+    """Return the message with `translate` applied to every field that is marked as a path."""
+    changes: dict[str, Any] = {}
+    for each in fields(message):  # type: ignore[arg-type]
+        value = getattr(message, each.name)
+        if each.metadata.get("path"):
+            changes[each.name] = _translated(value, translate)
+        elif is_dataclass(value):
+            changes[each.name] = map_paths(value, translate)
+        elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+            changes[each.name] = tuple(map_paths(item, translate) for item in value)
+    return replace(message, **changes)  # type: ignore[type-var]
+
+
+def _translated(value: Any, translate: Callable[[str], str]) -> Any:  # noqa: ANN401
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {key: translate(path) for key, path in value.items()}
+    return translate(value)

@@ -1,0 +1,107 @@
+"""MDX23C as a Separator: TFC-TDF v3 over overlapping chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from sep_protocol.codec import FormError, decode
+from sep_protocol.errors import ModelError, UsageError
+from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
+from sep_runtime.overlap import Chunking, OverlapAdd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+
+class Mdx23c:
+    """A Separator; its chunk length is part of the model, because InstanceNorm sees the chunk."""
+
+    def __init__(
+        self, network: TfcTdf, *, stems: Sequence[str], sample_rate: int, cut: Chunking
+    ) -> None:
+        self.stems = tuple(stems)
+        self.sample_rate = sample_rate
+        self.channels = network.shape.audio_channels
+        self.cut = cut
+        self._network = network
+        self._device = network.first_conv.weight.device
+
+    def stream(self) -> OverlapAdd:
+        """Begin a pass over one mix."""
+        return OverlapAdd(
+            self._network,
+            self.cut,
+            stems=len(self.stems),
+            channels=self.channels,
+            device=self._device,
+            short=self._short,
+        )
+
+    def _short(self, samples: int) -> int:
+        """Samples of the smallest valid chunk that holds a mix shorter than the model's chunk."""
+        shape = self._network.shape
+        steps = 1
+        while shape.chunk(steps) < samples:
+            steps += 1
+        return min(shape.chunk(steps), self.cut.chunk)
+
+
+def shape_of(network: Mapping[str, object], stems: int) -> TfcTdfShape:
+    """Return the network's shape from a manifest's table; raise ModelError where it is wrong."""
+    try:
+        return decode(TfcTdfShape, {**network, "stems": stems})
+    except (FormError, ValueError) as fault:
+        raise ModelError(f"the model's network cannot be built: {fault}") from fault
+
+
+def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -> Chunking:
+    """Return how to cut a mix; raise ModelError or UsageError where it cannot be."""
+    if not shape.fits(chunk):
+        raise ModelError(
+            f"a chunk of {chunk} samples does not fit this network: it takes "
+            f"{shape.hop} x (k x {shape.frame_step} - 1)",
+            hint=f"{shape.chunk(8)} is one that does",
+        )
+    if not 1 <= overlap <= chunk:
+        raise UsageError(f"the overlap must be at least 1, not {overlap:g}")
+    return Chunking(chunk=chunk, hop=max(1, round(chunk / overlap)), batch=batch or 1)
+
+
+def build(shape: TfcTdfShape, weights: dict[str, Tensor], device: torch.device) -> TfcTdf:
+    """Return the network with these weights; raise ModelError where they are not its own."""
+    with torch.device("meta"):
+        network = TfcTdf(shape)
+    network.stft = type(network.stft)(shape.n_fft, shape.hop)  # its window is no weight
+    adopt(network, weights)
+    return network.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def adopt(network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Give a network on the meta device its weights, in float32, without a copy where they are.
+
+    Raises ModelError with the first differences where keys or shapes are not the network's.
+    """
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in weights.items()}
+    if wanted != given:
+        missing = sorted(wanted.keys() - given.keys())
+        surplus = sorted(given.keys() - wanted.keys())
+        other = sorted(key for key in wanted.keys() & given.keys() if wanted[key] != given[key])
+        parts = [
+            f"{len(keys)} {what}, first {keys[0]}"
+            for what, keys in (("missing", missing), ("unknown", surplus), ("of other shape", other))
+            if keys
+        ]
+        raise ModelError(
+            f"the weights are not this network's: {'; '.join(parts)}",
+            hint="check that the settings belong to the checkpoint",
+        )
+    network.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in weights.items()},
+        strict=True,
+        assign=True,
+    )
