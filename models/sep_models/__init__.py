@@ -45,6 +45,7 @@ class Manifest:
     licence: str
     aliases: tuple[str, ...] = ()
     bundled: bool = False
+    normalize: bool = False  # the mix is brought to mean 0, deviation 1 and back
     sha256: str | None = None  # of the bundled weights
     network: dict[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()

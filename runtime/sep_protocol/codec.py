@@ -65,4 +65,7 @@ def _object(kind: Any, raw: dict[Any, Any], where: str) -> Any:  # noqa: ANN401
             found[field.name] = _value(hints[field.name], raw[field.name], f"{where}.{field.name}")
         elif field.default is MISSING and field.default_factory is MISSING:
             raise FormError(f"{where}.{field.name} is missing")
-    return kind(**found)
+    try:
+        return kind(**found)
+    except ValueError as fault:
+        raise FormError(f"{where}: {fault}") from fault

@@ -33,6 +33,11 @@ class Track:
     out: str = path_field()  # the folder that its stems will be in
     stem_name: str = "{stem}"  # file name of a stem, without its ending
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where stems would get one name or leave the folder."""
+        if "{stem}" not in self.stem_name or set("/\\\0") & set(self.stem_name):
+            raise ValueError(f"stem_name {self.stem_name!r} is no file name with {{stem}} in it")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:

@@ -93,7 +93,11 @@ def adopt(network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
         other = sorted(key for key in wanted.keys() & given.keys() if wanted[key] != given[key])
         parts = [
             f"{len(keys)} {what}, first {keys[0]}"
-            for what, keys in (("missing", missing), ("unknown", surplus), ("of other shape", other))
+            for what, keys in (
+                ("missing", missing),
+                ("unknown", surplus),
+                ("of other shape", other),
+            )
             if keys
         ]
         raise ModelError(

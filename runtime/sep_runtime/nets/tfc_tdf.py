@@ -154,12 +154,21 @@ class _Encoder(nn.Module):
         self.tfc_tdf = _TfcTdf(shape, c, c, f)
         self.downscale = _Rescale(shape, c, c + shape.growth, nn.Conv2d)
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, c, T, F] to (the skip [B, c, T, F], [B, c + growth, T', F'])."""
+        skip = self.tfc_tdf(x)
+        return skip, self.downscale(skip)
+
 
 class _Decoder(nn.Module):
     def __init__(self, shape: TfcTdfShape, c: int, f: int) -> None:
         super().__init__()
         self.upscale = _Rescale(shape, c + shape.growth, c, nn.ConvTranspose2d)
         self.tfc_tdf = _TfcTdf(shape, 2 * c, c, f)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """[B, c + growth, T', F'] and the skip [B, c, T, F] to [B, c, T, F]."""
+        return self.tfc_tdf(torch.cat((self.upscale(x), skip), 1))  # type: ignore[no-any-return]
 
 
 class TfcTdf(nn.Module):
@@ -229,17 +238,15 @@ class TfcTdf(nn.Module):
         first = self.first_conv(mix)
         x = first.transpose(-1, -2).contiguous()
         skips = []
-        for block in self.encoder_blocks:
-            x = block.tfc_tdf(x)
-            skips.append(x)
-            x = block.downscale(x)
+        for encode in self.encoder_blocks:
+            skip, x = encode(x)
+            skips.append(skip)
         x = self.bottleneck_block(x)
-        for block in self.decoder_blocks:
-            x = block.upscale(x)
-            x = block.tfc_tdf(torch.cat((x, skips.pop()), 1))
+        for decode in self.decoder_blocks:
+            x = decode(x, skips.pop())
         x = x.transpose(-1, -2) * first
-        x = self.final_conv(torch.cat((mix, x), 1))
-        return x.reshape(batch, -1, dim_f, frames)
+        out: Tensor = self.final_conv(torch.cat((mix, x), 1))
+        return out.reshape(batch, -1, dim_f, frames)
 
 
 def compress(spectrum: Tensor) -> Tensor:

@@ -1,0 +1,140 @@
+"""The first look at a Docker endpoint: plain HTTP over its socket, without docker-py."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sep_launcher.host import Docker
+from sep_protocol.version import __version__
+
+SECONDS = 2.0  # for each question
+LABEL = "dev.sep"  # labels of our images: <LABEL>.version, .protocol, .variant
+
+
+def probe() -> Docker | None:
+    """Return what the chosen endpoint says; None where there is no sign of an engine."""
+    endpoint, chosen = _endpoint()
+    if endpoint.startswith("fault:"):
+        return Docker(endpoint="", fault=endpoint.removeprefix("fault:"))
+    scheme, _, address = endpoint.partition("://")
+    if scheme in ("tcp", "ssh", "http", "https"):
+        return Docker(endpoint=endpoint, remote=True)
+    if scheme == "unix" and not chosen and not Path(address).exists():
+        return None
+    if scheme == "npipe" and not chosen and not Path(_pipe(address)).exists():
+        return None
+    try:
+        info = _get(endpoint, "/info")
+        version = _get(endpoint, "/version")
+        wanted = json.dumps({"label": [f"{LABEL}.version={__version__}"]})
+        images = _get(endpoint, f"/images/json?filters={quote(wanted)}")
+    except PermissionError:
+        return Docker(endpoint=endpoint, fault="no permission to use its socket")
+    except (OSError, ValueError, http.client.HTTPException) as fault:
+        return Docker(endpoint=endpoint, fault=f"it does not answer ({_short(fault)})")
+    return facts(endpoint, info, version, images)
+
+
+def facts(
+    endpoint: str, info: dict[str, Any], version: dict[str, Any], images: list[dict[str, Any]]
+) -> Docker:
+    """Return the facts in the daemon's three answers."""
+    parts = version.get("Components") or []
+    security = info.get("SecurityOptions") or []
+    variants = {(image.get("Labels") or {}).get(f"{LABEL}.variant", "") for image in images}
+    return Docker(
+        endpoint=endpoint,
+        version=str(info.get("ServerVersion", "")),
+        podman=any("podman" in str(part.get("Name", "")).lower() for part in parts),
+        desktop=str(info.get("OperatingSystem", "")) == "Docker Desktop",
+        rootless=any("rootless" in str(option) for option in security),
+        memory=int(info.get("MemTotal") or 0),
+        images=tuple(sorted(variants - {""})),
+    )
+
+
+def _endpoint() -> tuple[str, bool]:
+    """Return the endpoint as the docker command would choose it, and whether somebody chose it."""
+    if host := os.environ.get("DOCKER_HOST"):
+        return host, True
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    name = os.environ.get("DOCKER_CONTEXT") or _current_context(folder)
+    if name and name != "default":
+        # The docker command names a context's folder by the hash of its name.
+        key = hashlib.sha256(name.encode()).hexdigest()
+        try:
+            meta = json.loads((folder / "contexts" / "meta" / key / "meta.json").read_text())
+            return str(meta["Endpoints"]["docker"]["Host"]), True
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"fault:there is no Docker context called {name!r}", True
+    if sys.platform == "win32":
+        return "npipe:////./pipe/docker_engine", False
+    candidates = [
+        "/var/run/docker.sock",
+        str(Path.home() / ".docker/run/docker.sock"),
+        str(Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "docker.sock"),
+    ]
+    there = [each for each in candidates if Path(each).exists()]
+    return f"unix://{(there or candidates)[0]}", False
+
+
+def _current_context(folder: Path) -> str:
+    try:
+        found = json.loads((folder / "config.json").read_text()).get("currentContext", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return str(found)
+
+
+def _pipe(address: str) -> str:
+    return address.replace("/", "\\")
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(self._path)
+
+
+def _get(endpoint: str, path: str) -> Any:  # noqa: ANN401 (JSON of somebody else)
+    scheme, _, address = endpoint.partition("://")
+    if scheme == "npipe":
+        return json.loads(_through_pipe(_pipe(address), path))
+    connection = _Connection(address)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise ValueError(f"HTTP {answer.status}")
+        return json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def _through_pipe(pipe: str, path: str) -> bytes:
+    """Ask over a Windows named pipe; HTTP/1.0 ends with the connection. Never run on Windows."""
+    with Path(pipe).open("r+b", buffering=0) as file:
+        file.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        head, _, body = file.read().partition(b"\r\n\r\n")
+    if b" 200 " not in head.partition(b"\r\n")[0]:
+        raise ValueError("the engine refused")
+    return body
+
+
+def _short(fault: Exception) -> str:
+    return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__

@@ -1,0 +1,213 @@
+"""Facts to decision: which engine, which device, why, and what was turned down. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sep_protocol.errors import DeviceError, NoRouteError
+
+if TYPE_CHECKING:
+    from sep_launcher.host import Host
+
+Engine = Literal["native", "container"]
+Kind = Literal["mps", "cuda", "cpu"]
+
+ROSETTA_FIX = "install Python for Apple silicon (arm64) and sep with it; this one is translated"
+REMOTE = "the Docker engine is on another machine and cannot see these files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the user named."""
+
+    engine: Literal["auto", "native", "container"] = "auto"
+    device: str = "auto"  # auto | cpu | mps | cuda | cuda:N
+
+    @property
+    def kind(self) -> str:
+        """The device without its number."""
+        return self.device.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A way to do it; `refused` says why it cannot be, `ready` whether it is set up."""
+
+    engine: Engine
+    device: Kind
+    reason: str
+    ready: bool = False
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The choice. Without `ready` it must be set up first."""
+
+    engine: Engine
+    device: Kind  # what is expected; the runtime says what it is
+    reason: str
+    ready: bool
+    alternatives: tuple[Candidate, ...] = ()  # in order of preference
+
+
+def choose(host: Host, wanted: Wanted | None = None) -> Route:
+    """Return the best candidate that is set up; where none is, the best that could be.
+
+    Raises NoRouteError or, for a device that was named, DeviceError.
+    """
+    wanted = wanted or Wanted()
+    if host.rosetta:
+        raise NoRouteError("this Python runs under Rosetta and cannot use Metal", ROSETTA_FIX)
+    ranked = [_limited(each, wanted) for each in candidates(host)]
+    possible = [each for each in ranked if not each.refused]
+    if not possible:
+        _refuse(ranked, wanted)
+    chosen = next((each for each in possible if each.ready), possible[0])
+    others = tuple(each for each in ranked if each is not chosen)
+    reason = _named(wanted) or chosen.reason
+    better = possible[: possible.index(chosen)]
+    if better and better[0].device != chosen.device:
+        reason += f"; {better[0].engine} {better[0].device} would be faster but is not set up"
+    return Route(
+        engine=chosen.engine,
+        device=chosen.device,
+        reason=reason,
+        ready=chosen.ready,
+        alternatives=others,
+    )
+
+
+def candidates(host: Host) -> list[Candidate]:
+    """Return every way this host has, the best first, those that cannot be with the reason."""
+    if host.system == "macos" and host.arm:
+        return _apple(host)
+    found = []
+    inside = _inside(host)
+    if host.gpus:
+        found = [_container(host, "cuda", inside), _native(host, "cuda")]
+        if inside:
+            found.reverse()
+        return [*found, _container(host, "cpu", inside), _native(host, "cpu")]
+    container, native = _container(host, "cpu", inside), _native(host, "cpu")
+    return [native, container] if inside else [container, native]
+
+
+def _apple(host: Host) -> list[Candidate]:
+    failed = host.native is not None and host.native.mps is False
+    mps = Candidate(
+        engine="native",
+        device="mps",
+        reason="Apple GPU via Metal; containers on macOS cannot use it",
+        ready=host.native is not None,
+        refused="its smoke operation failed when it was set up" if failed else "",
+    )
+    return [mps, _native(host, "cpu"), _container(host, "cpu", _inside(host))]
+
+
+def _native(host: Host, device: Kind) -> Candidate:
+    refused = ""
+    if host.system == "macos" and not host.arm:
+        refused = "PyTorch has no builds for Intel Macs any more"
+    elif device == "cuda" and host.native is not None and host.native.cuda is False:
+        refused = f"its torch {host.native.torch} has no CUDA"
+    reason = _inside(host)
+    if not reason and device == "cuda":
+        reason = f"{_gpu(host)}; {_without_container(host, device)}"
+    elif not reason:
+        reason = f"{_no_gpu(host)}; {_without_container(host, device)}"
+    return Candidate(
+        engine="native",
+        device=device,
+        reason=reason,
+        ready=host.native is not None,
+        refused=refused,
+    )
+
+
+def _container(host: Host, device: Kind, inside: str) -> Candidate:
+    docker = host.docker
+    refused = ""
+    if inside:
+        refused = inside
+    elif docker is None:
+        refused = "no Docker engine was found"
+    elif docker.remote:
+        refused = REMOTE
+    elif docker.fault:
+        refused = f"Docker: {docker.fault}"
+    elif device == "cuda" and docker.gpu is False:
+        refused = "Docker could not use the GPU when it was tried"
+    reason = f"{_gpu(host)} through Docker" if device == "cuda" else f"{_no_gpu(host)}; Docker runs"
+    return Candidate(
+        engine="container",
+        device=device,
+        reason=reason,
+        ready=docker is not None and device in docker.images,
+        refused=refused,
+    )
+
+
+def _without_container(host: Host, device: Kind) -> str:
+    """Say why it is not the container that does it."""
+    container = _container(host, device, _inside(host))
+    if container.refused:
+        return container.refused
+    return "" if container.ready else "no container image is set up"
+
+
+def _inside(host: Host) -> str:
+    if host.batch_system:
+        return f"running under {host.batch_system}"
+    return "already inside a container" if host.in_container else ""
+
+
+def _gpu(host: Host) -> str:
+    first = host.gpus[0]
+    return f"{first.name}, driver {first.driver}"
+
+
+def _no_gpu(host: Host) -> str:
+    if host.apple_gpu:
+        return "Metal is not used"
+    return "the GPU is not used" if host.gpus else "no GPU found"
+
+
+def _limited(candidate: Candidate, wanted: Wanted) -> Candidate:
+    """Return the candidate, refused where the user asked for something else."""
+    why = ""
+    if wanted.engine not in ("auto", candidate.engine):
+        why = f"you asked for {wanted.engine}"
+    elif wanted.kind not in ("auto", candidate.device):
+        why = f"you asked for {wanted.device}"
+    if not why or candidate.refused:
+        return candidate
+    return Candidate(
+        engine=candidate.engine,
+        device=candidate.device,
+        reason=candidate.reason,
+        ready=candidate.ready,
+        refused=why,
+    )
+
+
+def _named(wanted: Wanted) -> str:
+    named = [each for each in (wanted.engine, wanted.device) if each != "auto"]
+    return f"you asked for {' '.join(named)}" if named else ""
+
+
+def _refuse(ranked: list[Candidate], wanted: Wanted) -> None:
+    asked = [
+        each
+        for each in ranked
+        if wanted.engine in ("auto", each.engine) and wanted.kind in ("auto", each.device)
+    ]
+    why = "; ".join(f"{each.engine} {each.device}: {each.refused}" for each in asked)
+    if wanted.kind != "auto" and not asked:
+        raise DeviceError(
+            f"device {wanted.device} cannot be used: this machine has no such way"
+            + (f" with --engine {wanted.engine}" if wanted.engine != "auto" else ""),
+            hint="sep route shows what it has",
+        )
+    raise NoRouteError(f"nothing on this machine can do it: {why}", hint="sep route shows why")

@@ -1,0 +1,132 @@
+"""`python -m sep_runtime [--watch-stdin] JOB`: one Job file in, Events on standard output."""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from sep_protocol import Done, Failed, Hello, Phase, dump_event, load_job
+from sep_protocol.errors import (
+    ExitCode,
+    InterruptedJob,
+    MemoryLimitError,
+    NotReadyError,
+    PathError,
+    SepError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sep_protocol import Event
+
+BEGUN = time.perf_counter()
+GRACE_SECONDS = 20.0  # between the launcher's end and ours, whatever a chunk takes
+
+log = logging.getLogger("sep_runtime")
+
+
+def main(argv: list[str]) -> int:
+    """Run the Job named on the command line; return its exit code."""
+    events = claim_stdout()
+    # A shell may have started us with interrupts ignored; a container is stopped by SIGTERM.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+
+    def emit(event: Event) -> None:
+        events.write(dump_event(event) + "\n")
+        events.flush()
+
+    try:
+        last: Done | Failed = _run(argv, emit)
+    except KeyboardInterrupt:
+        last = _failed(InterruptedJob("stopped before the job was done"))
+    except SepError as fault:
+        last = _failed(fault)
+    except BrokenPipeError:
+        return ExitCode.INTERRUPTED  # nobody is left to tell
+    except Exception as fault:  # the one border where foreign errors are named
+        log.exception("job failed")
+        last = _failed(_foreign(fault))
+    try:
+        emit(last)
+    except BrokenPipeError:
+        return ExitCode.INTERRUPTED
+    if isinstance(last, Failed):
+        return last.code
+    return ExitCode.TRACK_FAILED if last.failed else ExitCode.OK
+
+
+def claim_stdout() -> TextIO:
+    """Keep standard output for events; all that others print, children too, goes to stderr."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    return events
+
+
+def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
+    watch = "--watch-stdin" in argv
+    paths = [arg for arg in argv if arg != "--watch-stdin"]
+    if len(paths) != 1:
+        raise UsageError("usage: python -m sep_runtime [--watch-stdin] JOB")
+    try:
+        text = Path(paths[0]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise PathError(f"the job file {paths[0]} cannot be read: {fault}") from fault
+    job = load_job(text)
+    emit(Hello(job=job.id))
+    if watch:
+        threading.Thread(target=_watch, name="launcher-watch", daemon=True).start()
+    emit(Phase(name="import"))
+    try:
+        from sep_runtime.separate import separate  # noqa: PLC0415 (hello comes before torch)
+    except ImportError as fault:
+        raise NotReadyError(
+            f"the runtime's environment is not complete: {fault}", hint="run: sep setup"
+        ) from fault
+    return separate(job, emit, begun=BEGUN)
+
+
+def _watch() -> None:
+    """End the job when standard input closes: the launcher holds its other end while it lives."""
+    try:
+        while os.read(0, 1):
+            pass
+    except OSError:
+        pass
+    _thread.interrupt_main()
+    # A chunk in C code cannot be interrupted. What is left after this is swept by the next run.
+    time.sleep(GRACE_SECONDS)
+    os._exit(ExitCode.INTERRUPTED)
+
+
+def _foreign(fault: Exception) -> SepError:
+    """Translate what a library raised."""
+    text = str(fault).partition("\n")[0] or type(fault).__name__
+    if isinstance(fault, MemoryError) or "out of memory" in text.lower():
+        return MemoryLimitError(
+            f"out of memory: {text}", hint="close other programs, or try --batch 1 --device cpu"
+        )
+    return SepError(
+        f"unexpected {type(fault).__name__}: {text}",
+        hint="a bug of ours: run again with --verbose and report what it prints",
+    )
+
+
+def _failed(fault: SepError) -> Failed:
+    return Failed(
+        code=fault.code, error=type(fault).__name__, message=fault.message, hint=fault.hint
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""From a model of a Job to a Separator on a device: the only place that knows architectures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import sep_models
+from sep_protocol.errors import ModelError, UsageError
+from sep_runtime import larsnet, mdx23c, settings, weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from sep_models import Manifest
+    from sep_protocol import Model
+    from sep_runtime.overlap import Chunking, Stream
+
+
+class Separator(Protocol):
+    """A loaded model; one stream per mix."""
+
+    stems: tuple[str, ...]
+    sample_rate: int  # Hz
+    channels: int
+    cut: Chunking
+
+    def stream(self) -> Stream:
+        """Begin a pass over one mix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A Separator with the facts it was made from."""
+
+    separator: Separator
+    manifest: Manifest
+    sha256: str  # of the weights
+
+
+def load(
+    model: Model,
+    device: torch.device,
+    *,
+    overlap: float | None = None,
+    batch: int | None = None,
+) -> Loaded:
+    """Return the model on the device.
+
+    Raises ModelError where it is missing or corrupt, UsageError where an option does not fit it.
+    """
+    manifest, path = _locate(model)
+    sha256 = weights.digest(path)
+    if manifest.bundled and manifest.sha256 != sha256:
+        raise ModelError(
+            f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
+            hint="reinstall sep-audio",
+        )
+    found = weights.read(path)
+    separator: Separator
+    if manifest.architecture == "larsnet":
+        if overlap not in (None, 1.0):
+            raise UsageError("larsnet knows no overlap", hint="leave out --overlap")
+        networks = larsnet.build(found, manifest.stems, device)
+        separator = larsnet.LarsNet(
+            networks, stems=manifest.stems, sample_rate=manifest.sample_rate
+        )
+    else:
+        shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
+        cut = mdx23c.cut_for(shape, manifest.chunk, overlap or manifest.overlap, batch)
+        separator = mdx23c.Mdx23c(
+            mdx23c.build(shape, found, device),
+            stems=manifest.stems,
+            sample_rate=manifest.sample_rate,
+            cut=cut,
+        )
+    return Loaded(separator=separator, manifest=manifest, sha256=sha256)
+
+
+def _locate(model: Model) -> tuple[Manifest, Path]:
+    """Return the model's manifest and its weights file."""
+    if model.checkpoint is not None:
+        if model.settings is None:
+            raise UsageError(
+                "a checkpoint needs its settings", hint="give its YAML with --model-config"
+            )
+        return settings.read(Path(model.settings), model.name), Path(model.checkpoint)
+    manifest = sep_models.find(model.name)
+    folder = Path(model.folder) if model.folder else sep_models.folder_of(manifest.name)
+    path = folder / sep_models.WEIGHTS
+    if not path.is_file():
+        raise ModelError(f"the model {manifest.name} is not installed", hint="sep models list")
+    return manifest, path
