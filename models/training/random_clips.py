@@ -1,0 +1,131 @@
+"""Draw the records that training hears: kits, grooves, levels and rooms at random."""
+
+from __future__ import annotations
+
+import effects
+import kits
+import numpy as np
+from kits import Groove, Kit, Voice
+from render import LEVELS, ROLE_LIST, Notes, Part, Record, render, window
+from stems import RATE, ROLES, STEMS, Audio, Pcm, decibels
+
+# How often a stem is played by procedural sounds, and how kits are weighted where they have it.
+SYNTHETIC = {"kick": 0.15, "snare": 0.15, "toms": 0.2, "hihat": 0.2, "cymbals": 0.25}
+WEIGHTS = {"muldjord": 4.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.3}
+WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4}
+SECONDS = 12.0
+
+
+def draw_voice(rng: np.random.Generator, kit: Kit, role: str) -> Voice:
+    """Return a voice for a role; toms are drawn so that tom1 is the highest."""
+    if role in ("tom1", "tom2", "tom3"):
+        toms = kit["tom1"]
+        place = (int(role[3]) - 1 + rng.uniform(0, 0.99)) / 3
+        return toms[int(place * len(toms))]
+    voices = kits.find(kit, role)
+    return voices[int(rng.integers(len(voices)))]
+
+
+def draw_part(rng: np.random.Generator, voice: Voice, role: str, gain: float, pan: float) -> Part:
+    """Return a voice with its own tuning, length, tone and place."""
+    spread = 0.13 if ROLES[role] in ("toms", "cymbals") else 0.09
+    longest = {"kick": 0.6, "snare": 0.5, "toms": 0.9, "hihat": 0.6, "cymbals": 2.5}[ROLES[role]]
+    return Part(
+        voice,
+        gain=gain * decibels(rng.normal(0, 1)),
+        pan=float(np.clip(pan + rng.normal(0, 0.04), 0, 1)),
+        width=float(rng.uniform(0.3, 1.2)),
+        ratio=float(np.exp(rng.normal(0, spread))),
+        decay=float(rng.uniform(0.12, 1) * longest) if rng.uniform() < 0.35 else None,
+        filters=effects.random_filters(rng, 3.0) if rng.uniform() < 0.85 else (),
+    )
+
+
+def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
+    """Return parts for all roles: one kit, or each stem from another."""
+    names = sorted(bank)
+    weights = np.array([WEIGHTS.get(name, 1.0) for name in names])
+    same = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    mixed = rng.uniform() < 0.6
+    side = 1 if rng.uniform() < 0.5 else -1
+    record = {}
+    for stem in STEMS:
+        roles = [role for role, owner in ROLES.items() if owner == stem]
+        able = [name for name in names if kits.find(bank[name], roles[0])]
+        odds = np.array([WEIGHTS.get(name, 1.0) for name in able])
+        name = able[int(rng.choice(len(able), p=odds / odds.sum()))]
+        if not mixed and same in able:
+            name = same
+        made = rng.uniform() < SYNTHETIC[stem]
+        mean, spread = LEVELS[stem]
+        gain = decibels(rng.normal(mean, spread))
+        home = rng.uniform(-0.3, 0.3) if stem in ("hihat", "cymbals") else rng.normal(0, 0.05)
+        for number, role in enumerate(roles):
+            voice = kits.synthetic(rng, role) if made else draw_voice(rng, bank[name], role)
+            offset = home + (side * 0.18 * (number - 1) if stem == "toms" else 0)
+            offset += rng.normal(0, 0.15) if stem == "cymbals" else 0
+            record[role] = draw_part(rng, voice, role, gain, 0.5 + offset)
+    return record
+
+
+def draw_notes(rng: np.random.Generator, grooves: list[Groove]) -> Notes:
+    """[n, 3]: twelve seconds of one groove, or of fills back to back, some notes moved."""
+    tempo = float(np.exp(rng.normal(0, 0.12)))
+    if rng.uniform() < 0.65:
+        beats = [groove for groove in grooves if not groove.fill]
+        groove = beats[int(rng.integers(len(beats)))]
+        start = rng.uniform(-1, max(float(groove.notes[-1, 0]) / tempo - SECONDS, 0) + 1)
+        return moved(rng, window(groove, float(start), SECONDS, tempo))
+    parts = []
+    time = 0.0
+    while time < SECONDS:
+        fills = [groove for groove in grooves if groove.fill]
+        groove = fills[int(rng.integers(len(fills)))]
+        notes = window(groove, 0.0, SECONDS, tempo)
+        notes[:, 0] += time
+        parts.append(notes)
+        time = float(notes[-1, 0]) + rng.uniform(0.1, 0.5)
+    notes = np.concatenate(parts)
+    return moved(rng, notes[np.argsort(notes[:, 0], kind="stable")])
+
+
+def moved(rng: np.random.Generator, notes: Notes) -> Notes:
+    """[n, 3]: hats moved to the ride, snares to toms, crashes added, whole stems dropped."""
+    number = {role: index for index, role in enumerate(ROLE_LIST)}
+    roles = notes[:, 1]
+    if rng.uniform() < 0.2:
+        roles[np.isin(roles, [number["closed"], number["open"]])] = number["ride"]
+    if rng.uniform() < 0.25:
+        picks = (roles == number["snare"]) & (rng.uniform(size=len(roles)) < rng.uniform(0.2, 0.9))
+        roles[picks] = number["tom1"] + rng.integers(0, 3, int(picks.sum()))
+    if rng.uniform() < 0.3 and len(notes):
+        picks = rng.integers(len(notes), size=int(rng.integers(1, 6)))
+        extra = notes[picks].copy()
+        extra[:, 1] = number["crash"]
+        extra[:, 2] = rng.uniform(50, 127, len(picks))
+        notes = np.concatenate((notes, extra))
+        notes = notes[np.argsort(notes[:, 0], kind="stable")]
+    for stem in STEMS:
+        if rng.uniform() < 0.05:
+            gone = [number[role] for role, owner in ROLES.items() if owner == stem]
+            notes = notes[~np.isin(notes[:, 1], gone)]
+    return notes
+
+
+def draw_clip(rng: np.random.Generator, bank: dict[str, Kit], grooves: list[Groove]) -> Audio:
+    """[5, 2, T]: twelve seconds of a drawn record in a drawn room."""
+    notes = draw_notes(rng, grooves)
+    stems = render(rng, draw_record(rng, bank), notes, int(SECONDS * RATE))
+    if rng.uniform() < 0.75:
+        wet = effects.convolved(stems, effects.room(rng))
+        level = rng.uniform(-26, -6)
+        sends = np.array([decibels(level + rng.normal(0, 3)) for _ in STEMS], np.float32)
+        sends[0] *= np.float32(0.5)
+        stems = stems + wet * sends[:, None, None]
+    return stems
+
+
+def quantised(stems: Audio) -> Pcm:
+    """[5, 2, T] to int16, the loudest stem or the mix at full scale."""
+    peak = max(float(np.abs(stems).max()), float(np.abs(stems.sum(axis=0)).max()), 1e-6)
+    return np.round(stems * np.float32(32767 / peak)).astype(np.int16)

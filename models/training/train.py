@@ -1,0 +1,253 @@
+"""Train `mdx23c-mini` for a number of minutes; run again to go on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import time
+from pathlib import Path
+
+import kits
+import losses
+import torch
+from mini import CHUNK, SHAPE
+from pool import Pool, vary
+from random_clips import SECONDS
+from safetensors.torch import load_file, save_file
+from score import CLIPS, score_net, validation_set
+from stems import RATE, STEMS
+from torch import Tensor
+from workers import Renderers
+
+from sep_runtime.nets.tfc_tdf import TfcTdf
+
+EMA = 0.999
+CLIP_NORM = 1.0
+
+
+def parse() -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pack", type=Path, required=True, help="folder written by pack.py")
+    parser.add_argument("--state", type=Path, required=True, help="full checkpoint, on this disk")
+    parser.add_argument("--out", type=Path, required=True, help="weights in fp16 and the curve")
+    parser.add_argument("--start", type=Path, help="a former --out, where --state is lost")
+    parser.add_argument("--minutes", type=float, required=True, help="of this run, all included")
+    parser.add_argument("--budget", type=float, required=True, help="training minutes, all runs")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--warmup", type=float, default=0.03, help="part of the budget")
+    parser.add_argument("--slots", type=int, default=2500, help="clips kept on the device")
+    parser.add_argument("--first", type=int, default=200, help="clips rendered before step 1")
+    parser.add_argument("--per-second", type=float, default=15, help="clips rendered later on")
+    parser.add_argument("--workers", type=int, default=15)
+    parser.add_argument("--score-every", type=float, default=2.0, help="training minutes")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="validation clips")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="use it if it is faster")
+    return parser.parse_args()
+
+
+def cosine(progress: float, warmup: float, floor: float = 0.005) -> float:
+    """Return the learning rate's factor at a progress of 0..1."""
+    if progress < warmup:
+        return max(progress / warmup, 1e-3)
+    done = min((progress - warmup) / (1 - warmup), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Trainer:
+    """Network, moving average, optimizer and where training stands."""
+
+    def __init__(self, options: argparse.Namespace, device: torch.device) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.device = device
+        self.net = TfcTdf(SHAPE).to(device)
+        self.ema = TfcTdf(SHAPE).to(device).eval().requires_grad_(requires_grad=False)
+        self.ema.load_state_dict(self.net.state_dict())
+        self.masks = self.net.masks
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01
+        )
+        self.step = 0
+        self.minutes = 0.0
+        self.rows: list[dict[str, float]] = []
+        self._load()
+        # Renderers and batches of every run differ: their seeds hold the step it starts from.
+        torch.manual_seed(options.seed + 7919 * self.step)
+
+    def _load(self) -> None:
+        options = self.options
+        if options.state.exists():
+            state = torch.load(options.state, map_location=self.device, weights_only=True)
+            self.net.load_state_dict(state["net"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
+        elif options.start:
+            for name, net in (("net", self.net), ("ema", self.ema)):
+                saved = load_file(options.start / f"{name}.safetensors")
+                net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
+            progress = json.loads((options.start / "progress.json").read_text())
+            self.step, self.minutes, self.rows = (
+                progress[key] for key in ("step", "minutes", "rows")
+            )
+
+    def save(self, *, full: bool) -> None:
+        """Write fp16 weights and the curve; with `full`, the checkpoint to resume from too."""
+        out = self.options.out
+        out.mkdir(parents=True, exist_ok=True)
+        for name, net in (("net", self.net), ("ema", self.ema)):
+            half = {key: tensor.half().contiguous() for key, tensor in net.state_dict().items()}
+            save_file(half, out / f"{name}.safetensors")
+        progress = {"step": self.step, "minutes": self.minutes, "rows": self.rows}
+        (out / "progress.json").write_text(json.dumps(progress))
+        if self.rows:
+            with (out / "curve.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(self.rows[-1]))
+                writer.writeheader()
+                writer.writerows(self.rows)
+        if full:
+            nets = {"net": self.net.state_dict(), "ema": self.ema.state_dict()}
+            partial = self.options.state.with_suffix(".part")
+            torch.save(nets | {"optimizer": self.optimizer.state_dict()} | progress, partial)
+            partial.replace(self.options.state)
+
+    def loss(self, stems: Tensor) -> Tensor:
+        """[B, 5, 2, T] to []: the transforms in fp32, the network in bf16 on a GPU."""
+        mix = stems.sum(1)
+        spectrum = self.net.stft(mix)
+        on_gpu = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
+            masks = self.masks(spectrum)
+        found = masks.float() * spectrum.unsqueeze(1)
+        with torch.no_grad():
+            reference = self.net.stft(stems)
+        waveform = losses.log_error(self.net.stft.inverse(found), stems).mean()
+        return waveform + 5 * losses.spectral_error(found, reference)
+
+    def update(self, pool: Pool) -> Tensor:
+        """Take one step and return its loss, still on the device."""
+        with torch.no_grad():
+            stems = vary(pool.batch(self.options.batch, CHUNK))
+        loss = self.loss(stems)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        factor = cosine(self.minutes / self.options.budget, self.options.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.rate * factor
+        self.optimizer.step()
+        self.step += 1
+        keep = min(EMA, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - keep)
+        return loss.detach()
+
+    def pace(self, pool: Pool, steps: int) -> float:
+        """Train a few steps and return seconds per step."""
+        self.update(pool)
+        self._wait()
+        started = time.perf_counter()
+        for _ in range(steps):
+            self.update(pool)
+        self._wait()
+        return (time.perf_counter() - started) / steps
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def choose(self, pool: Pool) -> None:
+        """Compile the network if that makes steps faster; any failure leaves it as it is."""
+        started = time.perf_counter()
+        plain = self.pace(pool, 15)
+        print(f"plain: {plain:.3f} s a step", flush=True)
+        try:
+            self.masks = torch.compile(self.net.masks, dynamic=False)
+            compiled = self.pace(pool, 15)
+        except Exception as error:  # noqa: BLE001  a compiler may fail in any way
+            compiled = math.inf
+            print(f"compiling failed: {str(error)[:500]}", flush=True)
+        if compiled > plain:
+            self.masks = self.net.masks
+        self.minutes += 31 * min(plain, compiled) / 60
+        print(
+            f"compiled: {compiled:.3f} s a step, {time.perf_counter() - started:.0f} s to find out"
+        )
+
+    def run(self, pool: Pool, clips: list[Tensor], until: float) -> None:
+        """Train until the clock, scoring the moving average now and then."""
+        total = torch.zeros((), device=self.device)
+        count = 0
+        next_score = (self.minutes // self.options.score_every + 1) * self.options.score_every
+        last = time.perf_counter()
+        began = (self.step, last)
+        while time.perf_counter() < until and self.minutes < self.options.budget:
+            total += self.update(pool)
+            count += 1
+            if count % 10 == 0:
+                self._wait()
+            now = time.perf_counter()
+            self.minutes += (now - last) / 60
+            last = now
+            if self.minutes >= next_score:
+                self.report(clips, float(total / count), began)
+                total.zero_()
+                count = 0
+                next_score += self.options.score_every
+                last = time.perf_counter()
+                began = (self.step, last)
+                print(f"  pool: {pool.seen} clips rendered, {pool.filled} held", flush=True)
+        self.report(clips, float(total / max(count, 1)), began)
+        self.save(full=True)
+
+    def report(self, clips: list[Tensor], loss: float, began: tuple[int, float]) -> None:
+        """Score, print and record a line of the curve, and save weights."""
+        pace = (self.step - began[0]) / max(time.perf_counter() - began[1], 1e-6)
+        tally, _ = score_net(self.ema, clips, batch=10)
+        row = {"step": self.step, "minutes": round(self.minutes, 2), "loss": round(loss, 3)}
+        means = tally.means()
+        row |= {name: round(means.get(name, math.nan), 2) for name in (*STEMS, "mean")}
+        self.rows.append(row)
+        print(" ".join(f"{key} {value}" for key, value in row.items()), f"| {pace:.1f} steps/s")
+        if self.device.type == "cuda":
+            print(f"  {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
+        self.save(full=False)
+
+
+def main() -> None:
+    """Render, train, save."""
+    until = time.perf_counter()
+    options = parse()
+    until += options.minutes * 60
+    seed = options.seed
+    if options.state.exists():
+        seed += int(options.state.stat().st_mtime)
+    bank, grooves = kits.load(options.pack / "train.npz")
+    renderers = Renderers(bank, grooves, processes=options.workers, seed=seed)
+    clips = validation_set(*kits.load(options.pack / "validation.npz"), options.clips)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    trainer = Trainer(options, device)
+    pool = Pool(options.slots, int(SECONDS * RATE), device)
+    renderers.feed(pool, options.first, options.per_second)
+    while pool.seen < options.first:
+        time.sleep(0.1)
+    ready = until - options.minutes * 60
+    print(f"ready after {time.perf_counter() - ready:.0f} s on {device}", flush=True)
+    try:
+        if options.compile:
+            trainer.choose(pool)
+        trainer.run(pool, clips, until)
+    finally:
+        renderers.close()
+
+
+if __name__ == "__main__":
+    main()
