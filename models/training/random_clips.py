@@ -98,7 +98,7 @@ def moved(rng: np.random.Generator, notes: Notes) -> Notes:
     if rng.uniform() < 0.25:
         picks = (roles == number["snare"]) & (rng.uniform(size=len(roles)) < rng.uniform(0.2, 0.9))
         roles[picks] = number["tom1"] + rng.integers(0, 3, int(picks.sum()))
-    if rng.uniform() < 0.3 and len(notes):
+    if rng.uniform() < 0.45 and len(notes):
         picks = rng.integers(len(notes), size=int(rng.integers(1, 6)))
         extra = notes[picks].copy()
         extra[:, 1] = number["crash"]

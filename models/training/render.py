@@ -14,7 +14,7 @@ from stems import RATE, ROLES, STEMS, Audio, decibels, stem_index
 Notes = NDArray[np.float32]
 ROLE_LIST = tuple(ROLES)
 # The peaks of a kit's stems in a mix: mean and spread in dB when drawn for training.
-LEVELS = {"kick": (0, 3), "snare": (0, 3), "toms": (-2, 4), "hihat": (-8, 5), "cymbals": (-5, 5)}
+LEVELS = {"kick": (0, 3), "snare": (0, 3), "toms": (-2, 4), "hihat": (-5, 5), "cymbals": (-4, 5)}
 # The levels of the validation mixes.
 PLAIN_DB = {"kick": 0.0, "snare": 0.0, "toms": 0.0, "hihat": -8.0, "cymbals": -4.0}
 CHOKE = int(0.03 * RATE)
