@@ -60,7 +60,12 @@ def choose(host: Host, wanted: Wanted | None = None) -> Route:
     wanted = wanted or Wanted()
     if host.rosetta:
         raise NoRouteError("this Python runs under Rosetta and cannot use Metal", ROSETTA_FIX)
-    ranked = [_limited(each, wanted) for each in candidates(host)]
+    # Somebody who names the container has a reason: its sentinel will tell whether it sees our files.
+    inside = "" if wanted.engine == "container" else _inside(host)
+    found = candidates(host, inside)
+    if wanted.kind == "cuda" and not host.gpus and host.system != "macos":
+        found = [_unseen_cuda(host), *found]
+    ranked = [_limited(each, wanted) for each in found]
     possible = [each for each in ranked if not each.refused]
     if not possible:
         _refuse(ranked, wanted)
@@ -79,12 +84,11 @@ def choose(host: Host, wanted: Wanted | None = None) -> Route:
     )
 
 
-def candidates(host: Host) -> list[Candidate]:
+def candidates(host: Host, inside: str) -> list[Candidate]:
     """Return every way this host has, the best first, those that cannot be with the reason."""
     if host.system == "macos" and host.arm:
-        return _apple(host)
+        return _apple(host, inside)
     found = []
-    inside = _inside(host)
     if host.gpus:
         found = [_container(host, "cuda", inside), _native(host, "cuda")]
         if inside:
@@ -94,7 +98,7 @@ def candidates(host: Host) -> list[Candidate]:
     return [native, container] if inside else [container, native]
 
 
-def _apple(host: Host) -> list[Candidate]:
+def _apple(host: Host, inside: str) -> list[Candidate]:
     failed = host.native is not None and host.native.mps is False
     mps = Candidate(
         engine="native",
@@ -103,7 +107,7 @@ def _apple(host: Host) -> list[Candidate]:
         ready=host.native is not None,
         refused="its smoke operation failed when it was set up" if failed else "",
     )
-    return [mps, _native(host, "cpu"), _container(host, "cpu", _inside(host))]
+    return [mps, _native(host, "cpu"), _container(host, "cpu", inside)]
 
 
 def _native(host: Host, device: Kind) -> Candidate:
@@ -126,6 +130,16 @@ def _native(host: Host, device: Kind) -> Candidate:
     )
 
 
+def _unseen_cuda(host: Host) -> Candidate:
+    """Return the candidate for a GPU that only the user knows of: the runtime will prove it."""
+    return Candidate(
+        engine="native",
+        device="cuda",
+        reason="nvidia-smi shows no GPU, torch may find one",
+        ready=host.native is not None,
+    )
+
+
 def _container(host: Host, device: Kind, inside: str) -> Candidate:
     docker = host.docker
     refused = ""
@@ -137,6 +151,8 @@ def _container(host: Host, device: Kind, inside: str) -> Candidate:
         refused = REMOTE
     elif docker.fault:
         refused = f"Docker: {docker.fault}"
+    elif device == "cuda" and docker.desktop and host.system == "linux":
+        refused = "Docker Desktop on Linux runs containers in a machine without the GPU"
     elif device == "cuda" and docker.gpu is False:
         refused = "Docker could not use the GPU when it was tried"
     reason = f"{_gpu(host)} through Docker" if device == "cuda" else f"{_no_gpu(host)}; Docker runs"

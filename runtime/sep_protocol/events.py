@@ -45,6 +45,7 @@ class Progress:
     track: int
     done: int
     total: int  # 0: not known
+    sample_rate: int  # Hz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -180,7 +180,7 @@ def _write(
     order = batch.model.stems
     rows = [(order.index(stem), file) for stem, file in files.items()]
     encode, finished, told = 0.0, 0, 0.0
-    batch.emit(Progress(track=index, done=0, total=mix.frames))
+    batch.emit(Progress(track=index, done=0, total=mix.frames, sample_rate=mix.sample_rate))
     for block in pipeline.run(mix.blocks()):
         begun = time.perf_counter()
         for row, file in rows:
@@ -189,7 +189,9 @@ def _write(
         now = time.perf_counter()
         encode += now - begun
         if now - told >= PROGRESS_SECONDS or finished == mix.frames:
-            batch.emit(Progress(track=index, done=finished, total=mix.frames))
+            batch.emit(
+                Progress(track=index, done=finished, total=mix.frames, sample_rate=mix.sample_rate)
+            )
             told = now
     begun = time.perf_counter()
     for _, file in rows:

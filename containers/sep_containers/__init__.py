@@ -1,0 +1,1 @@
+"""Container images of the runtime: Dockerfile, compose file, constraints per variant."""

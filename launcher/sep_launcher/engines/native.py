@@ -1,0 +1,179 @@
+"""The runtime as a child process in a Python environment of this host."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from typing import IO, TYPE_CHECKING
+
+from sep_launcher import paths
+from sep_protocol import Done, Failed, Hello, dump_job, load_event
+from sep_protocol.codec import FormError
+from sep_protocol.errors import NotReadyError, RuntimeFailedError
+from sep_protocol.version import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
+    from sep_launcher.plan import Plan
+    from sep_protocol import Event
+
+STEPS = (("interrupt", 8.0), ("terminate", 4.0))  # and the seconds that each may take
+LOG_LINES = 40  # kept for the report of a failure
+
+SETUP = "pip install 'sep-audio[runtime]' in that environment"
+
+
+class NativeEngine:
+    """An Engine; `log` is called with every line that the runtime writes to its stderr."""
+
+    def __init__(self, log: Callable[[str], None] | None = None) -> None:
+        self._log = log
+        self._lines: deque[str] = deque(maxlen=LOG_LINES)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, plan: Plan) -> Generator[Event, None, None]:
+        """Yield the runtime's events; the Job's folder is gone afterwards."""
+        folder = paths.jobs() / plan.job.id
+        job_file = write_job(plan)
+        try:
+            yield from self._run(plan, job_file)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, plan: Plan, job_file: Path) -> Iterator[Event]:
+        last: Event | None = None
+        process = self._spawn(plan, job_file)
+        drain = threading.Thread(target=self._drain, args=(process.stderr,), daemon=True)
+        drain.start()
+        for line in _lines(process.stdout):
+            try:
+                event = load_event(line)
+            except FormError as fault:
+                raise RuntimeFailedError(
+                    f"the runtime does not speak our protocol: {fault}"
+                ) from fault
+            if event is None:
+                continue
+            if last is None:
+                _check_hello(event, plan)
+            last = event
+            yield event
+        code = process.wait()
+        drain.join(timeout=5)
+        if not isinstance(last, Done | Failed):
+            raise self._vanished(plan, code, last)
+
+    def _spawn(self, plan: Plan, job_file: Path) -> subprocess.Popen[bytes]:
+        command = [*command_of(plan, job_file)[:-1], "--watch-stdin", str(job_file)]
+        try:
+            # A group of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **plan.environment},
+                start_new_session=sys.platform != "win32",
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as fault:
+            raise NotReadyError(
+                f"{command[0]} cannot be started: {fault.strerror}", hint="run: sep setup"
+            ) from fault
+        return self._process
+
+    def _drain(self, stream: IO[bytes] | None) -> None:
+        for line in _lines(stream):
+            self._lines.append(line)
+            if self._log:
+                self._log(line)
+
+    def _vanished(self, plan: Plan, code: int, last: Event | None) -> Exception:
+        tail = next((line for line in reversed(self._lines) if line.strip()), "")
+        if last is None and "No module named" in tail:
+            return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=SETUP)
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        hint = "run again with --verbose"
+        if -code == getattr(signal, "SIGKILL", 9):
+            hint = "the system may have run out of memory; try --batch 1"
+        message = f"the runtime {how} without a last word" + (f": {tail}" if tail else "")
+        return RuntimeFailedError(message, hint=hint)
+
+    def stop(self) -> None:
+        """Interrupt, then terminate, then kill; each gets its time to clean up."""
+        if self._process is None:
+            return
+        for step, seconds in STEPS:
+            if self._process.poll() is not None:
+                return
+            if step == "interrupt":
+                self._process.send_signal(
+                    getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
+                    if sys.platform == "win32"
+                    else signal.SIGINT
+                )
+            else:
+                self._process.terminate()
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                continue
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the process and reap it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+def write_job(plan: Plan) -> Path:
+    """Write the Job file where no user keeps music; return its path."""
+    folder = paths.jobs() / plan.job.id
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    path.write_text(dump_job(plan.job), encoding="utf-8")
+    return path
+
+
+def command_of(plan: Plan, job_file: Path) -> list[str]:
+    """Return the command that does the job by itself. `-P`: the current folder is no package."""
+    if plan.python is None:
+        raise NotReadyError("no Python environment with torch is set up", hint=SETUP)
+    return [plan.python, "-P", "-m", "sep_runtime", str(job_file)]
+
+
+def shown(plan: Plan, job_file: Path) -> str:
+    """Return the command as one line to paste into a shell of this system."""
+    if sys.platform == "win32":
+        sets = "; ".join(f"$env:{name}='{value}'" for name, value in plan.environment.items())
+        return f"{sets}; & {subprocess.list2cmdline(command_of(plan, job_file))}"
+    sets = " ".join(f"{name}={value}" for name, value in plan.environment.items())
+    return f"{sets} {shlex.join(command_of(plan, job_file))}"
+
+
+def _lines(stream: IO[bytes] | None) -> Iterator[str]:
+    if stream is not None:
+        for line in stream:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _check_hello(event: Event, plan: Plan) -> None:
+    if isinstance(event, Failed):
+        return
+    if not isinstance(event, Hello):
+        raise RuntimeFailedError("the runtime did not say hello first")
+    if event.protocol != PROTOCOL or event.version != __version__:
+        raise NotReadyError(
+            f"{plan.python} has sep {event.version} (protocol {event.protocol}), "
+            f"this is {__version__} (protocol {PROTOCOL})",
+            hint=SETUP,
+        )

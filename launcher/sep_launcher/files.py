@@ -1,0 +1,117 @@
+"""The files that the user named: what is there, and what may be written."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from sep_protocol.errors import PathError, UsageError
+
+# What a folder or glob is searched for. A file that is named itself is always tried.
+ENDINGS = frozenset({".wav", ".wave", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".w64", ".caf"})
+REPORT = "sep.json"  # a folder with one holds our own stems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A file to separate and the name that its stems go under."""
+
+    path: Path
+    name: PurePath  # relative; below a named folder it keeps that folder's structure
+
+
+def find(patterns: tuple[str, ...]) -> list[Found]:
+    """Return the audio files that paths, folders and globs name, each once, in their order.
+
+    Raises UsageError for none at all, PathError for a pattern without a file.
+    """
+    if not patterns:
+        raise UsageError("no file was named", hint="sep run song.wav")
+    found: dict[Path, Found] = {}
+    for pattern in patterns:
+        for each in _matches(pattern):
+            found.setdefault(each.path.resolve(), each)
+    return _distinct(list(found.values()))
+
+
+def _matches(pattern: str) -> list[Found]:
+    path = Path(pattern)
+    if path.is_dir():
+        below = _below(path)
+        if not below:
+            raise PathError(f"there is no audio in {pattern}", hint=_known())
+        return below
+    if path.exists():  # before it is taken for a glob: "song [master].wav"
+        return [Found(path=path, name=PurePath(path.stem or path.name))]
+    hits = [Path(hit) for hit in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    files = [hit for hit in hits if hit.is_file() and _is_audio(hit)]
+    if not files:
+        wild = glob.has_magic(pattern)
+        raise PathError(
+            f"no audio file matches {pattern}" if wild else f"there is no file {pattern}",
+            hint=_known() if hits else "",
+        )
+    return [Found(path=hit, name=PurePath(hit.stem)) for hit in files]
+
+
+def _below(root: Path) -> list[Found]:
+    found = []
+    for folder, folders, names in os.walk(root):
+        if REPORT in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        found += [
+            Found(path=path, name=path.relative_to(root).with_suffix(""))
+            for path in paths
+            if _is_audio(path)
+        ]
+    return found
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS
+
+
+def _distinct(found: list[Found]) -> list[Found]:
+    """Give files of one name different ones: their ending first, then a number."""
+    taken: dict[str, int] = {}
+    for each in found:
+        key = str(each.name).casefold()
+        taken[key] = taken.get(key, 0) + 1
+    result, used = [], set()
+    for each in found:
+        name = each.name
+        if taken[str(name).casefold()] > 1:
+            name = name.with_name(f"{name.name}_{each.path.suffix.lstrip('.')}")
+        number, plain = 2, name
+        while str(name).casefold() in used:
+            name, number = plain.with_name(f"{plain.name}-{number}"), number + 1
+        used.add(str(name).casefold())
+        result.append(Found(path=each.path, name=name))
+    return result
+
+
+def check_outputs(folders: list[Path], *, overwrite: bool) -> None:
+    """Raise PathError where stems are there already, or where no folder can be made."""
+    done = [folder for folder in folders if folder.exists() and not _is_empty(folder)]
+    if done and not overwrite:
+        more = f" and {len(done) - 1} more" if len(done) > 1 else ""
+        raise PathError(f"{done[0]}{more} exists already", hint="--overwrite replaces it")
+    for parent in {folder.parent for folder in folders}:
+        there = parent
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise PathError(f"{there} cannot be written", hint="choose another folder with --out")
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _known() -> str:
+    return f"audio files end with {', '.join(sorted(ENDINGS))}"

@@ -1,0 +1,91 @@
+"""Which models this host has, and which one a run takes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sep_models
+from sep_launcher import paths
+from sep_protocol import Model
+from sep_protocol.errors import ModelError, PathError, UsageError
+
+if TYPE_CHECKING:
+    from sep_launcher.request import Request
+    from sep_models import Manifest
+
+CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")
+
+
+def folder(manifest: Manifest) -> Path | None:
+    """Return the folder with the model's weights, None where it is not installed."""
+    inside = sep_models.folder_of(manifest.name)
+    for each in (paths.models() / manifest.name, inside):
+        if (each / sep_models.WEIGHTS).is_file():
+            return each
+    return None
+
+
+def choose(request: Request) -> tuple[Model, Manifest | None]:
+    """Return the model for the Job and, for one of the catalogue, its manifest.
+
+    Raises ModelError for one that is not here, PathError for a missing file, UsageError for
+    settings without a checkpoint.
+    """
+    if request.model is not None and _is_file(request.model):
+        return _checkpoint(Path(request.model), request.model_config), None
+    if request.model_config is not None:
+        raise UsageError("--model-config belongs to a checkpoint", hint="--model FILE.ckpt")
+    if request.model is None:
+        manifest = next((each for each in sep_models.catalogue() if folder(each)), None)
+        if manifest is None:
+            raise ModelError("no model is installed", hint="reinstall sep-audio")
+    else:
+        manifest = sep_models.find(request.model)
+    where = folder(manifest)
+    if where is None:
+        raise ModelError(f"the model {manifest.name} is not installed", hint=_how(manifest))
+    bundled = where == sep_models.folder_of(manifest.name)
+    return Model(name=manifest.name, folder=None if bundled else str(where)), manifest
+
+
+def _is_file(model: str) -> bool:
+    return Path(model).suffix.lower() in CHECKPOINTS or Path(model).is_file()
+
+
+def _checkpoint(path: Path, settings: Path | None) -> Model:
+    for each in (path, settings):
+        if each is not None and not each.is_file():
+            raise PathError(f"there is no file {each}")
+    return Model(
+        name=path.stem,
+        checkpoint=str(path.resolve()),
+        settings=str(settings.resolve()) if settings else None,
+    )
+
+
+def _how(manifest: Manifest) -> str:
+    urls = [url for source in manifest.sources for url in source.urls]
+    if len(manifest.sources) == 1 and urls:
+        return f"download {urls[0]} (licence: {manifest.licence}), then give it with --model FILE"
+    return "sep models list shows what is installed"
+
+
+def table() -> list[dict[str, object]]:
+    """Return a row of facts per model of the catalogue."""
+    here = [each for each in sep_models.catalogue() if folder(each)]
+    return [
+        {
+            "name": each.name,
+            "aliases": list(each.aliases),
+            "summary": each.summary,
+            "expects": each.expects,
+            "stems": list(each.stems),
+            "installed": each in here,
+            "default": bool(here) and each == here[0],
+            "licence": each.licence,
+            "sources": [asdict(source) for source in each.sources],
+        }
+        for each in sep_models.catalogue()
+    ]

@@ -1,0 +1,82 @@
+"""Request and route to everything that an engine needs. Pure but for the job's random name."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sep_protocol import Job, Track
+
+if TYPE_CHECKING:
+    from sep_launcher.files import Found
+    from sep_launcher.host import Host
+    from sep_launcher.request import Request
+    from sep_launcher.route import Route
+    from sep_models import Manifest
+    from sep_protocol import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A Job and how to have it done; its paths are this host's."""
+
+    job: Job
+    route: Route
+    expects: str  # what kind of mix the model is for
+    environment: dict[str, str]  # variables of the runtime, set before torch is imported
+    python: str | None = None  # of the native engine
+
+
+def plan(
+    request: Request,
+    host: Host,
+    route: Route,
+    *,
+    found: list[Found],
+    model: Model,
+    manifest: Manifest | None,
+) -> Plan:
+    """Return the plan; writes nothing."""
+    folder, _, stem_name = request.name.rpartition("/")
+    tracks = []
+    for each in found:
+        below = folder.replace("{track}", each.name.name).replace("{model}", model.name)
+        out = Path(request.out, each.name.parent, below)
+        name = stem_name.replace("{track}", each.name.name).replace("{model}", model.name)
+        tracks.append(
+            Track(audio=str(each.path.resolve()), out=str(_absolute(out)), stem_name=name)
+        )
+    job = Job(
+        id=secrets.token_hex(4),
+        tracks=tuple(tracks),
+        model=model,
+        output=request.output,
+        device=request.wanted.device,
+        fallback=request.fallback,
+        overlap=request.overlap,
+        batch=request.batch,
+    )
+    return Plan(
+        job=job,
+        route=route,
+        expects=manifest.expects if manifest else "",
+        environment=environment(host),
+        python=host.native.python if host.native else None,
+    )
+
+
+def environment(host: Host) -> dict[str, str]:
+    """Return the runtime's variables: threads within the quota, MPS operators with a way out."""
+    threads = str(max(1, math.floor(host.cores + 0.5)))
+    found = {"OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
+    if host.apple_gpu:
+        found["PYTORCH_ENABLE_MPS_FALLBACK"] = "1"
+    return found
+
+
+def _absolute(path: Path) -> Path:
+    """Return the path from the root, without following links in a name that may not exist yet."""
+    return Path.cwd() / path

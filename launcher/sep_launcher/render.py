@@ -1,0 +1,244 @@
+"""The only module that prints: results on standard output, all that is for people on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sep_launcher.report import Report
+from sep_protocol import (
+    Fallback,
+    Phase,
+    Progress,
+    TrackDone,
+    TrackFailed,
+    Warned,
+    dump_event,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    from sep_launcher.plan import Plan
+    from sep_launcher.route import Route
+    from sep_protocol import Event
+    from sep_protocol.errors import SepError
+
+Machine = Literal["", "json", "events"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How much is said, and to whom."""
+
+    machine: Machine = ""  # what goes to standard output
+    quiet: bool = False  # errors only on stderr
+    verbose: bool = False
+
+
+class Screen:
+    """One run as people and scripts see it."""
+
+    def __init__(self, style: Style) -> None:
+        self.report = Report()
+        self._style = style
+        self._begun = time.perf_counter()
+        self._bar: Bar | None = None
+        self._task: Any = None
+        self._track_begun = 0.0
+
+    def route(self, plan: Plan) -> None:
+        """Say what will be done and why, before it is done."""
+        self.report.plan = plan
+        route, count = plan.route, len(plan.job.tracks)
+        expects = f", which expects {plan.expects}" if plan.expects else ""
+        tracks = f"{count} tracks" if count > 1 else Path(plan.job.tracks[0].audio).name
+        self.say(f"sep: {route.engine} {route.device} ({route.reason})")
+        self.say(f"     {tracks} by {plan.job.model.name}{expects}")
+        if self._style.verbose:
+            for line in alternatives(route):
+                self.say(f"     {line}")
+
+    def event(self, event: Event) -> None:
+        """Show one event."""
+        self.report.take(event)
+        if self._style.machine == "events":
+            _out(dump_event(event))
+        match event:
+            case Phase(name=name, track=track):
+                self._phase(name, track)
+            case Progress():
+                self._progress(event)
+            case Warned():
+                self.say(f"warning: {event.message}", loud=True)
+            case Fallback():
+                self.say(f"{event.reason}; going on with {event.now}", loud=True)
+            case TrackDone():
+                self._hide()
+                self.say(f"done: {Path(self.report.mix_of(event.track)).name} -> {event.out}")
+            case TrackFailed():
+                self._hide()
+                mix = Path(self.report.mix_of(event.track)).name
+                self.say(f"failed: {mix}: {event.message}{_hint(event.hint)}", loud=True)
+            case _:
+                pass
+
+    def warn(self, text: str) -> None:
+        """Note and show a warning of the launcher's own."""
+        self.report.warnings.append(text)
+        self.say(f"warning: {text}", loud=True)
+
+    def fault(self, fault: SepError) -> None:
+        """Note what ended the run; `close` shows it."""
+        self.report.fail(fault)
+
+    def log(self, line: str) -> None:
+        """Show a line that the runtime wrote to its stderr."""
+        if self._style.verbose:
+            self.say(f"runtime: {line}")
+
+    def close(self) -> int:
+        """Show the end of the run and return its exit code."""
+        self._hide()
+        report = self.report
+        report.seconds = time.perf_counter() - self._begun
+        if report.error:
+            told = report.error
+            self.say(f"error: {told['message']}{_hint(str(told['hint']))}", loud=True)
+        if report.done and not self._style.quiet:
+            self._table()
+        if self._style.machine == "json":
+            _out(json.dumps(report.document(), ensure_ascii=False))
+        return int(report.exit_code)
+
+    def say(self, text: str, *, loud: bool = False) -> None:
+        """Write one line to stderr; `loud` also when quiet."""
+        if self._style.quiet and not loud:
+            return
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def _phase(self, name: str, track: int | None) -> None:
+        if track is not None:
+            self._track_begun = time.perf_counter()
+        if self._style.quiet or not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            self._bar = _bar(_console())
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=None, rate="")
+        mix = Path(self.report.mix_of(track)).name if track is not None else f"{name} ..."
+        self._bar.reset(self._task, total=None, description=mix[:40], rate="")
+
+    def _progress(self, event: Progress) -> None:
+        if self._bar is None:
+            return
+        plan, elapsed = self.report.plan, time.perf_counter() - self._track_begun
+        rate = ""
+        if plan and event.done and elapsed > 0 and event.sample_rate:
+            rate = f"{event.done / event.sample_rate / elapsed:.1f}x real time"
+        self._bar.update(self._task, completed=event.done, total=event.total or None, rate=rate)
+
+    def _hide(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _table(self) -> None:
+        from rich.table import Table  # noqa: PLC0415 (rich is slow to import)
+
+        report, done = self.report, self.report.done
+        tracks = [each for each in report.tracks.values() if isinstance(each, TrackDone)]
+        audio = sum(each.frames / each.sample_rate for each in tracks)
+        work = sum(each.seconds for each in tracks)
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        device = report.device
+        if device:
+            table.add_row("device", f"{device.device} ({device.name}, torch {device.torch})")
+        for name, seconds in done.phases.items() if done else ():
+            table.add_row(name, f"{seconds:.2f} s")
+        table.add_row("whole command", f"{report.seconds:.2f} s")
+        if tracks and work:
+            first = tracks[0]
+            seen = sum(each.chunks for each in tracks)
+            table.add_row("chunks", f"{seen} of {first.chunk} samples, hop {first.hop}")
+            table.add_row("speed", f"{audio / work:.2f}x real time ({audio:.1f} s of audio)")
+        for each in tracks:
+            table.add_row("stems", each.out)
+            table.add_row("", ", ".join(Path(path).name for path in each.stems.values()))
+        _console().print(table, markup=False, soft_wrap=True)
+
+
+def document(found: dict[str, Any]) -> None:
+    """Print one JSON document."""
+    _out(json.dumps(found, ensure_ascii=False))
+
+
+def lines(found: Iterable[str]) -> None:
+    """Print what a command was asked for."""
+    for line in found:
+        _out(line)
+
+
+def rows(head: tuple[str, ...], found: Iterable[tuple[str, ...]]) -> None:
+    """Print a table."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(*head, box=None, padding=(0, 2, 0, 0))
+    for row in found:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)
+
+
+def route_document(route: Route) -> dict[str, Any]:
+    """Return what `sep route --json` prints."""
+    return asdict(route)
+
+
+def alternatives(route: Route) -> list[str]:
+    """Return a line for every way that was not chosen."""
+    found = []
+    for each in route.alternatives:
+        why = each.refused or ("second choice" if each.ready else "not set up")
+        found.append(f"not {each.engine} {each.device}: {why}")
+    return found
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True, highlight=False)
+
+
+def _bar(console: Console) -> Bar:
+    from rich import progress  # noqa: PLC0415
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _hint(hint: str) -> str:
+    return f"\n       {hint}" if hint else ""
+
+
+def _out(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

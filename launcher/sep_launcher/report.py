@@ -1,0 +1,95 @@
+"""What a run did, gathered from its route and events: the document of `--json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sep_protocol import (
+    DeviceChosen,
+    Done,
+    Failed,
+    Fallback,
+    TrackDone,
+    TrackFailed,
+    Warned,
+)
+from sep_protocol.errors import ExitCode, InterruptedJob, SepError
+from sep_protocol.version import __version__
+
+if TYPE_CHECKING:
+    from sep_launcher.plan import Plan
+    from sep_protocol import Event
+
+
+@dataclass(kw_only=True)
+class Report:
+    """The state of a run; grows with every event."""
+
+    plan: Plan | None = None
+    device: DeviceChosen | None = None
+    tracks: dict[int, TrackDone | TrackFailed] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    fallbacks: list[Fallback] = field(default_factory=list)
+    done: Done | None = None
+    error: dict[str, Any] | None = None
+    exit_code: int = ExitCode.OK
+    seconds: float = 0.0  # wall time of the whole command
+
+    def take(self, event: Event) -> None:
+        """Note what the event says."""
+        match event:
+            case DeviceChosen():
+                self.device = event
+            case TrackDone() | TrackFailed():
+                self.tracks[event.track] = event
+            case Warned():
+                self.warnings.append(event.message)
+            case Fallback():
+                self.fallbacks.append(event)
+            case Done():
+                self.done = event
+                if event.failed:
+                    self.exit_code = ExitCode.TRACK_FAILED
+            case Failed():
+                self._set(event.code, event.error, event.message, event.hint)
+            case _:
+                pass
+
+    def fail(self, fault: SepError) -> None:
+        """Note what ended the run."""
+        if self.error is None or isinstance(fault, InterruptedJob):
+            self._set(fault.code, type(fault).__name__, fault.message, fault.hint)
+
+    def _set(self, code: int, error: str, message: str, hint: str) -> None:
+        self.exit_code = code
+        self.error = {"code": code, "error": error, "message": message, "hint": hint}
+
+    def mix_of(self, track: int) -> str:
+        """Return the path of a track's mix."""
+        return self.plan.job.tracks[track].audio if self.plan else ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the one document that `--json` prints."""
+        job = self.plan.job if self.plan else None
+        route = self.plan.route if self.plan else None
+        return {
+            "sep": __version__,
+            "exit_code": int(self.exit_code),
+            "error": self.error,
+            "route": asdict(route) if route else None,
+            "model": job.model.name if job else None,
+            "device": asdict(self.device) if self.device else None,
+            "fallbacks": [asdict(each) for each in self.fallbacks],
+            "warnings": self.warnings,
+            "tracks": [
+                {
+                    "mix": self.mix_of(index),
+                    "done": isinstance(each, TrackDone),
+                    **{key: value for key, value in asdict(each).items() if key != "track"},
+                }
+                for index, each in sorted(self.tracks.items())
+            ],
+            "phases": self.done.phases if self.done else {},
+            "seconds": self.seconds,
+        }
