@@ -60,7 +60,7 @@ def choose(host: Host, wanted: Wanted | None = None) -> Route:
     wanted = wanted or Wanted()
     if host.rosetta:
         raise NoRouteError("this Python runs under Rosetta and cannot use Metal", ROSETTA_FIX)
-    # Somebody who names the container has a reason: its sentinel will tell whether it sees our files.
+    # Who names the container has a reason; its sentinel tells whether it sees our files.
     inside = "" if wanted.engine == "container" else _inside(host)
     found = candidates(host, inside)
     if wanted.kind == "cuda" and not host.gpus and host.system != "macos":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -57,9 +58,8 @@ class NativeEngine:
             try:
                 event = load_event(line)
             except FormError as fault:
-                raise RuntimeFailedError(
-                    f"the runtime does not speak our protocol: {fault}"
-                ) from fault
+                message = f"the runtime does not speak our protocol: {fault}"
+                raise RuntimeFailedError(message) from fault
             if event is None:
                 continue
             if last is None:
@@ -68,8 +68,15 @@ class NativeEngine:
             yield event
         code = process.wait()
         drain.join(timeout=5)
+        self._close()
         if not isinstance(last, Done | Failed):
             raise self._vanished(plan, code, last)
+
+    def _close(self) -> None:
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def _spawn(self, plan: Plan, job_file: Path) -> subprocess.Popen[bytes]:
         command = [*command_of(plan, job_file)[:-1], "--watch-stdin", str(job_file)]
@@ -109,30 +116,28 @@ class NativeEngine:
 
     def stop(self) -> None:
         """Interrupt, then terminate, then kill; each gets its time to clean up."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return
         for step, seconds in STEPS:
-            if self._process.poll() is not None:
-                return
-            if step == "interrupt":
-                self._process.send_signal(
-                    getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
-                    if sys.platform == "win32"
-                    else signal.SIGINT
-                )
+            if process.poll() is not None:
+                break
+            if step == "terminate":
+                process.terminate()
+            elif sys.platform == "win32":
+                process.send_signal(signal.CTRL_BREAK_EVENT)
             else:
-                self._process.terminate()
-            try:
-                self._process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                continue
+                process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
         self.kill()
 
     def kill(self) -> None:
-        """Kill the process and reap it."""
+        """Kill the process, if it lives, and reap it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._close()
 
 
 def write_job(plan: Plan) -> Path:

@@ -1,0 +1,91 @@
+"""What many tests need: the real command, real audio, a small real network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "tests" / "runtime" / "reference"
+GROOVE = ROOT / "examples" / "groove.flac"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home, for this process and its children."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("SEP_HOME", str(folder / "sep"))
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "SEP_RUNTIME_PYTHON", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def sep(home, tmp_path):
+    """Run the real command in an empty folder; returns what it left behind."""
+
+    def run(*args, check=0, timeout=120, **options):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "sep_launcher", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=options.pop("cwd", tmp_path),
+            env={**os.environ, **options.pop("env", {})},
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+        if check is not None:
+            assert done.returncode == check, done.stderr + done.stdout
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """The recipe that makes the reference vectors' weights and inputs."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("recipe", REFERENCE / "recipe.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny(recipe, tmp_path_factory):
+    """A checkpoint and its settings, of a network that takes a moment: (ckpt, yaml)."""
+    import numpy as np
+    import torch
+
+    vector = json.loads((REFERENCE / "mdx23c-small.json").read_text())
+    folder = tmp_path_factory.mktemp("tiny")
+    drawn = recipe.weights(vector["shapes"], vector["seed"])
+    # Quiet, so that its stems do not clip.
+    drawn["final_conv.2.weight"] = drawn["final_conv.2.weight"] * np.float32(0.05)
+    state = {key: torch.from_numpy(value) for key, value in drawn.items()}
+    torch.save({"state_dict": state}, folder / "tiny.ckpt")
+    (folder / "tiny.yaml").write_text(json.dumps(vector["config"]))
+    return folder / "tiny.ckpt", folder / "tiny.yaml"
+
+
+@pytest.fixture
+def noise():
+    """Noise bursts [C, T] in float32, peak under 0.5."""
+    import numpy as np
+
+    def make(channels, samples, seed=0):
+        drawn = np.random.default_rng([seed, channels, samples]).standard_normal(
+            (channels, samples)
+        )
+        return np.clip(drawn * 0.1, -0.5, 0.5).astype(np.float32)
+
+    return make

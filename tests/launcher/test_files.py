@@ -1,0 +1,97 @@
+"""Files, folders and globs, as a person names them."""
+
+from pathlib import Path
+
+import pytest
+
+from sep_launcher.files import check_outputs, find
+from sep_protocol.errors import PathError, UsageError
+
+
+@pytest.fixture
+def music(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "song.wav",
+        "song.flac",
+        "song [master].wav",
+        "Ünïcode 🥁.WAV",
+        "notes.txt",
+        ".hidden.wav",
+        "album/01.wav",
+        "album/cd2/01.wav",
+        "album/.git/x.wav",
+        "separated/song/kick.wav",
+        "separated/song/sep.json",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def names(*patterns):
+    return [each.name.as_posix() for each in find(patterns)]
+
+
+def test_one_file(music):
+    assert names("song.wav") == ["song"]
+
+
+def test_existing_path_comes_before_glob(music):
+    assert names("song [master].wav") == ["song [master]"]
+
+
+def test_glob(music):
+    assert names("*.[wf]*") == ["song [master]", "song_flac", "song_wav"]
+
+
+def test_folder_keeps_its_structure_without_hidden_and_our_own(music):
+    assert names("album") == ["01", "cd2/01"]
+    assert names(".") == [
+        "song [master]",
+        "song_flac",
+        "song_wav",
+        "Ünïcode 🥁",
+        "album/01",
+        "album/cd2/01",
+    ]
+
+
+def test_two_files_of_one_name_get_two_folders(music):
+    assert names("album/01.wav", "album/cd2/01.wav") == ["01_wav", "01_wav-2"]
+
+
+def test_a_file_named_twice_is_done_once(music):
+    assert names("song.wav", "./song.wav", "song.w*") == ["song"]
+
+
+@pytest.mark.parametrize("pattern", ["nope.wav", "*.ogg", "separated", "notes.t?t"])
+def test_nothing_there(music, pattern):
+    with pytest.raises(PathError):
+        find((pattern,))
+
+
+def test_no_pattern():
+    with pytest.raises(UsageError):
+        find(())
+
+
+def test_a_file_of_any_ending_is_tried_when_named(music):
+    assert names("notes.txt") == ["notes"]
+
+
+def test_finished_output_is_refused(tmp_path):
+    done = tmp_path / "song"
+    done.mkdir()
+    check_outputs([done], overwrite=False)
+    (done / "kick.wav").touch()
+    with pytest.raises(PathError, match="exists already"):
+        check_outputs([done], overwrite=False)
+    check_outputs([done], overwrite=True)
+
+
+def test_output_below_a_file_is_refused(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(PathError, match="cannot be written"):
+        check_outputs([Path(tmp_path, "out", "song")], overwrite=False)

@@ -1,0 +1,103 @@
+"""Requests are checked, plans are pure."""
+
+from pathlib import Path, PurePath
+
+import pytest
+
+from sep_launcher import models
+from sep_launcher.files import Found
+from sep_launcher.host import Host, Native
+from sep_launcher.plan import environment, plan
+from sep_launcher.request import Request
+from sep_launcher.route import Wanted, choose
+from sep_protocol import Model, Output
+from sep_protocol.errors import ModelError, PathError, UsageError
+
+HOST = Host(system="linux", cores=1.5, native=Native(python="/py", source="own"))
+
+
+def make(request, *found):
+    found = found or (Found(path=Path("/music/song.wav"), name=PurePath("song")),)
+    return plan(
+        request,
+        HOST,
+        choose(HOST),
+        found=list(found),
+        model=Model(name="larsnet"),
+        manifest=None,
+    )
+
+
+def test_default_places():
+    job = make(Request(files=("song.wav",), out=Path("/out"))).job
+    track = job.tracks[0]
+    assert (track.audio, track.out, track.stem_name) == (
+        "/music/song.wav",
+        "/out/song",
+        "{stem}",
+    )
+
+
+def test_names_and_structure():
+    request = Request(files=("album",), out=Path("/out"), name="{track} by {model}/{track} {stem}")
+    found = Found(path=Path("/music/cd2/a {stem}.wav"), name=PurePath("cd2/a {stem}"))
+    track = make(request, found).job.tracks[0]
+    assert track.out == "/out/cd2/a {stem} by larsnet"
+    assert track.stem_name == "a {stem} {stem}"
+
+
+def test_threads_follow_the_quota():
+    assert environment(HOST)["OMP_NUM_THREADS"] == "2"
+    assert "PYTORCH_ENABLE_MPS_FALLBACK" not in environment(HOST)
+    mac = Host(system="macos", arm=True, cores=8)
+    assert environment(mac)["PYTORCH_ENABLE_MPS_FALLBACK"] == "1"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"output": Output(format="flac", bit_depth="float")},
+        {"overlap": 0.5},
+        {"overlap": float("nan")},
+        {"batch": 0},
+        {"wanted": Wanted(device="gpu")},
+        {"wanted": Wanted(device="cuda:x")},
+        {"name": "{stem}"},
+        {"name": "folder/{stem}"},
+        {"name": "{track}/stem"},
+        {"name": "../{track}/{stem}"},
+        {"name": "/{track}/{stem}"},
+    ],
+)
+def test_requests_without_meaning_are_refused(options):
+    with pytest.raises(UsageError):
+        Request(files=("x",), out=Path("/out"), **options)
+
+
+def test_models_are_found_by_name_alias_and_file(home, tiny):
+    def chosen(**options):
+        return models.choose(Request(files=("x",), out=Path("/out"), **options))
+
+    model, manifest = chosen()
+    assert (model.name, model.folder, manifest.bundled) == ("mdx23c-mini", None, True)
+    with pytest.raises(ModelError, match="not installed") as caught:
+        chosen(model="drumsep")
+    assert "https://" in caught.value.hint
+    assert "licence" in caught.value.hint
+    with pytest.raises(ModelError, match="no model called"):
+        chosen(model="nope")
+    checkpoint, settings = tiny
+    model, manifest = chosen(model=str(checkpoint), model_config=settings)
+    assert (model.name, manifest) == ("tiny", None)
+    with pytest.raises(PathError):
+        chosen(model="/nowhere/x.ckpt")
+    with pytest.raises(UsageError, match="--model-config"):
+        chosen(model_config=settings)
+
+
+def test_installed_model_of_best_rank_is_the_default(home):
+    folder = home / "sep" / "models" / "mdx23c-drumsep-5stem"
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").touch()
+    model, _ = models.choose(Request(files=("x",), out=Path("/out")))
+    assert (model.name, model.folder) == ("mdx23c-drumsep-5stem", str(folder))

@@ -1,0 +1,141 @@
+"""The contract as files: whoever changes a message changes a file that a reviewer sees."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sep_protocol import (
+    DeviceChosen,
+    Done,
+    Failed,
+    Fallback,
+    Hello,
+    Job,
+    Model,
+    Output,
+    Phase,
+    Progress,
+    Track,
+    TrackDone,
+    TrackFailed,
+    Warned,
+    dump_event,
+    dump_job,
+    load_event,
+    load_job,
+    map_paths,
+)
+from sep_protocol.codec import FormError
+from sep_protocol.errors import NotReadyError, UsageError
+
+GOLDEN = Path(__file__).parent / "golden"
+
+EVENTS = {
+    "hello": Hello(job="0a1b2c3d", version="0.1.0", protocol=1),
+    "phase": Phase(name="separate", track=0),
+    "device": DeviceChosen(
+        requested="auto", device="cuda:0", name="A GPU", torch="2.13.0", reason="NVIDIA GPU"
+    ),
+    "progress": Progress(track=0, done=44100, total=88200, sample_rate=44100),
+    "warning": Warned(message="samples clipped: kick 3", track=0),
+    "fallback": Fallback(was="mps", now="cpu", reason="mps failed: no kernel"),
+    "track-done": TrackDone(
+        track=0,
+        out="/app/out/song",
+        stems={"kick": "/app/out/song/kick.wav"},
+        frames=88200,
+        sample_rate=44100,
+        chunk=130560,
+        hop=65280,
+        chunks=1,
+        seconds=1.5,
+        phases={"network": 1.25},
+        clipped={"kick": 3},
+    ),
+    "track-failed": TrackFailed(track=1, error="AudioError", message="empty", hint=""),
+    "done": Done(done=1, failed=1, seconds=2.5, phases={"import": 1.0}),
+    "failed": Failed(code=16, error="ModelError", message="no model", hint="sep models list"),
+}
+JOB = Job(
+    id="0a1b2c3d",
+    tracks=(Track(audio="/app/in/0/song.wav", out="/app/out/song", stem_name="song {stem}"),),
+    model=Model(name="larsnet", folder="/app/models/larsnet"),
+    output=Output(stems=("kick", "snare"), format="flac", bit_depth="24", overwrite=True),
+    device="cuda:0",
+    fallback=False,
+    overlap=2.0,
+    batch=4,
+)
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_event_is_its_golden_file(kind):
+    line = (GOLDEN / f"{kind}.json").read_text(encoding="utf-8").rstrip("\n")
+    assert dump_event(EVENTS[kind]) == line
+    assert load_event(line) == EVENTS[kind]
+    assert load_event(json.dumps({**json.loads(line), "new_field": 1})) == EVENTS[kind]
+
+
+def test_job_is_its_golden_file():
+    text = (GOLDEN / "job.json").read_text(encoding="utf-8")
+    assert dump_job(JOB) == text
+    assert load_job(text) == JOB
+    raw = json.loads(text)
+    raw["tracks"][0]["new_field"] = raw["new_field"] = [1]
+    assert load_job(json.dumps(raw)) == JOB
+
+
+def test_every_golden_file_is_tested():
+    assert {path.stem for path in GOLDEN.iterdir()} == {*EVENTS, "job"}
+
+
+def test_unknown_event_is_passed_over():
+    assert load_event('{"event": "from-the-future", "x": 1}') is None
+
+
+@pytest.mark.parametrize("line", ["", "hello", "[]", "{}", '{"event": 1}', '{"event": "phase"}'])
+def test_what_is_no_event_is_told(line):
+    with pytest.raises(FormError):
+        load_event(line)
+
+
+def test_other_protocol_fails_before_anything_else():
+    raw = json.loads(dump_job(JOB)) | {"protocol": 2, "tracks": "of another shape"}
+    with pytest.raises(NotReadyError, match="speaks protocol 2"):
+        load_job(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("tracks",), "song.wav"),
+        (("tracks", 0, "audio"), None),
+        (("tracks", 0, "stem_name"), "no place for the stem"),
+        (("tracks", 0, "stem_name"), "../{stem}"),
+        (("output", "format"), "exe"),
+        (("overlap",), "2"),
+        (("batch",), True),
+        (("model",), {}),
+    ],
+)
+def test_job_of_wrong_form_names_the_field(path, value):
+    raw = json.loads(dump_job(JOB))
+    place = raw
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(UsageError, match=str(path[-1]) if value != {} else "name"):
+        load_job(json.dumps(raw))
+
+
+def test_only_paths_are_translated_and_back():
+    there = map_paths(JOB, lambda path: path.replace("/app", "/host"))
+    assert there.tracks[0].audio == "/host/in/0/song.wav"
+    assert there.model.folder == "/host/models/larsnet"
+    assert there.model.checkpoint is None
+    assert (there.id, there.device, there.output) == (JOB.id, JOB.device, JOB.output)
+    assert map_paths(there, lambda path: path.replace("/host", "/app")) == JOB
+    done = map_paths(EVENTS["track-done"], str.upper)
+    assert done.stems == {"kick": "/APP/OUT/SONG/KICK.WAV"}
+    assert done.phases == {"network": 1.25}

@@ -1,0 +1,57 @@
+"""The Python API: arrays and files in, stems by name out."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+import sep_runtime
+from sep_protocol.errors import AudioError
+
+
+@pytest.fixture
+def model(tiny):
+    return sep_runtime.load("tiny", checkpoint=str(tiny[0]), settings=str(tiny[1]), device="cpu")
+
+
+def test_array_and_file_give_the_same(model, tmp_path, noise):
+    mix = noise(2, 40000)
+    soundfile.write(tmp_path / "x.wav", mix.T, 44100, "FLOAT")
+    told = []
+    stems = model.separate(mix, 44100, progress=lambda done, total: told.append((done, total)))
+    assert tuple(stems) == model.stems
+    assert told[-1] == (40000, 40000)
+    again = model.separate(tmp_path / "x.wav")
+    for name, stem in stems.items():
+        assert stem.dtype == np.float32
+        assert stem.shape == (2, 40000)
+        assert np.array_equal(stem, again[name])
+    assert model.device == "cpu"
+
+
+def test_mono_vector(model, noise):
+    stems = model.separate(noise(1, 5000)[0], 22050)
+    assert stems["kick"].shape == (1, 5000)
+
+
+def test_arrays_need_a_rate(model):
+    with pytest.raises(ValueError, match="sample_rate"):
+        model.separate(np.zeros((2, 100), np.float32))
+
+
+@pytest.mark.parametrize("mix", [np.zeros((2, 0)), np.full((2, 10), np.nan), np.zeros((3, 10))])
+def test_arrays_that_are_no_mix(model, mix):
+    with pytest.raises(AudioError):
+        model.separate(mix.astype(np.float32), 44100)
+
+
+def test_importing_the_package_loads_no_torch():
+    code = "import sys, sep_runtime, sep_runtime.__main__; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_names():
+    with pytest.raises(AttributeError):
+        _ = sep_runtime.nope

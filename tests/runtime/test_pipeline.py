@@ -1,0 +1,72 @@
+"""A mix of any rate, channel count and length comes out with exactly its own."""
+
+import numpy as np
+import pytest
+import torch
+
+from sep_protocol.errors import AudioError
+from sep_runtime.overlap import Chunking, OverlapAdd
+from sep_runtime.pipeline import Pipeline, level_of
+
+
+class Copies:
+    """A Separator whose stems are the mix and its negative."""
+
+    stems = ("same", "negative")
+    sample_rate = 44100
+    channels = 2
+    cut = Chunking(chunk=4096, hop=2048)
+
+    def stream(self):
+        return OverlapAdd(
+            lambda x: torch.stack((x, -x), 1),
+            self.cut,
+            stems=2,
+            channels=2,
+            device=torch.device("cpu"),
+        )
+
+
+def run(mix, rate, block=1000, **options):
+    pipeline = Pipeline(Copies(), sample_rate=rate, channels=len(mix), **options)
+    blocks = [mix[:, i : i + block] for i in range(0, mix.shape[1], block)]
+    return np.concatenate(list(pipeline.run(blocks)), -1)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("samples", [1, 2, 100, 4095, 20001])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_frame_count_and_channels_are_the_mixs(rate, samples, channels, noise):
+    stems = run(noise(channels, samples), rate)
+    assert stems.shape == (2, channels, samples)
+    assert np.isfinite(stems).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_identity_at_the_models_rate(channels, noise):
+    mix = noise(channels, 30000)
+    stems = run(mix, 44100)
+    assert np.abs(stems[0] - mix).max() <= 1e-6
+    assert np.abs(stems[1] + mix).max() <= 1e-6
+
+
+def test_identity_through_resampling():
+    time = np.arange(96000) / 96000
+    mix = (np.sin(2 * np.pi * 1000 * time) * np.hanning(96000))[None].astype(np.float32)
+    found = run(mix, 96000)[0]
+    noise = np.square(found - mix).sum()
+    assert 10 * np.log10(np.square(mix).sum() / noise) > 100
+
+
+def test_more_than_two_channels_are_refused():
+    with pytest.raises(AudioError, match="6 channels"):
+        Pipeline(Copies(), sample_rate=44100, channels=6)
+
+
+def test_normalisation_is_undone(noise):
+    mix = noise(2, 9000) * 0.1 + 0.05
+    level = level_of([mix[:, :4000], mix[:, 4000:]])
+    mono = mix.mean(0)
+    assert level == pytest.approx((mono.mean(), mono.std()), rel=1e-4)
+    assert np.abs(run(mix, 44100, level=level)[0] - mix).max() <= 1e-6
+    assert level_of([np.zeros((2, 10), np.float32)]) == (0.0, 1.0)

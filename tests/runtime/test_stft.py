@@ -1,0 +1,62 @@
+"""Our inverse against torch's, and the transform pair as an identity."""
+
+import pytest
+import torch
+
+from sep_runtime.nets.stft import Stft, frames_to_signal
+from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape, compress
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (4096, 1024), (8192, 1024), (512, 100)])
+def test_inverse_is_torchs(n_fft, hop):
+    signal = torch.randn(3, 2, hop * 63)
+    stft = Stft(n_fft, hop)
+    spectrum = stft(signal)
+    assert spectrum.shape == (3, 2, n_fft // 2 + 1, 64)
+    disturbed = spectrum * torch.rand_like(spectrum.real)
+    wanted = torch.istft(disturbed.flatten(0, 1), n_fft, hop, window=stft.window)
+    assert torch.allclose(stft.inverse(disturbed).flatten(0, 1), wanted, atol=2e-6)
+    assert (stft.inverse(spectrum) - signal).abs().max() < 1e-5
+
+
+def test_frames_are_added_where_they_belong():
+    frames = torch.ones(4, 5)
+    assert frames_to_signal(frames, 2).tolist() == [1, 1, 2, 2, 3, 2, 3, 2, 2, 1, 1]
+
+
+def test_masked_stems_sum_to_the_mix():
+    shape = TfcTdfShape(
+        stems=3, n_fft=512, hop=128, dim_f=128, channels=8, growth=4, scales=2, output="mask"
+    )
+    network = TfcTdf(shape).eval()
+    mix = torch.randn(2, 2, shape.chunk(4)) * 0.1
+    with torch.inference_mode():
+        stems = network(mix)
+        masks = network.masks(network.stft(mix))
+    assert stems.shape == (2, 3, 2, mix.shape[-1])
+    assert masks.shape[-2] == 257
+    assert (masks.sum(1) - 1).abs().max() < 1e-6
+    assert (stems.sum(1) - mix).abs().max() < 1e-5
+
+
+def test_compression_keeps_phase_and_survives_zero():
+    spectrum = torch.tensor([[0.0, 0.0], [3.0, -4.0]])
+    out = compress(spectrum)
+    assert out[0].tolist() == [0.0, 0.0]
+    assert torch.allclose(out[1] / out[1].norm(), spectrum[1] / 5)
+    assert torch.allclose(out[1].norm(), torch.log(torch.tensor(151.0)) / 4)
+
+
+@pytest.mark.parametrize("options", [{"dim_f": 1000}, {"dim_f": 4096}])
+def test_shapes_that_cannot_be_are_refused(options):
+    with pytest.raises(ValueError, match="dim_f"):
+        TfcTdfShape(stems=5, **options)
+
+
+def test_chunks_that_fit():
+    shape = TfcTdfShape(stems=5)
+    assert [shape.chunk(k) for k in (1, 8, 32)] == [512 * 31, 130560, 523776]
+    assert shape.fits(130560)
+    assert not shape.fits(130561)
+    assert not shape.fits(131072)
+    assert not shape.fits(0)
