@@ -123,11 +123,15 @@ class Trainer:
         on_gpu = self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
             masks = self.masks(spectrum)
-        found = masks.float() * spectrum.unsqueeze(1)
+        masks = masks.float()
         with torch.no_grad():
             reference = self.net.stft(stems)
-        waveform = losses.log_error(self.net.stft.inverse(found), stems).mean()
-        return waveform + 5 * losses.spectral_error(found, reference)
+        found = self.net.stft.inverse(masks * spectrum.unsqueeze(1))
+        return (
+            losses.log_error(found, stems).mean()
+            + 5 * losses.spectral_error(masks, spectrum, reference)
+            + 5 * losses.cross_entropy(masks, spectrum, reference)
+        )
 
     def update(self, pool: Pool) -> Tensor:
         """Take one step and return its loss, still on the device."""
