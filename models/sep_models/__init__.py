@@ -11,7 +11,16 @@ from typing import Literal
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError
 
-__all__ = ["WEIGHTS", "Manifest", "Source", "catalogue", "find", "folder_of", "golden_clip"]
+__all__ = [
+    "WEIGHTS",
+    "Manifest",
+    "Source",
+    "catalogue",
+    "find",
+    "folder_of",
+    "golden_clip",
+    "of_file",
+]
 
 WEIGHTS = "weights.safetensors"  # the name of a model's file, once it is installed
 
@@ -75,6 +84,14 @@ def find(name: str) -> Manifest:
             return manifest
     known = ", ".join(each.name for each in catalogue())
     raise ModelError(f"there is no model called {name!r}", hint=f"one of: {known}")
+
+
+def of_file(sha256: str) -> Manifest | None:
+    """Return the model whose only published file has this hash."""
+    for manifest in catalogue():
+        if [source.sha256 for source in manifest.sources] == [sha256]:
+            return manifest
+    return None
 
 
 def _read(path: Path) -> Manifest:

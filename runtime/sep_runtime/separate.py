@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from sep_runtime.pipeline import Pipeline
 
 PROGRESS_SECONDS = 0.1  # between two Progress events
+FULL_BYTES = 1 << 20  # less than this free is a full disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,11 +208,18 @@ def _workspace(batch: _Batch, index: int, track: Track) -> Iterator[Workspace]:
     try:
         yield work
     except (OSError, LibsndfileError) as fault:
-        full = isinstance(fault, OSError) and fault.errno == errno.ENOSPC
+        full = _is_full(fault, work.root.parent)
         what = "the disk is full" if full else f"writing failed: {fault}"
         raise TrackError(f"{track.out}: {what}", hint="free space" if full else "") from fault
     finally:
         work.discard()
+
+
+def _is_full(fault: Exception, folder: Path) -> bool:
+    """Say whether the disk is full; libsndfile names no reason, so its free space is asked."""
+    if isinstance(fault, OSError):
+        return fault.errno == errno.ENOSPC
+    return shutil.disk_usage(folder).free < FULL_BYTES
 
 
 def _depth(job: Job, mix: Mix) -> BitDepth:

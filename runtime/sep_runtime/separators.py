@@ -50,8 +50,7 @@ def load(
 
     Raises ModelError where it is missing or corrupt, UsageError where an option does not fit it.
     """
-    manifest, path = _locate(model)
-    sha256 = weights.digest(path)
+    manifest, path, sha256 = _locate(model)
     if manifest.bundled and manifest.sha256 != sha256:
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
@@ -78,17 +77,23 @@ def load(
     return Loaded(separator=separator, manifest=manifest, sha256=sha256)
 
 
-def _locate(model: Model) -> tuple[Manifest, Path]:
-    """Return the model's manifest and its weights file."""
+def _locate(model: Model) -> tuple[Manifest, Path, str]:
+    """Return the model's manifest, its weights file and that file's SHA-256."""
     if model.checkpoint is not None:
-        if model.settings is None:
+        path = Path(model.checkpoint)
+        sha256 = weights.digest(path)
+        if model.settings is not None:
+            return settings.read(Path(model.settings), model.name), path, sha256
+        known = sep_models.of_file(sha256)
+        if known is None:
             raise UsageError(
-                "a checkpoint needs its settings", hint="give its YAML with --model-config"
+                f"{path.name} is no checkpoint that sep knows, so it needs its settings",
+                hint="give the YAML that was published with it by --model-config",
             )
-        return settings.read(Path(model.settings), model.name), Path(model.checkpoint)
+        return known, path, sha256
     manifest = sep_models.find(model.name)
     folder = Path(model.folder) if model.folder else sep_models.folder_of(manifest.name)
     path = folder / sep_models.WEIGHTS
     if not path.is_file():
         raise ModelError(f"the model {manifest.name} is not installed", hint="sep models list")
-    return manifest, path
+    return manifest, path, weights.digest(path)

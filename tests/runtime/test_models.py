@@ -3,7 +3,6 @@
 import json
 import pickle
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -172,6 +171,12 @@ def test_missing_folder(tmp_path):
         separators.load(Model(name="larsnet", folder=str(tmp_path)), CPU)
 
 
-def test_weights_are_used_without_a_copy(tiny):
-    state = weights.read(tiny[0])
-    assert all(np.isfinite(value).all() for value in state.values())
+def test_a_checkpoint_of_the_catalogue_is_known_by_its_hash(tiny, monkeypatch):
+    from dataclasses import replace
+
+    manifest = settings.read(tiny[1], "known")
+    source = sep_models.Source(file="tiny.ckpt", sha256=weights.digest(tiny[0]))
+    known = replace(manifest, sources=(source,))
+    monkeypatch.setattr(sep_models, "catalogue", lambda: (known,))
+    loaded = separators.load(Model(name="tiny", checkpoint=str(tiny[0])), CPU)
+    assert loaded.manifest.name == "known"

@@ -1,0 +1,264 @@
+"""`sep run` as a person types it, with the bundled model and the shipped example."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+GROOVE = Path(__file__).parent.parent.parent / "examples" / "groove.flac"
+STEMS = ["kick", "snare", "toms", "hihat", "cymbals"]
+
+
+@pytest.fixture
+def with_tiny(tiny):
+    return ["--model", tiny[0], "--model-config", tiny[1]]
+
+
+@pytest.fixture
+def clip(tmp_path, noise):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, noise(2, 30000).T, 44100)
+    return path
+
+
+def test_the_first_command_of_the_readme(sep, tmp_path):
+    done = sep("run", GROOVE)
+    assert done.stdout == ""
+    first = done.stderr.splitlines()[0]
+    assert first.startswith(("sep: native cpu (", "sep: native cuda (", "sep: native mps ("))
+    assert "expects drums" in done.stderr
+    mix, _ = soundfile.read(GROOVE)
+    total = np.zeros_like(mix)
+    for stem in STEMS:
+        samples, rate = soundfile.read(tmp_path / "separated" / "groove" / f"{stem}.wav")
+        assert (rate, samples.shape) == (44100, mix.shape)
+        assert np.abs(samples).max() > 0.01, f"{stem} is silent"
+        total += samples
+    # The bundled model masks with a softmax, so its stems sum to the mix, up to 24 bit rounding.
+    assert np.abs(total - mix).max() < 1e-5
+    report = json.loads((tmp_path / "separated" / "groove" / "sep.json").read_text())
+    assert report["model"]["name"] == "mdx23c-mini"
+
+
+def test_json_is_one_document(sep, clip, with_tiny):
+    done = sep("run", clip, "--json", *with_tiny)
+    found = json.loads(done.stdout)
+    assert found["exit_code"] == 0
+    assert found["device"]["device"] == "cpu"
+    assert found["route"]["engine"] == "native"
+    assert found["tracks"][0]["mix"] == str(clip)
+    assert set(found["tracks"][0]["stems"]) == set(STEMS)
+    assert set(found["phases"]) == {"import", "load", "decode", "network", "encode"}
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["nope.wav"], 3),
+        (["*.ogg"], 3),
+        (["clip.wav", "--device", "tpu"], 2),
+        (["clip.wav", "--no-such-option"], 2),
+        (["clip.wav", "--format", "mp4"], 2),
+        (["clip.wav", "--format", "flac", "--bit-depth", "float"], 2),
+        (["clip.wav", "--overlap", "0"], 2),
+        (["clip.wav", "--model", "nope"], 16),
+        (["clip.wav", "--model", "drumsep"], 16),
+        (["clip.wav", "--model", "nope.ckpt"], 3),
+        (["clip.wav", "--device", "mps"], 13),
+        (["clip.wav", "--device", "cuda:7"], 13),
+        (["clip.wav", "--engine", "container"], (10, 12)),
+        (["bad.wav"], 1),
+        (["bad.wav", "clip.wav"], 1),
+        ([], 2),
+    ],
+)
+def test_every_failure_has_its_code_and_its_document(sep, clip, with_tiny, args, code):
+    (clip.parent / "bad.wav").write_text("no audio")
+    model = [] if "--model" in args else with_tiny
+    done = sep("run", *args, "--json", *model, check=None)
+    codes = code if isinstance(code, tuple) else (code,)
+    assert done.returncode in codes, done.stderr
+    document = json.loads(done.stdout)
+    assert document["exit_code"] == done.returncode
+    assert "Traceback" not in done.stderr
+    if code != 1:
+        assert document["error"]["message"] == document["error"]["message"].rstrip(".")
+        assert f"error: {document['error']['message']}" in done.stderr
+        assert not (clip.parent / "separated").exists()
+
+
+def test_a_batch_goes_on_past_a_bad_track(sep, clip, with_tiny, tmp_path):
+    (tmp_path / "album").mkdir()
+    for name in ("a.wav", "c.wav"):
+        (tmp_path / "album" / name).write_bytes(clip.read_bytes())
+    (tmp_path / "album" / "b.wav").write_text("no audio")
+    done = sep("run", "album", *with_tiny, check=1)
+    assert "failed: b.wav: b.wav cannot be read as audio" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "separated").iterdir()) == ["a", "c"]
+
+
+def test_finished_output_is_kept_unless_told(sep, clip, with_tiny, tmp_path):
+    sep("run", clip, *with_tiny)
+    kick = tmp_path / "separated" / "clip" / "kick.wav"
+    before = kick.stat().st_mtime_ns
+    done = sep("run", clip, *with_tiny, check=3)
+    assert "--overwrite" in done.stderr
+    assert kick.stat().st_mtime_ns == before
+    sep("run", clip, *with_tiny, "--overwrite")
+    assert kick.stat().st_mtime_ns != before
+
+
+def test_names_stems_and_formats(sep, clip, with_tiny, tmp_path):
+    sep(
+        "run",
+        clip,
+        *with_tiny,
+        *("--out", "o", "--name", "{track} ({model})/{track} {stem}"),
+        *("--stems", "kick,hh", "--format", "flac", "--bit-depth", "16"),
+    )
+    folder = tmp_path / "o" / "clip (tiny)"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "clip hihat.flac",
+        "clip kick.flac",
+        "sep.json",
+    ]
+    assert soundfile.info(folder / "clip kick.flac").subtype == "PCM_16"
+
+
+def test_quiet_and_verbose(sep, clip, with_tiny):
+    quiet = sep("run", clip, *with_tiny, "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+    verbose = sep("run", clip, *with_tiny, "--verbose", "--overwrite")
+    assert "not container cpu:" in verbose.stderr
+
+
+def test_events_are_the_runtimes(sep, clip, with_tiny):
+    done = sep("run", clip, *with_tiny, "--events", "--quiet")
+    kinds = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert (kinds[0], kinds[-1]) == ("hello", "done")
+    assert "device" in kinds
+
+
+def test_dry_run_prints_a_command_that_does_the_job(sep, clip, with_tiny, tmp_path):
+    done = sep("run", clip, *with_tiny, "--dry-run")
+    assert not (tmp_path / "separated").exists()
+    ran = subprocess.run(
+        ["bash", "-c", done.stdout],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "separated" / "clip" / "kick.wav").exists()
+
+
+def test_a_folder_full_of_traps_is_no_package_path(sep, clip, with_tiny, tmp_path):
+    for name in ("torch.py", "json.py", "sep_runtime.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported from the current folder')")
+    sep("run", clip, *with_tiny)
+
+
+@pytest.fixture
+def long_run(home, tmp_path, with_tiny):
+    """A run of many minutes, in its own session, seen at work: (process, pid of the runtime)."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros((44100 * 900, 1), np.int16), 44100)
+    started = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sep_launcher", "run", path, "--events", *with_tiny],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+        started.append(process)
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "progress" and event["done"]:
+                break
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return process, int(children[0])
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def gone(pid, seconds=40.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        if state == "Z":  # dead, and nobody in this container reaps orphans
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupts_leave_nothing(long_run, tmp_path, number, home):
+    process, child = long_run()
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "interrupted" in told
+    assert gone(child, 1)
+    assert list((tmp_path / "separated").iterdir()) == []
+    assert list((home / "sep" / "cache" / "jobs").iterdir()) == []
+
+
+def test_kill_9_of_the_launcher_ends_the_runtime(long_run, tmp_path):
+    process, child = long_run()
+    process.kill()
+    assert gone(child)
+    assert list((tmp_path / "separated").iterdir()) == []
+
+
+def test_kill_9_of_the_runtime_is_told_and_swept(long_run, tmp_path, sep, clip, with_tiny):
+    process, child = long_run()
+    os.kill(child, signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 15, told
+    assert "signal 9" in told
+    assert "memory" in told
+    left = [p.name for p in (tmp_path / "separated").iterdir()]
+    assert len(left) == 1
+    assert left[0].startswith(".sep-")
+    sep("run", clip, *with_tiny)
+    assert [p.name for p in (tmp_path / "separated").iterdir()] == ["clip"]
+
+
+def test_routes_and_models(sep):
+    assert sep("route").stdout.startswith("native cpu: ")
+    assert json.loads(sep("route", "--json").stdout)["device"] == "cpu"
+    listed = {
+        each["name"]: each for each in json.loads(sep("models", "list", "--json").stdout)["models"]
+    }
+    assert listed["mdx23c-mini"]["default"]
+    assert not listed["larsnet"]["installed"]
+    assert "mdx23c-mini" in sep("models", "list").stdout
+
+
+def test_version_and_help(sep):
+    from sep_protocol import __version__
+
+    for option in ("--version", "-V"):
+        assert sep(option).stdout == f"sep {__version__}\n"
+    for command in ("run", "route", "models"):
+        assert command in sep("--help").stdout
+    assert "--overwrite" in sep("run", "--help").stdout

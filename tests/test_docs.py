@@ -1,0 +1,84 @@
+"""The documents are true: commands exist, code runs, codes and rooms are complete."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import sep_models
+from sep_protocol.errors import ExitCode
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(kind):
+    return re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_of_the_readme_runs(tmp_path):
+    for code in blocks("python"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        told = re.findall(r"print\(.*#\s*(\([^)]*\))", code)
+        assert done.stdout.splitlines() == told
+
+
+@pytest.mark.parametrize(
+    "line", [line for block in blocks("text") for line in block.splitlines() if "sep " in line[:4]]
+)
+def test_commands_of_the_readme_are_understood(line, sep, tmp_path):
+    """Every option exists: what is missing are only the files that the examples name."""
+    command = re.split(r"\s{3,}", line)[0]
+    done = subprocess.run(
+        ["bash", "-c", command.replace("sep ", f"{sys.executable} -m sep_launcher ", 1)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode in (0, 3), done.stderr
+
+
+def test_exit_codes_are_all_documented():
+    documented = {int(code) for code in re.findall(r"`(\d+)` \w", README)}
+    assert documented == {int(code) for code in ExitCode}
+
+
+def test_every_package_has_its_place_in_the_architecture():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    for package in wheel["targets"]["wheel"]["packages"]:
+        assert package in page
+    for module in re.findall(r"`((?:engines/)?\w+\.py)`", page):
+        assert (ROOT / "launcher" / "sep_launcher" / module).exists(), module
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("models/**/*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("manifest", sep_models.catalogue(), ids=lambda each: each.name)
+def test_every_model_has_facts_and_a_card(manifest):
+    card = (sep_models.folder_of(manifest.name) / "card.md").read_text(encoding="utf-8")
+    assert manifest.name in card
+    assert "licence" in card.lower()
+    assert manifest.licence.split(";")[0] in card
+    assert manifest.sources or manifest.bundled
+    for source in manifest.sources:
+        assert re.fullmatch(r"[0-9a-f]{64}", source.sha256)
+        assert source.file in card
+
+
+def test_environment_says_what_pyproject_says():
+    text = (ROOT / "environment.yml").read_text()
+    assert ".[runtime]" in text
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert f"python{wanted}" in text
