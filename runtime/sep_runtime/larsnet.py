@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from sep_runtime.mdx23c import adopt
+from sep_runtime.mdx23c import Uninitialised, adopt
 from sep_runtime.nets.stft import frames_to_signal
 from sep_runtime.nets.unet import BINS, FRAMES, UNet
 from sep_runtime.overlap import Chunking
@@ -155,7 +155,7 @@ def build(weights: dict[str, Tensor], stems: Sequence[str], device: torch.device
     """Return one U-Net per stem from keys `<stem>.<key>`; raise ModelError where they differ."""
     networks = []
     for stem in stems:
-        with torch.device("meta"):
+        with Uninitialised():
             network = UNet()
         prefix = f"{stem}."
         own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
+from torch.overrides import TorchFunctionMode
 
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
@@ -12,8 +12,9 @@ from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.overlap import Chunking, OverlapAdd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    import torch
     from torch import Tensor
 
 
@@ -73,15 +74,33 @@ def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -
 
 def build(shape: TfcTdfShape, weights: dict[str, Tensor], device: torch.device) -> TfcTdf:
     """Return the network with these weights; raise ModelError where they are not its own."""
-    with torch.device("meta"):
+    with Uninitialised():
         network = TfcTdf(shape)
-    network.stft = type(network.stft)(shape.n_fft, shape.hop)  # its window is no weight
     adopt(network, weights)
     return network.to(device).eval().requires_grad_(requires_grad=False)
 
 
+class Uninitialised(TorchFunctionMode):
+    """Modules made inside get weights of any value, at once.
+
+    The meta device would do the same, but its first use imports for more than a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        """Leave out what draws or fills initial weights."""
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else None
+        return func(*args, **(kwargs or {}))
+
+
 def adopt(network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    """Give a network on the meta device its weights, in float32, without a copy where they are.
+    """Give a network its weights, in float32, without a copy where they are.
 
     Raises ModelError with the first differences where keys or shapes are not the network's.
     """
