@@ -6,6 +6,7 @@ python benchmarks/launcher.py [--runs 9] [sep run's options, as --model FILE --m
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import statistics
 import subprocess
@@ -42,6 +43,7 @@ def main() -> None:
     version, through, bare = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.environ["SEP_HOME"] = name
         run = [sep, "run", str(CLIP), "--overwrite", *options]
         shown = subprocess.run(
             [*run, "--dry-run"], cwd=folder, capture_output=True, text=True, check=True

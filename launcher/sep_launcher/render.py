@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sep_launcher.report import Report
 from sep_protocol import (
     Fallback,
+    Hello,
     Phase,
     Progress,
     TrackDone,
@@ -72,6 +74,9 @@ class Screen:
         if self._style.machine == "events":
             _out(dump_event(event))
         match event:
+            case Hello() if not self._style.quiet:
+                # rich takes 0.1 s; now it costs nothing, because the runtime imports torch.
+                importlib.import_module("rich.table")
             case Phase(name=name, track=track):
                 self._phase(name, track)
             case Progress():
