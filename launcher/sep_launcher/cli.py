@@ -86,7 +86,9 @@ def run(
     stems: Annotated[
         str | None, typer.Option(help="Which stems to write, as in kick,snare; all by default.")
     ] = None,
-    file_format: Annotated[Literal["wav", "flac"], typer.Option("--format")] = "wav",
+    file_format: Annotated[
+        Literal["wav", "flac", "mp3", "ogg"], typer.Option("--format", help="Of the stems.")
+    ] = "wav",
     bit_depth: Annotated[
         Literal["16", "24", "float"] | None,
         typer.Option(help="24 by default; float for float input, where the format holds it."),
@@ -97,6 +99,15 @@ def run(
         float | None, typer.Option(help="Chunk / hop, at least 1; the model's own by default.")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Chunks through the network at once.")] = None,
+    downmix: Annotated[
+        bool, typer.Option("--downmix", help="Make stereo of more than two channels.")
+    ] = False,
+    residual: Annotated[
+        bool, typer.Option("--residual", help="Write the song minus all stems, too.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave tracks that are done already as they are.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace stems that are there already.")
     ] = False,
@@ -140,12 +151,15 @@ def run(
                 stems=tuple(stem.strip() for stem in stems.split(",")) if stems else None,
                 format=file_format,
                 bit_depth=bit_depth,
+                residual=residual,
                 overwrite=overwrite,
+                resume=resume,
             ),
             wanted=Wanted(engine=engine, device=device),
             fallback=not no_fallback,
             overlap=overlap,
             batch=batch,
+            downmix=downmix,
         )
         plan = _plan(request)
         screen.route(plan)
@@ -168,7 +182,8 @@ def _plan(request: Request) -> Plan:
     route = routes.choose(host, request.wanted)
     plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
     folders = [Path(track.out) for track in plan.job.tracks]
-    files.check_outputs(folders, overwrite=request.output.overwrite)
+    output = request.output
+    files.check_outputs(folders, overwrite=output.overwrite, resume=output.resume)
     return plan
 
 

@@ -10,7 +10,12 @@ from pathlib import Path, PurePath
 from sep_protocol.errors import PathError, UsageError
 
 # What a folder or glob is searched for. A file that is named itself is always tried.
-ENDINGS = frozenset({".wav", ".wave", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".w64", ".caf"})
+ENDINGS = frozenset(
+    {".wav", ".wave", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au"}
+    | {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma"}
+)
+# A glob may also name these; a folder of films is not searched for music.
+VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 REPORT = "sep.json"  # a folder with one holds our own stems
 
 
@@ -46,7 +51,7 @@ def _matches(pattern: str) -> list[Found]:
     if path.exists():  # before it is taken for a glob: "song [master].wav"
         return [Found(path=path, name=PurePath(path.stem or path.name))]
     hits = [Path(hit) for hit in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    files = [hit for hit in hits if hit.is_file() and _is_audio(hit)]
+    files = [hit for hit in hits if hit.is_file() and hit.suffix.lower() in ENDINGS | VIDEOS]
     if not files:
         wild = glob.has_magic(pattern)
         raise PathError(
@@ -95,12 +100,17 @@ def _distinct(found: list[Found]) -> list[Found]:
     return result
 
 
-def check_outputs(folders: list[Path], *, overwrite: bool) -> None:
+def check_outputs(folders: list[Path], *, overwrite: bool, resume: bool = False) -> None:
     """Raise PathError where stems are there already, or where no folder can be made."""
     done = [folder for folder in folders if folder.exists() and not _is_empty(folder)]
+    if resume:  # the runtime looks whether they are the same
+        done = [folder for folder in done if not (folder / REPORT).is_file()]
     if done and not overwrite:
         more = f" and {len(done) - 1} more" if len(done) > 1 else ""
-        raise PathError(f"{done[0]}{more} exists already", hint="--overwrite replaces it")
+        raise PathError(
+            f"{done[0]}{more} exists already",
+            hint="--overwrite replaces it, --resume leaves what is done",
+        )
     for parent in {folder.parent for folder in folders}:
         there = parent
         while not there.exists() and there != there.parent:

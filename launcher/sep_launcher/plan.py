@@ -58,6 +58,7 @@ def plan(
         fallback=request.fallback,
         overlap=request.overlap,
         batch=request.batch,
+        downmix=request.downmix,
     )
     return Plan(
         job=job,

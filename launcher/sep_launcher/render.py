@@ -87,7 +87,8 @@ class Screen:
                 self.say(f"{event.reason}; going on with {event.now}", loud=True)
             case TrackDone():
                 self._hide()
-                self.say(f"done: {Path(self.report.mix_of(event.track)).name} -> {event.out}")
+                was = "done before" if event.resumed else "done"
+                self.say(f"{was}: {Path(self.report.mix_of(event.track)).name} -> {event.out}")
             case TrackFailed():
                 self._hide()
                 mix = Path(self.report.mix_of(event.track)).name

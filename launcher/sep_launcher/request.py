@@ -30,11 +30,14 @@ class Request:
     fallback: bool = True
     overlap: float | None = None
     batch: int | None = None
+    downmix: bool = False
 
     def __post_init__(self) -> None:
         """Raise UsageError where options exclude each other or have no meaning."""
         if self.output.format == "flac" and self.output.bit_depth == "float":
             raise UsageError("flac cannot hold float samples", hint="--bit-depth 24, or wav")
+        if self.output.format in ("mp3", "ogg") and self.output.bit_depth is not None:
+            raise UsageError(f"{self.output.format} has no bit depth", hint="leave out --bit-depth")
         if self.overlap is not None and not self.overlap >= 1:
             raise UsageError(f"--overlap must be at least 1, not {self.overlap:g}")
         if self.batch is not None and self.batch < 1:

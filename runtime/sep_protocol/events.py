@@ -80,6 +80,7 @@ class TrackDone:
     seconds: float  # wall time of this track
     phases: dict[str, float] = field(default_factory=dict)
     clipped: dict[str, int] = field(default_factory=dict)  # stem -> samples
+    resumed: bool = False  # an earlier job had done it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

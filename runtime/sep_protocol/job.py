@@ -13,7 +13,7 @@ from sep_protocol.version import PROTOCOL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Format = Literal["wav", "flac"]
+Format = Literal["wav", "flac", "mp3", "ogg"]
 BitDepth = Literal["16", "24", "float"]
 M = TypeVar("M")
 
@@ -55,8 +55,12 @@ class Output:
 
     stems: tuple[str, ...] | None = None  # None: all
     format: Format = "wav"
-    bit_depth: BitDepth | None = None  # None: 24, and float for float input where it can be held
+    bit_depth: BitDepth | None = (
+        None  # None: 24, float for float input; of no meaning for mp3 and ogg
+    )
+    residual: bool = False  # one more file: the mix minus all stems
     overwrite: bool = False
+    resume: bool = False  # what is there of the same mix, model and settings counts as done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class Job:
     fallback: bool = True  # whether `auto` may go on with another device
     overlap: float | None = None  # chunk / hop; None: the model's own
     batch: int | None = None  # chunks at once; None: the runtime's choice
+    downmix: bool = False  # whether more than two channels may become two
     protocol: int = PROTOCOL
 
 

@@ -21,7 +21,7 @@ from sep_protocol import Model as ModelRef
 from sep_protocol.errors import AudioError
 from sep_runtime import device as devices
 from sep_runtime import separators
-from sep_runtime.audio import Mix
+from sep_runtime.decode import open_mix
 from sep_runtime.pipeline import Pipeline, level_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Model:
         where the mix cannot be read or separated, ValueError where an array comes without a rate.
         """
         if isinstance(mix, str | Path):
-            with Mix(Path(mix)) as opened:
+            with open_mix(Path(mix)) as opened:
                 blocks = list(opened.blocks())
                 rate = opened.sample_rate
         elif sample_rate is None:
@@ -83,12 +83,18 @@ class Model:
         return dict(zip(self.stems, np.concatenate(found, -1), strict=True))
 
     def open(
-        self, *, sample_rate: int, channels: int, level: Iterable[NDArray[np.float32]]
+        self,
+        *,
+        sample_rate: int,
+        channels: int,
+        level: Iterable[NDArray[np.float32]],
+        residual: bool = False,
+        mix_down: bool = False,
     ) -> Pipeline:
         """Begin a pass over a mix of any length.
 
         `level` gives the mix's blocks [C, n] once; they are read only by a model that normalises.
-        Raises AudioError for more than two channels.
+        Raises AudioError for more than two channels unless they may be mixed down.
         """
         normalize = self.loaded.manifest.normalize
         return Pipeline(
@@ -96,6 +102,8 @@ class Model:
             sample_rate=sample_rate,
             channels=channels,
             level=level_of(level) if normalize else (0.0, 1.0),
+            residual=residual,
+            mix_down=mix_down,
         )
 
 

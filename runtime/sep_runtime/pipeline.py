@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from sep_protocol.errors import AudioError
-from sep_runtime.audio import Resampler
+from sep_runtime.ahead import Ahead
+from sep_runtime.resample import Resampler, downmix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,12 +21,17 @@ if TYPE_CHECKING:
     from sep_runtime.separators import Separator
 
 STEREO = 2
+DECODED = 4  # blocks that wait for the network
+SEPARATED = 2  # that wait for the encoder
 
 
 class Pipeline:
     """One pass over one mix; memory is bounded by the chunk, not by the length.
 
-    `level` is (mean, deviation) of the mix for models that want it normalised.
+    Three stages run beside each other: reading and resampling, the network, and on the caller's
+    thread resampling back. `level` is (mean, deviation) of the mix for models that want it
+    normalised. With `residual` a last row is the mix minus all stems. More than two channels are
+    refused unless they may be mixed down; `channels` says what comes out.
     """
 
     def __init__(
@@ -34,20 +41,27 @@ class Pipeline:
         sample_rate: int,
         channels: int,
         level: tuple[float, float] = (0.0, 1.0),
+        residual: bool = False,
+        mix_down: bool = False,
     ) -> None:
+        self._matrix: NDArray[np.float32] | None = None
         if channels > STEREO:
-            raise AudioError(
-                f"the mix has {channels} channels; stems can be made of mono and stereo only"
-            )
-        rate, lanes = separator.sample_rate, len(separator.stems) * channels
-        self.network_seconds = 0.0
+            if not mix_down:
+                raise AudioError(
+                    f"the mix has {channels} channels", hint="--downmix makes stereo of them"
+                )
+            self._matrix = downmix(channels)
+        self.channels = min(channels, STEREO)
+        self.decode_seconds = 0.0  # of work, reading and resampling
+        self.network_seconds = 0.0  # of work
+        self.frames = 0  # read so far
+        rate, self._stems = separator.sample_rate, len(separator.stems)
         self._stream = separator.stream()
-        self._channels = channels
         self._inner = separator.channels
         self._level = level
-        self._to_model = Resampler(sample_rate, rate, channels)
-        self._to_mix = Resampler(rate, sample_rate, lanes)
-        self._taken = 0
+        self._to_model = Resampler(sample_rate, rate, self.channels)
+        self._to_mix = Resampler(rate, sample_rate, self._stems * self.channels)
+        self._kept: deque[NDArray[np.float32]] | None = deque() if residual else None
         self._given = 0
 
     @property
@@ -57,15 +71,32 @@ class Pipeline:
 
     def run(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """[C, n] each to [S, C, m] each; together as many samples come out as went in."""
-        for block in blocks:
-            self._taken += block.shape[1]
-            yield from self._out(self._separate(self._to_model.push(block)))
-        rest = self._to_model.push(np.zeros((self._channels, 0), np.float32), last=True)
-        yield from self._out(self._separate(rest))
-        yield from self._out(self._timed(None), last=True)
+        with (
+            Ahead(self._mixes(blocks), DECODED) as mixes,
+            Ahead(self._separated(mixes), SEPARATED) as stems,
+        ):
+            for each in stems:
+                yield from self._out(each)
+            yield from self._out(torch.zeros(self._stems, self.channels, 0), last=True)
 
-    def _separate(self, mix: NDArray[np.float32]) -> torch.Tensor:
-        return self._timed(torch.from_numpy(mix).expand(self._inner, -1))
+    def _mixes(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Yield the mix at the model's rate."""
+        begun = time.perf_counter()
+        for block in blocks:
+            mix = block if self._matrix is None else self._matrix @ block
+            self.frames += mix.shape[1]
+            if self._kept is not None:
+                self._kept.append(mix)
+            resampled = self._to_model.push(mix)
+            self.decode_seconds += time.perf_counter() - begun
+            yield resampled
+            begun = time.perf_counter()
+        yield self._to_model.push(np.zeros((self.channels, 0), np.float32), last=True)
+
+    def _separated(self, mixes: Iterable[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
+        for mix in mixes:
+            yield self._timed(torch.from_numpy(mix).expand(self._inner, -1))
+        yield self._timed(None)
 
     def _timed(self, mix: torch.Tensor | None) -> torch.Tensor:
         """[C, n], or None for the end, to [S, C, m] on the host."""
@@ -77,7 +108,7 @@ class Pipeline:
             else:
                 stems = self._stream.push((mix - mean) / deviation)
             stems = stems * deviation + mean
-            if self._channels < self._inner:
+            if self.channels < self._inner:
                 stems = stems.mean(1, keepdim=True)
             stems = stems.cpu()
         self.network_seconds += time.perf_counter() - begun
@@ -86,13 +117,28 @@ class Pipeline:
     def _out(self, stems: torch.Tensor, *, last: bool = False) -> Iterator[NDArray[np.float32]]:
         lanes = self._to_mix.push(stems.flatten(0, 1).numpy(), last=last)
         # Converting there and back may end a sample or two off: the mix's count is what counts.
-        short = self._taken - self._given - lanes.shape[1]
+        short = self.frames - self._given - lanes.shape[1]
         if last and short > 0:
             lanes = np.pad(lanes, ((0, 0), (0, short)))
-        lanes = lanes[:, : self._taken - self._given]
+        lanes = lanes[:, : self.frames - self._given]
         self._given += lanes.shape[1]
         if lanes.shape[1]:
-            yield lanes.reshape(len(stems), self._channels, -1)
+            rows = lanes.reshape(self._stems, self.channels, -1)
+            if self._kept is not None:
+                residual = self._mix_of(lanes.shape[1]) - rows.sum(0)
+                rows = np.concatenate((rows, residual[None]))
+            yield rows
+
+    def _mix_of(self, count: int) -> NDArray[np.float32]:
+        """[C, count]: the next samples of the mix that was kept."""
+        parts: list[NDArray[np.float32]] = []
+        while self._kept and count > 0:
+            block = self._kept.popleft()
+            parts.append(block[:, :count])
+            if block.shape[1] > count:
+                self._kept.appendleft(block[:, count:])
+            count -= parts[-1].shape[1]
+        return np.concatenate(parts, 1)
 
 
 def level_of(blocks: Iterable[NDArray[np.float32]]) -> tuple[float, float]:

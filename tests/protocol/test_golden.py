@@ -52,6 +52,7 @@ EVENTS = {
         seconds=1.5,
         phases={"network": 1.25},
         clipped={"kick": 3},
+        resumed=False,
     ),
     "track-failed": TrackFailed(track=1, error="AudioError", message="empty", hint=""),
     "done": Done(done=1, failed=1, seconds=2.5, phases={"import": 1.0}),

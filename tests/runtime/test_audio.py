@@ -5,11 +5,13 @@ import pytest
 import soundfile
 
 from sep_protocol.errors import AudioError
-from sep_runtime.audio import Mix, Resampler, StemFile
+from sep_runtime.decode import open_mix
+from sep_runtime.encode import StemFile
+from sep_runtime.resample import Resampler
 
 
 def read(path):
-    with Mix(path) as mix:
+    with open_mix(path) as mix:
         return np.concatenate(list(mix.blocks()), -1)
 
 
@@ -65,7 +67,7 @@ def test_clipping_is_counted_and_never_wraps(tmp_path):
 def test_float_input_is_known(tmp_path, noise):
     for subtype, is_float in (("PCM_16", False), ("FLOAT", True), ("DOUBLE", True)):
         soundfile.write(tmp_path / "x.wav", noise(1, 100).T, 8000, subtype)
-        with Mix(tmp_path / "x.wav") as mix:
+        with open_mix(tmp_path / "x.wav") as mix:
             assert mix.is_float is is_float
             assert (mix.sample_rate, mix.channels, mix.frames) == (8000, 1, 100)
 
@@ -80,7 +82,7 @@ def make_bad(path, kind):
         path.touch()
     elif kind == "folder":
         path.mkdir()
-        return "vanished"
+        return "is a folder"
     elif kind == "empty":
         soundfile.write(path, samples[:0], 44100, format="WAV")
         return "no audio"

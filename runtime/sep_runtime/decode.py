@@ -1,0 +1,254 @@
+"""Audio files in: blocks of float32 [C, n] from whatever libsndfile or FFmpeg can read."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Protocol
+
+import av
+import numpy as np
+import soundfile
+
+from sep_protocol.errors import AudioError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BLOCK = 1 << 16  # frames read at once
+RATES = range(4000, 768_001)  # Hz; a header that says otherwise is not believed
+
+# What FFmpeg may open: containers of audio and video, no playlists, nothing over a network.
+DEMUXERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,"
+    "tak,tta,w64,wav,wv"
+)
+# The names that libsndfile writes, by FFmpeg's names.
+TAGS = {
+    "title": "title",
+    "artist": "artist",
+    "album": "album",
+    "date": "date",
+    "genre": "genre",
+    "comment": "comment",
+    "track": "tracknumber",
+    "tracknumber": "tracknumber",
+    "copyright": "copyright",
+}
+
+
+class Mix(Protocol):
+    """An open audio file."""
+
+    path: Path
+    sample_rate: int  # Hz
+    channels: int
+    frames: int  # as the header says; 0: not known; for some formats an estimate
+    is_float: bool
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield [C, n] from the start to the end, once; raise AudioError for what is damaged."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+@contextmanager
+def open_mix(path: Path) -> Iterator[Mix]:
+    """Open a file; raise AudioError, also while reading, for what is not whole finite audio."""
+    mix = _open(path)
+    try:
+        if mix.sample_rate not in RATES:
+            raise AudioError(f"{path.name} has an impossible sample rate, {mix.sample_rate} Hz")
+        yield mix
+    finally:
+        mix.close()
+
+
+def _open(path: Path) -> Mix:
+    try:
+        with path.open("rb") as file:
+            _check_whole(file, path)
+    except IsADirectoryError as fault:
+        raise AudioError(f"{path.name} is a folder") from fault
+    except FileNotFoundError as fault:
+        raise AudioError(f"{path.name} has vanished") from fault
+    except OSError as fault:
+        raise AudioError(f"{path.name} cannot be read: {fault.strerror}") from fault
+    try:
+        return _SndfileMix(path)
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError):
+        pass
+    try:
+        return _AvMix(path)
+    except (av.FFmpegError, OSError, ValueError) as fault:
+        raise AudioError(f"{path.name} cannot be read as audio: {_reason(fault)}") from fault
+
+
+def _reason(fault: BaseException) -> str:
+    text = getattr(fault, "error_string", "") or getattr(fault, "strerror", "") or str(fault)
+    return str(text).partition("\n")[0].rstrip(".").lower()
+
+
+def _checked(blocks: Iterator[NDArray[np.float32]], path: Path) -> Iterator[NDArray[np.float32]]:
+    """Pass blocks on; raise AudioError for none at all and for samples that are no numbers."""
+    count = 0
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise AudioError(f"{path.name} holds samples that are no numbers")
+        count += block.shape[1]
+        yield block
+    if not count:
+        raise AudioError(f"{path.name} holds no audio")
+
+
+class _SndfileMix:
+    def __init__(self, path: Path) -> None:
+        self._file = soundfile.SoundFile(path)
+        self.path = path
+        self.sample_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.frames: int = self._file.frames
+        self.is_float = self._file.subtype in ("FLOAT", "DOUBLE")
+        # A lossy stream's length is the decoder's to say, not the header's.
+        self._counts = self._file.format not in ("MP3", "OGG")
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        return _checked(self._read(), self.path)
+
+    def _read(self) -> Iterator[NDArray[np.float32]]:
+        read = 0
+        while True:
+            try:
+                block = self._file.read(BLOCK, dtype="float32", always_2d=True).T
+            except (soundfile.LibsndfileError, OSError) as fault:
+                raise AudioError(f"{self.path.name} is damaged: {_reason(fault)}") from fault
+            if not block.shape[1]:
+                break
+            read += block.shape[1]
+            yield np.ascontiguousarray(block)
+        if self._counts and read < self.frames:
+            raise AudioError(
+                f"{self.path.name} is cut off: {read} of {self.frames} frames are there"
+            )
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _AvMix:
+    """What libsndfile cannot read, by FFmpeg: m4a, aac, wma, the sound of a video."""
+
+    is_float = False
+
+    def __init__(self, path: Path) -> None:
+        self._container = _container(path)
+        if not self._container.streams.audio:
+            self._container.close()
+            raise ValueError("there is no sound in it")
+        self._stream = self._container.streams.audio[0]
+        codec = self._stream.codec_context
+        self.path = path
+        self.sample_rate = int(codec.sample_rate or 0)
+        self.channels = int(codec.layout.nb_channels)
+        self.frames = 0
+        if self._stream.duration and self._stream.time_base:
+            self.frames = int(self._stream.duration * self._stream.time_base * self.sample_rate)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        return _checked(self._read(), self.path)
+
+    def _read(self) -> Iterator[NDArray[np.float32]]:
+        to_float = av.AudioResampler(format="fltp")
+        try:
+            for frame in self._container.decode(self._stream):
+                if frame.sample_rate != self.sample_rate:
+                    raise AudioError(f"{self.path.name} changes its sample rate on the way")
+                for part in to_float.resample(frame):
+                    yield self._array(part)
+            for part in to_float.resample(None):
+                yield self._array(part)
+        except (av.FFmpegError, OSError, ValueError) as fault:
+            raise AudioError(f"{self.path.name} is damaged: {_reason(fault)}") from fault
+
+    def _array(self, frame: av.AudioFrame) -> NDArray[np.float32]:
+        array = frame.to_ndarray().astype(np.float32, copy=False)
+        if array.shape[0] != self.channels:
+            raise AudioError(f"{self.path.name} changes its channels on the way")
+        return array
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _container(path: Path) -> av.container.InputContainer:
+    # An absolute path, so that no name is taken for an address.
+    options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+    return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a file says about itself: text by libsndfile's names, and the cover's image."""
+
+    text: dict[str, str] = field(default_factory=dict)
+    cover: bytes = b""
+
+
+def labels(path: Path) -> Labels:
+    """Return the file's tags and cover; none where they cannot be read, which is no error."""
+    try:
+        container = _container(path)
+    except (av.FFmpegError, OSError, ValueError):
+        return Labels()
+    with container:
+        found = dict(container.metadata)
+        for audio in container.streams.audio[:1]:
+            found = {**audio.metadata, **found}
+        text = {TAGS[k.lower()]: v for k, v in found.items() if k.lower() in TAGS and v.strip()}
+        return Labels(text=text, cover=_cover(container))
+
+
+def _cover(container: av.container.InputContainer) -> bytes:
+    for stream in container.streams.video:
+        if stream.disposition & av.stream.Disposition.attached_pic:
+            try:
+                for packet in container.demux(stream):
+                    if packet.size:
+                        return bytes(packet)
+            except (av.FFmpegError, OSError, ValueError):
+                return b""
+    return b""
+
+
+def _check_whole(file: IO[bytes], path: Path) -> None:
+    """Raise AudioError where a wav or aiff file ends before the samples that it announces.
+
+    libsndfile takes such files for shorter ones without a word.
+    """
+    head = file.read(12)
+    form, kind = head[:4], head[8:12]
+    if form == b"RIFF" and kind == b"WAVE":
+        wanted, order = b"data", "<I"
+    elif form == b"FORM" and kind in (b"AIFF", b"AIFC"):
+        wanted, order = b"SSND", ">I"
+    else:
+        return
+    size = file.seek(0, 2)
+    at = 12
+    while at + 8 <= size:
+        file.seek(at)
+        name, length = file.read(4), struct.unpack(order, file.read(4))[0]
+        at += 8
+        if name == wanted:
+            # A stream's writer that could not go back leaves 0 or the largest number.
+            if 0 < length < (1 << 32) - (1 << 12) and at + length > size:
+                raise AudioError(
+                    f"{path.name} is cut off: {size - at} of {length} bytes of samples are there"
+                )
+            return
+        at += length + length % 2

@@ -1,0 +1,289 @@
+"""One track: from a mix on disk to its stems and report on disk, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from soundfile import LibsndfileError
+
+from sep_protocol import Progress, TrackDone, Warned, __version__
+from sep_protocol.errors import AudioError, ModelError, TrackError
+from sep_runtime import weights
+from sep_runtime.decode import labels, open_mix
+from sep_runtime.encode import LOSSY, StemFile
+from sep_runtime.tracks import REPORT, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sep_protocol import Event, Job, Track
+    from sep_protocol.job import BitDepth
+    from sep_runtime.api import Model
+    from sep_runtime.decode import Mix
+    from sep_runtime.pipeline import Pipeline
+
+PROGRESS_SECONDS = 0.1  # between two Progress events
+FULL_BYTES = 1 << 20  # less than this free is a full disk
+RESIDUAL = "residual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What all tracks of a Job share."""
+
+    job: Job
+    model: Model
+    stems: tuple[str, ...]  # to write
+    emit: Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """One track in work."""
+
+    batch: Batch
+    index: int  # of the track in the Job
+    mix: Mix
+    pipeline: Pipeline
+    settings: dict[str, Any]
+
+    @property
+    def track(self) -> Track:
+        return self.batch.job.tracks[self.index]
+
+
+def do(batch: Batch, index: int) -> TrackDone:
+    """Separate a track; raise TrackError where it cannot be, leaving nothing of it."""
+    started = time.perf_counter()
+    track = batch.job.tracks[index]
+    out = Path(track.out)
+    with (
+        open_mix(Path(track.audio)) as mix,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        # Its hash tells a later run whether it is the same mix; reading it is free beside the rest.
+        hashed = aside.submit(weights.digest, mix.path)
+        settings = _settings(batch, track, mix)
+        if not _is_free(out, batch.job):
+            return _resumed(batch, index, settings, _mix_sha256(hashed.result, mix))
+        pipeline = batch.model.open(
+            sample_rate=mix.sample_rate,
+            channels=mix.channels,
+            level=_again(mix),
+            residual=batch.job.output.residual,
+            mix_down=batch.job.downmix,
+        )
+        work = _Pass(batch=batch, index=index, mix=mix, pipeline=pipeline, settings=settings)
+        with _workspace(batch, index) as space:
+            files = _files(work, space.new)
+            encode = _write(work, files)
+            done = _done(work, files, encode, time.perf_counter() - started)
+            report = _report(work, done, _mix_sha256(hashed.result, mix))
+            space.commit(report, [file.path.name for file in files.values()])
+    if done.clipped:
+        told = ", ".join(f"{stem} {count}" for stem, count in done.clipped.items())
+        text = f"samples clipped: {told}; --bit-depth float keeps them"
+        batch.emit(Warned(message=text, track=index))
+    return done
+
+
+def _is_free(out: Path, job: Job) -> bool:
+    """Say whether the track is to be made; raise TrackError where something is in its place."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return True
+    if job.output.resume and (out / REPORT).is_file():
+        return False
+    if job.output.overwrite:
+        return True
+    raise TrackError(f"{out} exists already", hint="--overwrite replaces it")
+
+
+def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) -> TrackDone:
+    """Return what an earlier job reported, if it did the same; raise TrackError if it did not."""
+    out = Path(batch.job.tracks[index].out)
+    try:
+        report = json.loads((out / REPORT).read_text(encoding="utf-8"))
+        same = (
+            report["mix"]["sha256"] == sha256
+            and report["model"]["sha256"] == batch.model.loaded.sha256
+            and report["settings"] == settings
+        )
+        files = {stem: out / each["file"] for stem, each in report["stems"].items()}
+        if same and all(file.is_file() for file in files.values()):
+            return TrackDone(
+                track=index,
+                out=str(out),
+                stems={stem: str(file) for stem, file in files.items()},
+                frames=int(report["frames"]),
+                sample_rate=int(report["sample_rate"]),
+                chunk=settings["chunk"],
+                hop=settings["hop"],
+                chunks=0,
+                seconds=0.0,
+                resumed=True,
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise TrackError(
+        f"{out} has stems of another mix, model or settings", hint="--overwrite replaces them"
+    )
+
+
+def _mix_sha256(hashed: Callable[[], str], mix: Mix) -> str:
+    try:
+        return hashed()
+    except ModelError as fault:
+        raise AudioError(f"{mix.path.name} cannot be read to its end") from fault
+
+
+def _settings(batch: Batch, track: Track, mix: Mix) -> dict[str, Any]:
+    """Return all that decides what the stems' files hold, besides mix and model."""
+    cut = batch.model.loaded.separator.cut
+    return {
+        "chunk": cut.chunk,
+        "hop": cut.hop,
+        "batch": cut.batch,
+        "format": batch.job.output.format,
+        "bit_depth": _depth(batch.job, mix),
+        "stems": list(batch.stems),
+        "stem_name": track.stem_name,
+        "residual": batch.job.output.residual,
+        "downmix": batch.job.downmix,
+    }
+
+
+def _depth(job: Job, mix: Mix) -> BitDepth | None:
+    if job.output.format in LOSSY:
+        return None
+    if job.output.bit_depth is not None:
+        return job.output.bit_depth
+    return "float" if mix.is_float and job.output.format == "wav" else "24"
+
+
+def _files(work: _Pass, folder: Path) -> dict[str, StemFile]:
+    said = labels(work.mix.path)
+    output = work.batch.job.output
+    stems = (*work.batch.stems, RESIDUAL) if output.residual else work.batch.stems
+    return {
+        stem: StemFile(
+            folder / f"{work.track.stem_name.replace('{stem}', stem)}.{output.format}",
+            sample_rate=work.mix.sample_rate,
+            channels=work.pipeline.channels,
+            frames=work.mix.frames,
+            file_format=output.format,
+            depth=work.settings["bit_depth"],
+            labels=said,
+        )
+        for stem in stems
+    }
+
+
+def _again(mix: Mix) -> Iterator[NDArray[np.float32]]:
+    """Yield the mix's blocks by a reader of their own, for a model that must hear it twice."""
+    with open_mix(mix.path) as first:
+        yield from first.blocks()
+
+
+def _write(work: _Pass, files: dict[str, StemFile]) -> float:
+    """Send the mix through and the stems to their files; return the seconds of encoding."""
+    mix, emit = work.mix, work.batch.emit
+    order = (*work.batch.model.stems, RESIDUAL)
+    rows = [(order.index(stem), file) for stem, file in files.items()]
+    encode, finished, told = 0.0, 0, 0.0
+
+    def progress(total: int) -> None:
+        rate = mix.sample_rate
+        emit(Progress(track=work.index, done=finished, total=total, sample_rate=rate))
+
+    progress(mix.frames)
+    for block in work.pipeline.run(mix.blocks()):
+        begun = time.perf_counter()
+        for row, file in rows:
+            file.write(block[row])
+        finished += block.shape[-1]
+        now = time.perf_counter()
+        encode += now - begun
+        if now - told >= PROGRESS_SECONDS:
+            progress(max(mix.frames, finished))
+            told = now
+    progress(finished)
+    begun = time.perf_counter()
+    for _, file in rows:
+        file.close()
+    return encode + time.perf_counter() - begun
+
+
+def _done(work: _Pass, files: dict[str, StemFile], encode: float, seconds: float) -> TrackDone:
+    pipeline = work.pipeline
+    return TrackDone(
+        track=work.index,
+        out=work.track.out,
+        stems={stem: str(Path(work.track.out, file.path.name)) for stem, file in files.items()},
+        frames=pipeline.frames,
+        sample_rate=work.mix.sample_rate,
+        chunk=work.settings["chunk"],
+        hop=work.settings["hop"],
+        chunks=pipeline.chunks,
+        seconds=seconds,
+        phases={
+            "decode": pipeline.decode_seconds,
+            "network": pipeline.network_seconds,
+            "encode": encode,
+        },
+        clipped={stem: file.clipped for stem, file in files.items() if file.clipped},
+    )
+
+
+def _report(work: _Pass, done: TrackDone, sha256: str) -> dict[str, object]:
+    """Return what `sep.json` says of a track."""
+    loaded, choice = work.batch.model.loaded, work.batch.model.choice
+    return {
+        "sep": __version__,
+        "mix": {"path": str(work.mix.path), "sha256": sha256},
+        "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},
+        "settings": work.settings,
+        "device": {"device": str(choice.device), "name": choice.name, "torch": torch.__version__},
+        "stems": {
+            stem: {"file": Path(path).name, "clipped": done.clipped.get(stem, 0)}
+            for stem, path in done.stems.items()
+        },
+        "frames": done.frames,
+        "sample_rate": done.sample_rate,
+        "chunks": done.chunks,
+        "seconds": done.seconds,
+        "phases": done.phases,
+    }
+
+
+@contextmanager
+def _workspace(batch: Batch, index: int) -> Iterator[Workspace]:
+    """Give a workspace that is discarded whatever goes wrong inside; translate disk errors."""
+    out = Path(batch.job.tracks[index].out)
+    work = Workspace(out, batch.job.id, index)
+    try:
+        yield work
+    except (OSError, LibsndfileError) as fault:
+        full = _is_full(fault, work.root.parent)
+        what = "the disk is full" if full else f"writing failed: {fault}"
+        raise TrackError(f"{out}: {what}", hint="free space" if full else "") from fault
+    finally:
+        work.discard()
+
+
+def _is_full(fault: Exception, folder: Path) -> bool:
+    """Say whether the disk is full; libsndfile names no reason, so its free space is asked."""
+    if isinstance(fault, OSError):
+        return fault.errno == errno.ENOSPC
+    return shutil.disk_usage(folder).free < FULL_BYTES
