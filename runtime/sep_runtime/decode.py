@@ -64,6 +64,8 @@ def open_mix(path: Path) -> Iterator[Mix]:
     try:
         if mix.sample_rate not in RATES:
             raise AudioError(f"{path.name} has an impossible sample rate, {mix.sample_rate} Hz")
+        if mix.channels < 1:
+            raise AudioError(f"{path.name} has no channels")
         yield mix
     finally:
         mix.close()
@@ -151,7 +153,10 @@ class _AvMix:
             self._container.close()
             raise ValueError("there is no sound in it")
         self._stream = self._container.streams.audio[0]
-        codec = self._stream.codec_context
+        codec: av.AudioCodecContext | None = self._stream.codec_context
+        if codec is None:
+            self._container.close()
+            raise ValueError("its codec is not known")
         self.path = path
         self.sample_rate = int(codec.sample_rate or 0)
         self.channels = int(codec.layout.nb_channels)
@@ -226,29 +231,56 @@ def _cover(container: av.container.InputContainer) -> bytes:
 
 
 def _check_whole(file: IO[bytes], path: Path) -> None:
-    """Raise AudioError where a wav or aiff file ends before the samples that it announces.
+    """Raise AudioError where a file of chunks ends before the samples that it announces.
 
     libsndfile takes such files for shorter ones without a word.
     """
     head = file.read(12)
-    form, kind = head[:4], head[8:12]
-    if form == b"RIFF" and kind == b"WAVE":
-        wanted, order = b"data", "<I"
-    elif form == b"FORM" and kind in (b"AIFF", b"AIFC"):
-        wanted, order = b"SSND", ">I"
-    else:
-        return
     size = file.seek(0, 2)
-    at = 12
-    while at + 8 <= size:
-        file.seek(at)
-        name, length = file.read(4), struct.unpack(order, file.read(4))[0]
-        at += 8
-        if name == wanted:
-            # A stream's writer that could not go back leaves 0 or the largest number.
-            if 0 < length < (1 << 32) - (1 << 12) and at + length > size:
+    for magic, kinds, layout in CHUNKED:
+        if head.startswith(magic) and head[8:12] in (kinds or (head[8:12],)):
+            at, length = _samples(file, layout, size)
+            # A stream's writer that could not go back leaves 0, -1 or the largest number.
+            if 0 < length < layout.unknown and at + length > size:
                 raise AudioError(
-                    f"{path.name} is cut off: {size - at} of {length} bytes of samples are there"
+                    f"{path.name} is cut off: {max(size - at, 0)} of {length} bytes of samples "
+                    "are there"
                 )
-            return
-        at += length + length % 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """How a format lays out its chunks."""
+
+    first: int  # where they begin
+    name: int  # bytes of a chunk's name
+    wanted: bytes  # the chunk of samples
+    length: str  # how a chunk's length is written
+    counts_itself: bool = False  # whether the length includes name and length
+    align: int = 1
+    unknown: int = (1 << 32) - (1 << 12)
+
+
+CHUNKED = (
+    (b"RIFF", (b"WAVE",), _Chunks(12, 4, b"data", "<I", align=2)),
+    (b"FORM", (b"AIFF", b"AIFC"), _Chunks(12, 4, b"SSND", ">I", align=2)),
+    (b"caff", (), _Chunks(8, 4, b"data", ">q", unknown=1 << 62)),
+    (b"riff", (), _Chunks(40, 16, b"data", "<q", counts_itself=True, align=8, unknown=1 << 62)),
+)
+
+
+def _samples(file: IO[bytes], layout: _Chunks, size: int) -> tuple[int, int]:
+    """Return where the samples begin and how many bytes are announced; 0 if they are not there."""
+    at, head = layout.first, layout.name + struct.calcsize(layout.length)
+    while at + head <= size:
+        file.seek(at)
+        name = file.read(layout.name)
+        length = struct.unpack(layout.length, file.read(head - layout.name))[0]
+        length -= head if layout.counts_itself else 0
+        at += head
+        if name.startswith(layout.wanted):
+            return at, length
+        if length < 0:
+            break
+        at += -(-length // layout.align) * layout.align
+    return at, 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -31,6 +35,8 @@ PREFIX = ".sep-"
 LOCK = "lock"  # held as long as the job lives; the kernel lets go of it after any death
 NEW = "new"
 OLD = "old"
+PATTERN = r"\.sep-\w+-\d+"
+ATTEMPTS = 50
 
 
 class Workspace:
@@ -45,17 +51,12 @@ class Workspace:
         self.root = out.parent / f"{PREFIX}{job}-{index}"
         self.new = self.root / NEW
         try:
-            self.new.mkdir(parents=True)
-            self._lock = (self.root / LOCK).open("wb")
+            self._lock = _locked(self.root)
+            self.new.mkdir()
+            # What a killed job was replacing can be told apart by this name.
+            (self.root / "out").write_text(out.name, encoding="utf-8")
         except OSError as fault:
             raise TrackError(f"{out.parent} cannot be written: {fault.strerror}") from fault
-        try:
-            _lock(self._lock)
-        except OSError:
-            self._lock.close()  # a file system without locks: nobody else takes it for dead
-            (self.root / LOCK).unlink()
-        # What a killed job was replacing can be told apart by this name.
-        (self.root / "out").write_text(out.name, encoding="utf-8")
 
     def commit(self, report: Mapping[str, object], stems: Iterable[str]) -> None:
         """Write the report last, then give the track its name; `stems` are the new file names."""
@@ -83,9 +84,36 @@ class Workspace:
         self._lock.close()
 
 
+def _locked(root: Path) -> IO[bytes]:
+    """Make the folder and hold its lock; again, if a sweep took it away between the two."""
+    for _ in range(ATTEMPTS):
+        root.mkdir(parents=True, exist_ok=True)
+        path = root / LOCK
+        try:
+            file = path.open("wb")
+        except FileNotFoundError:
+            continue
+        try:
+            _lock(file)
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except (BlockingIOError, PermissionError):
+            time.sleep(0.01)
+        except OSError:  # a file system without locks: nobody shall take it for dead
+            path.unlink()
+            return file
+        file.close()
+    raise OSError(errno.EAGAIN, "another sep clears it away")
+
+
 def sweep(parent: Path) -> None:
     """Clear away what jobs that are no more left in this folder; finish what they had whole."""
-    for root in parent.glob(f"{PREFIX}*-*"):
+    for root in parent.glob(f"{PREFIX}*"):
+        if not re.fullmatch(PATTERN, root.name):
+            continue
+        with contextlib.suppress(OSError):
+            root.rmdir()  # its job died before it had a lock; one with anything in it stays
+            continue
         try:
             with (root / LOCK).open("rb+") as file:
                 _lock(file)
@@ -108,7 +136,15 @@ def _settle(root: Path) -> None:
             for kept in old.iterdir():
                 if kept.name not in replaced and not (out / kept.name).exists():
                     kept.rename(out / kept.name)
-    shutil.rmtree(root, ignore_errors=True)
+    # What says how to settle goes after what is to be settled, and the lock, by which a sweep
+    # knows its work, goes last: this may be interrupted and begun again at any point.
+    for folder in (old, root / NEW):
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in ("out", "replaced"):
+        (root / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # Windows keeps an open file; `discard` comes again
+        (root / LOCK).unlink(missing_ok=True)
+        root.rmdir()
 
 
 def _own(folder: Path) -> set[str]:

@@ -20,6 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# More than any network that is known has; settings beyond them are damaged or hostile.
+LIMITS = {
+    "stems": 32,
+    "n_fft": 1 << 16,
+    "hop": 1 << 16,
+    "dim_f": 1 << 15,
+    "audio_channels": 8,
+    "channels": 2048,
+    "growth": 2048,
+    "scales": 8,
+    "blocks": 16,
+    "subbands": 64,
+    "bottleneck": 1024,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TfcTdfShape:
     """Everything that fixes the shapes of the weights; the defaults are the drum model's."""
@@ -35,13 +51,22 @@ class TfcTdfShape:
     blocks: int = 2
     subbands: int = 4
     bottleneck: int = 4
-    scale: tuple[int, int] = (2, 2)  # time, frequency
+    scale: tuple[int, ...] = (2, 2)  # time, frequency
     norm: str = "InstanceNorm"  # InstanceNorm | BatchNorm | GroupNorm<n> | none
     act: str = "gelu"  # gelu | relu | elu<alpha>
     output: Literal["mapping", "mask"] = "mapping"
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the frequency axis cannot be split as asked."""
+        """Raise ValueError where a number is absurd or the frequency axis cannot be split."""
+        for name, most in LIMITS.items():
+            if not 1 <= getattr(self, name) <= most:
+                msg = f"{name} must be between 1 and {most}, not {getattr(self, name)}"
+                raise ValueError(msg)
+        if len(self.scale) != 2 or not all(1 <= each <= 8 for each in self.scale):  # noqa: PLR2004
+            msg = f"scale must be two small numbers, not {self.scale}"
+            raise ValueError(msg)
+        _norm(self.norm, self.channels)
+        _act(self.act)
         if self.dim_f > self.n_fft // 2 + 1:
             msg = f"dim_f {self.dim_f} is more than the {self.n_fft // 2 + 1} bins of n_fft"
             raise ValueError(msg)

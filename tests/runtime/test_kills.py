@@ -1,0 +1,92 @@
+"""kill -9 at a hundred random moments of a batch: only whole tracks, nothing of the old lost."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+import soundfile
+import torch
+
+from sep_protocol import Job, Model, Output, Track
+from sep_runtime.separate import separate
+from sep_runtime.tracks import sweep
+
+TRIALS = 100
+TRACKS = 4
+STEMS = 5
+
+
+@pytest.fixture
+def clips(tmp_path, noise):
+    paths = []
+    for i in range(TRACKS):
+        path = tmp_path / f"{i}.wav"
+        soundfile.write(path, noise(2, 6000, seed=i).T, 44100)
+        paths.append(path)
+    return paths
+
+
+def job(clips, out, tiny, number, *, overwrite):
+    return Job(
+        id=f"{number:04x}",
+        tracks=tuple(Track(audio=str(p), out=str(out / p.stem)) for p in clips),
+        model=Model(name="tiny", checkpoint=str(tiny[0]), settings=str(tiny[1])),
+        output=Output(overwrite=overwrite),
+        device="cpu",
+    )
+
+
+def child(work):
+    """Fork a process that does the job; torch is imported already, so moments fall in the work."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            torch.set_num_threads(1)
+            separate(work, lambda _: None, begun=time.perf_counter())
+        finally:
+            os._exit(0)
+    return pid
+
+
+def check_whole(folder):
+    report = json.loads((folder / "sep.json").read_text())
+    assert len(report["stems"]) == STEMS
+    for each in report["stems"].values():
+        assert soundfile.info(folder / each["file"]).frames == report["frames"] == 6000
+
+
+@pytest.mark.slow
+def test_only_whole_tracks_are_left(tmp_path, tiny, clips):
+    begun = time.monotonic()
+    os.waitpid(child(job(clips, tmp_path / "timed", tiny, 9999, overwrite=False)), 0)
+    span = time.monotonic() - begun
+    assert len(list((tmp_path / "timed").iterdir())) == TRACKS
+    drawn, whole, orphans, finished = random.Random(0), 0, 0, 0
+    for trial in range(TRIALS):
+        out = tmp_path / "out" / str(trial // 10)  # ten kills in one folder, then a fresh one
+        before = (
+            {p.name for p in out.iterdir() if not p.name.startswith(".")} if out.exists() else set()
+        )
+        pid = child(job(clips, out, tiny, trial, overwrite=trial % 10 > 0))
+        time.sleep(drawn.uniform(0.05, 1.0) * span)
+        os.kill(pid, signal.SIGKILL)
+        finished += os.WIFEXITED(os.waitpid(pid, 0)[1])
+        if not out.exists():
+            continue
+        orphans += sum(p.name.startswith(".") for p in out.iterdir())
+        sweep(out)
+        left = {p.name for p in out.iterdir()}
+        assert not any(name.startswith(".") for name in left)
+        assert before <= left
+        for name in left:
+            check_whole(out / name)
+        whole += len(left)
+    print(
+        f"\n{TRIALS} kills in {span:.2f} s of work: {whole} whole tracks seen, {orphans} orphaned "
+        f"folders swept, {finished} times the job was done before the kill, 0 partial tracks"
+    )
+    assert orphans > 10
+    assert whole > 10
