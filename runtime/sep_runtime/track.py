@@ -76,8 +76,10 @@ def do(batch: Batch, index: int) -> TrackDone:
         # Its hash tells a later run whether it is the same mix; reading it is free beside the rest.
         hashed = aside.submit(weights.digest, mix.path)
         settings = _settings(batch, track, mix)
-        if not _is_free(out, batch.job):
-            return _resumed(batch, index, settings, _mix_sha256(hashed.result, mix))
+        if _is_taken(out, batch.job):
+            resumed = _resumed(batch, index, settings, _mix_sha256(hashed.result, mix))
+            if resumed:
+                return resumed
         pipeline = batch.model.open(
             sample_rate=mix.sample_rate,
             channels=mix.channels,
@@ -99,19 +101,22 @@ def do(batch: Batch, index: int) -> TrackDone:
     return done
 
 
-def _is_free(out: Path, job: Job) -> bool:
-    """Say whether the track is to be made; raise TrackError where something is in its place."""
+def _is_taken(out: Path, job: Job) -> bool:
+    """Say whether finished stems are to be looked at; raise TrackError for any in the way."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return True
-    if job.output.resume and (out / REPORT).is_file():
         return False
-    if job.output.overwrite:
+    if job.output.resume and (out / REPORT).is_file():
         return True
+    if job.output.overwrite:
+        return False
     raise TrackError(f"{out} exists already", hint="--overwrite replaces it")
 
 
-def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) -> TrackDone:
-    """Return what an earlier job reported, if it did the same; raise TrackError if it did not."""
+def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) -> TrackDone | None:
+    """Return what an earlier job reported of the same work, None where it must be done again.
+
+    Raises TrackError where there are stems of other work, and they may not be replaced.
+    """
     out = Path(batch.job.tracks[index].out)
     try:
         report = json.loads((out / REPORT).read_text(encoding="utf-8"))
@@ -121,21 +126,24 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
             and report["settings"] == settings
         )
         files = {stem: out / each["file"] for stem, each in report["stems"].items()}
-        if same and all(file.is_file() for file in files.values()):
-            return TrackDone(
-                track=index,
-                out=str(out),
-                stems={stem: str(file) for stem, file in files.items()},
-                frames=int(report["frames"]),
-                sample_rate=int(report["sample_rate"]),
-                chunk=settings["chunk"],
-                hop=settings["hop"],
-                chunks=0,
-                seconds=0.0,
-                resumed=True,
-            )
+        done = TrackDone(
+            track=index,
+            out=str(out),
+            stems={stem: str(file) for stem, file in files.items()},
+            frames=int(report["frames"]),
+            sample_rate=int(report["sample_rate"]),
+            chunk=settings["chunk"],
+            hop=settings["hop"],
+            chunks=0,
+            seconds=0.0,
+            resumed=True,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
+        same = False
+    if same:
+        return done if all(file.is_file() for file in files.values()) else None
+    if batch.job.output.overwrite:
+        return None
     raise TrackError(
         f"{out} has stems of another mix, model or settings", hint="--overwrite replaces them"
     )

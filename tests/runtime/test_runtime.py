@@ -30,32 +30,6 @@ from sep_protocol import (
 
 
 @pytest.fixture
-def runtime(tmp_path, tiny):
-    """Run a Job on the tiny network in a real process."""
-
-    def run(*audio, code=0, argv=(), model=None, **options):
-        model = model or Model(name="tiny", checkpoint=str(tiny[0]), settings=str(tiny[1]))
-        tracks = tuple(
-            Track(audio=str(path), out=str(tmp_path / "out" / path.stem)) for path in audio
-        )
-        job = Job(id="1234", tracks=tracks, model=model, **options)
-        (tmp_path / "job.json").write_text(dump_job(job))
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "sep_runtime", *argv, str(tmp_path / "job.json")],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr + done.stdout
-        assert code in (15, 70) or "Traceback" not in done.stderr
-        return [load_event(line) for line in done.stdout.splitlines()]
-
-    return run
-
-
-@pytest.fixture
 def clip(tmp_path, noise):
     path = tmp_path / "clip.wav"
     soundfile.write(path, noise(2, 50000).T, 44100, "PCM_24")

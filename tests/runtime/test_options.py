@@ -1,0 +1,102 @@
+"""Residual, downmix, resume and lossy output, through a real Job."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from sep_protocol import Failed, Output, TrackDone, TrackFailed
+
+
+def only(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def clip(tmp_path, noise):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, noise(2, 50000).T, 96000, "PCM_24")
+    return path
+
+
+def test_residual_and_stems_sum_to_the_mix(runtime, clip, noise):
+    output = Output(residual=True, bit_depth="float")
+    done = only(runtime(clip, output=output), TrackDone)[0]
+    assert list(done.stems)[-1] == "residual"
+    total = sum(soundfile.read(path)[0] for path in done.stems.values())
+    mix, _ = soundfile.read(clip)
+    assert np.abs(total - mix).max() < 1e-5
+
+
+def test_residual_is_of_all_stems_even_if_few_are_written(runtime, clip, tmp_path):
+    output = Output(residual=True, bit_depth="float")
+    first = only(runtime(clip, output=output), TrackDone)[0].stems["residual"]
+    whole, _ = soundfile.read(first)
+    few = Output(residual=True, bit_depth="float", stems=("kick",), overwrite=True)
+    done = only(runtime(clip, output=few), TrackDone)[0]
+    assert list(done.stems) == ["kick", "residual"]
+    assert np.array_equal(soundfile.read(done.stems["residual"])[0], whole)
+
+
+def test_surround_is_refused_unless_mixed_down(runtime, tmp_path, noise):
+    path = tmp_path / "surround.wav"
+    soundfile.write(path, noise(6, 9000).T, 48000)
+    failed = only(runtime(path, code=1), TrackFailed)[0]
+    assert "6 channels" in failed.message
+    assert "--downmix" in failed.hint
+    done = only(runtime(path, downmix=True), TrackDone)[0]
+    info = soundfile.info(done.stems["kick"])
+    assert (info.channels, info.frames) == (2, 9000)
+
+
+def test_resume_leaves_what_is_done_and_refuses_what_is_other(runtime, clip, tmp_path, noise):
+    resume = Output(resume=True)
+    assert not only(runtime(clip, output=resume), TrackDone)[0].resumed
+    kick = tmp_path / "out" / "clip" / "kick.wav"
+    before = kick.stat().st_mtime_ns
+    again = only(runtime(clip, output=resume), TrackDone)[0]
+    assert again.resumed
+    assert again.stems["kick"] == str(kick)
+    assert kick.stat().st_mtime_ns == before
+    for other in (
+        {"output": Output(resume=True, bit_depth="16")},
+        {"output": resume, "overlap": 4.0},
+    ):
+        failed = only(runtime(clip, code=1, **other), TrackFailed)[0]
+        assert "another mix, model or settings" in failed.message
+    kick.unlink()
+    assert not only(runtime(clip, output=resume), TrackDone)[0].resumed
+    assert kick.exists()
+    both = Output(resume=True, overwrite=True, bit_depth="16")
+    assert not only(runtime(clip, output=both), TrackDone)[0].resumed
+    assert only(runtime(clip, output=both), TrackDone)[0].resumed
+    soundfile.write(clip, noise(2, 50000, seed=1).T, 96000, "PCM_24")
+    assert only(runtime(clip, code=1, output=resume), TrackFailed)
+    report = json.loads((tmp_path / "out" / "clip" / "sep.json").read_text())
+    assert len(report["mix"]["sha256"]) == 64
+
+
+def test_the_runtime_replaces_nothing_by_itself(runtime, clip):
+    runtime(clip)
+    failed = only(runtime(clip, code=1), TrackFailed)[0]
+    assert "exists already" in failed.message
+
+
+def test_mp3_of_a_rate_that_it_cannot_hold_ends_before_work(runtime, clip, tmp_path, noise):
+    good = tmp_path / "good.wav"
+    soundfile.write(good, noise(2, 9000).T, 44100)
+    failed = runtime(good, clip, code=2, output=Output(format="mp3"))[-1]
+    assert isinstance(failed, Failed)
+    assert "96000" in failed.message
+    assert not (tmp_path / "out").exists()
+    done = only(runtime(good, output=Output(format="mp3")), TrackDone)[0]
+    assert soundfile.info(done.stems["kick"]).frames == 9000
+
+
+@pytest.mark.parametrize(
+    "output",
+    [Output(format="flac", bit_depth="float"), Output(format="ogg", bit_depth="16")],
+)
+def test_depths_that_a_format_has_not(runtime, clip, output):
+    assert runtime(clip, code=2, output=output)[-1].error == "UsageError"
