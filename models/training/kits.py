@@ -132,10 +132,15 @@ def find(kit: Kit, role: str) -> list[Voice]:
 def synthetic(rng: np.random.Generator, role: str) -> Voice:
     """Draw a procedural voice of two or three hits."""
     seed = int(rng.integers(1 << 62))
+    dark = ROLES[role] == "hihat" and rng.uniform() < 0.6
     hits = []
     for velocity in (60, 90, 120)[: int(rng.integers(1, 4))]:
         # The same seed gives the same drum; hits differ by their noise, which velocity seeds.
-        sound = synth.hit(np.random.default_rng(seed), role)
+        if dark:
+            sound = synth.dark_hihat(np.random.default_rng(seed), opened=role == "open")
+            sound /= max(float(np.abs(sound).max()), 1e-6)
+        else:
+            sound = synth.hit(np.random.default_rng(seed), role)
         gain = 32000 * (velocity / 120) ** 1.5 * rng.uniform(0.9, 1)
         hits.append((velocity, np.round(sound.T * gain).astype(np.int16)))
     return voice(hits, 1 / 32000)

@@ -1,6 +1,8 @@
-"""What training minimises."""
+"""What training minimises, and how fast."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -54,3 +56,11 @@ def cross_entropy(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
     weight = weight / weight.mean((1, 2, 3), keepdim=True).clamp_min(0.05)
     entropy = -(shares * (masks + 1e-6).log()).sum(1)
     return (entropy * weight).mean()
+
+
+def cosine(progress: float, warmup: float, floor: float = 0.005) -> float:
+    """Return the learning rate's factor at a progress of 0..1."""
+    if progress < warmup:
+        return max(progress / warmup, 1e-3)
+    done = min((progress - warmup) / (1 - warmup), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))

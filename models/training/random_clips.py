@@ -10,7 +10,7 @@ from render import LEVELS, ROLE_LIST, Notes, Part, Record, render, window
 from stems import RATE, ROLES, STEMS, Audio, Pcm, decibels
 
 # How often a stem is played by procedural sounds, and how kits are weighted where they have it.
-SYNTHETIC = {"kick": 0.15, "snare": 0.15, "toms": 0.2, "hihat": 0.2, "cymbals": 0.25}
+SYNTHETIC = {"kick": 0.15, "snare": 0.15, "toms": 0.2, "hihat": 0.3, "cymbals": 0.25}
 WEIGHTS = {"muldjord": 4.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.3}
 WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4}
 SECONDS = 12.0
@@ -26,18 +26,31 @@ def draw_voice(rng: np.random.Generator, kit: Kit, role: str) -> Voice:
     return voices[int(rng.integers(len(voices)))]
 
 
+def draw_filters(rng: np.random.Generator, role: str) -> tuple[effects.Filter, ...]:
+    """Return a tone; one hat or cymbal in three is made as dark as a close microphone hears it."""
+    filters = effects.random_filters(rng, 3.0)
+    if ROLES[role] in ("hihat", "cymbals") and rng.uniform() < 0.35:
+        edge = float(np.exp(rng.uniform(np.log(600), np.log(3000))))
+        filters += (effects.Filter("lowshelf", edge, float(rng.uniform(4, 16))),)
+    return filters
+
+
 def draw_part(rng: np.random.Generator, voice: Voice, role: str, gain: float, pan: float) -> Part:
     """Return a voice with its own tuning, length, tone and place."""
-    spread = 0.13 if ROLES[role] in ("toms", "cymbals") else 0.09
-    longest = {"kick": 0.6, "snare": 0.5, "toms": 0.9, "hihat": 0.6, "cymbals": 2.5}[ROLES[role]]
+    stem = ROLES[role]
+    spread = {"kick": 0.1, "snare": 0.12, "toms": 0.2, "hihat": 0.25, "cymbals": 0.18}[stem]
+    shortest = {"kick": 0.05, "snare": 0.03, "toms": 0.04, "hihat": 0.04, "cymbals": 0.25}[stem]
+    longest = {"kick": 0.6, "snare": 0.5, "toms": 0.9, "hihat": 0.6, "cymbals": 2.5}[stem]
+    decay = float(np.exp(rng.uniform(np.log(shortest), np.log(longest))))
+    low, high = (0.45, 1.5) if stem == "hihat" else (0.6, 1.7)
     return Part(
         voice,
         gain=gain * decibels(rng.normal(0, 1)),
         pan=float(np.clip(pan + rng.normal(0, 0.04), 0, 1)),
         width=float(rng.uniform(0.3, 1.2)),
-        ratio=float(np.exp(rng.normal(0, spread))),
-        decay=float(rng.uniform(0.12, 1) * longest) if rng.uniform() < 0.35 else None,
-        filters=effects.random_filters(rng, 3.0) if rng.uniform() < 0.85 else (),
+        ratio=float(np.clip(np.exp(rng.normal(0, spread)), low, high)),
+        decay=decay if rng.uniform() < 0.5 else None,
+        filters=draw_filters(rng, role) if rng.uniform() < 0.85 else (),
     )
 
 
@@ -61,7 +74,10 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
         gain = decibels(rng.normal(mean, spread))
         home = rng.uniform(-0.3, 0.3) if stem in ("hihat", "cymbals") else rng.normal(0, 0.05)
         for number, role in enumerate(roles):
-            voice = kits.synthetic(rng, role) if made else draw_voice(rng, bank[name], role)
+            source = role
+            if role == "closed" and rng.uniform() < 0.25:
+                source = "open"  # half open: choked by the next hit, as hats are
+            voice = kits.synthetic(rng, source) if made else draw_voice(rng, bank[name], source)
             offset = home + (side * 0.18 * (number - 1) if stem == "toms" else 0)
             offset += rng.normal(0, 0.15) if stem == "cymbals" else 0
             record[role] = draw_part(rng, voice, role, gain, 0.5 + offset)

@@ -50,14 +50,6 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def cosine(progress: float, warmup: float, floor: float = 0.005) -> float:
-    """Return the learning rate's factor at a progress of 0..1."""
-    if progress < warmup:
-        return max(progress / warmup, 1e-3)
-    done = min((progress - warmup) / (1 - warmup), 1.0)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
-
-
 class Trainer:
     """Network, moving average, optimizer and where training stands."""
 
@@ -141,7 +133,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
-        factor = cosine(self.minutes / self.options.budget, self.options.warmup)
+        factor = losses.cosine(self.minutes / self.options.budget, self.options.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate * factor
         self.optimizer.step()
@@ -206,7 +198,8 @@ class Trainer:
                 last = time.perf_counter()
                 began = (self.step, last)
                 print(f"  pool: {pool.seen} clips rendered, {pool.filled} held", flush=True)
-        self.report(clips, float(total / max(count, 1)), began)
+        if count:
+            self.report(clips, float(total / count), began)
         self.save(full=True)
 
     def report(self, clips: list[Tensor], loss: float, began: tuple[int, float]) -> None:
