@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -14,12 +15,13 @@ import typer
 from sep_launcher import files, models, render
 from sep_launcher import plan as plans
 from sep_launcher import route as routes
+from sep_launcher.awake import awake
 from sep_launcher.engines import native
 from sep_launcher.probe import probe
 from sep_launcher.render import Screen, Style
 from sep_launcher.request import NAME, Request
 from sep_launcher.route import Wanted
-from sep_protocol import DeviceChosen, Output
+from sep_protocol import Bench, DeviceChosen, Output
 from sep_protocol.errors import (
     DeviceError,
     ExitCode,
@@ -167,7 +169,8 @@ def run(
             _dry_run(plan, screen)
         else:
             _check_ready(plan)
-            _follow(plan, native.NativeEngine(screen.log), screen)
+            with awake():
+                _follow(plan, native.NativeEngine(screen.log), screen)
     except SepError as fault:
         screen.fault(fault)
     except KeyboardInterrupt:
@@ -236,6 +239,54 @@ def _compare(plan: Plan, event: DeviceChosen, screen: Screen) -> None:
     if plan.job.device != "auto":
         raise DeviceError(f"you asked for {plan.job.device}, the runtime took {event.device}")
     screen.warn(f"{plan.route.device} was expected, {event.device} is used: {event.reason}")
+
+
+@app.command()
+def bench(
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A model's name, or a checkpoint file.")
+    ] = None,
+    model_config: Annotated[
+        Path | None, typer.Option(help="The YAML of a checkpoint that sep does not know.")
+    ] = None,
+    device: Devices = "auto",
+    engine: Engines = "auto",
+    overlap: Annotated[float | None, typer.Option(help="Chunk / hop, at least 1.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Chunks through the network at once.")] = None,
+    seconds: Annotated[float, typer.Option(help="Length of the audio.", min=0.1)] = 30.0,
+    runs: Annotated[int, typer.Option(help="Medians are of so many.", min=1)] = 3,
+    no_baselines: Annotated[
+        bool, typer.Option("--no-baselines", help="Leave out the schemes of other tools.")
+    ] = False,
+    json_: Json = False,
+) -> int:
+    """Measure a model on a device, beside the schemes of other tools on the same network."""
+    screen = Screen(Style(machine="json" if json_ else ""))
+    try:
+        request = Request(
+            files=(),
+            out=Path(),
+            model=model,
+            model_config=model_config,
+            wanted=Wanted(engine=engine, device=device),
+            overlap=overlap,
+            batch=batch,
+        )
+        chosen, manifest = models.choose(request)
+        host = probe()
+        way = routes.choose(host, request.wanted)
+        plan = plans.plan(request, host, way, found=[], model=chosen, manifest=manifest)
+        measure = Bench(seconds=seconds, runs=runs, baselines=not no_baselines)
+        plan = replace(plan, job=replace(plan.job, bench=measure))
+        _check_ready(plan)
+        screen.route(plan)
+        _follow(plan, native.NativeEngine(screen.log), screen)
+    except SepError as fault:
+        screen.fault(fault)
+    except KeyboardInterrupt:
+        screen.fault(InterruptedJob("stopped before anything was done"))
+    return screen.close()
 
 
 @app.command()

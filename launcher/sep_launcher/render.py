@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
     from sep_launcher.plan import Plan
     from sep_launcher.route import Route
-    from sep_protocol import Event
+    from sep_protocol import Benched, Event
     from sep_protocol.errors import SepError
 
 Machine = Literal["", "json", "events"]
+SHOWN = 5  # tracks named in the closing table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,11 @@ class Screen:
         self.report.plan = plan
         route, count = plan.route, len(plan.job.tracks)
         expects = f", which expects {plan.expects}" if plan.expects else ""
-        tracks = f"{count} tracks" if count > 1 else Path(plan.job.tracks[0].audio).name
+        tracks = f"{count} tracks"
+        if count == 1:
+            tracks = Path(plan.job.tracks[0].audio).name
+        elif plan.job.bench:
+            tracks = f"a bench of {plan.job.bench.seconds:g} s, {plan.job.bench.runs} runs,"
         self.say(f"sep: {route.engine} {route.device} ({route.reason})")
         self.say(f"     {tracks} by {plan.job.model.name}{expects}")
         if self._style.verbose:
@@ -179,10 +184,39 @@ class Screen:
             seen = sum(each.chunks for each in tracks)
             table.add_row("chunks", f"{seen} of {first.chunk} samples, hop {first.hop}")
             table.add_row("speed", f"{audio / work:.2f}x real time ({audio:.1f} s of audio)")
-        for each in tracks:
+        for each in tracks[:SHOWN]:
             table.add_row("stems", each.out)
             table.add_row("", ", ".join(Path(path).name for path in each.stems.values()))
+        if len(tracks) > SHOWN:
+            table.add_row("", f"and {len(tracks) - SHOWN} more")
         _console().print(table, markup=False, soft_wrap=True)
+        if report.bench and self._style.machine != "json":
+            _bench_rows(report.bench)
+
+
+def _bench_rows(found: Benched) -> None:
+    memory = f"{found.peak_memory / (1 << 20):.0f} MiB" if found.peak_memory else "not known"
+    lines(
+        [
+            (
+                f"{found.model} on {found.device}: {found.audio_seconds:g} s of audio, chunks of "
+                f"{found.chunk}, hop {found.hop}, medians of {found.runs}, peak memory {memory}"
+            )
+        ]
+    )
+    rows(
+        ("scheme", "seconds", "x real time", "chunks", "time / sep's"),
+        [
+            (
+                each.scheme,
+                f"{each.seconds:.2f}",
+                f"{each.real_time:.2f}",
+                str(each.chunks),
+                f"{each.ratio:.2f}",
+            )
+            for each in found.measured
+        ],
+    )
 
 
 def document(found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sep_protocol import (
+    Benched,
     DeviceChosen,
     Done,
     Failed,
@@ -31,6 +32,7 @@ class Report:
     tracks: dict[int, TrackDone | TrackFailed] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
+    bench: Benched | None = None
     done: Done | None = None
     error: dict[str, Any] | None = None
     exit_code: int = ExitCode.OK
@@ -47,6 +49,8 @@ class Report:
                 self.warnings.append(event.message)
             case Fallback():
                 self.fallbacks.append(event)
+            case Benched():
+                self.bench = event
             case Done():
                 self.done = event
                 if event.failed:
@@ -90,6 +94,7 @@ class Report:
                 }
                 for index, each in sorted(self.tracks.items())
             ],
+            **({"bench": asdict(self.bench)} if self.bench else {}),
             "phases": self.done.phases if self.done else {},
             "seconds": self.seconds,
         }

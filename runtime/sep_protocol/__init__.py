@@ -6,12 +6,14 @@ A new field with a default keeps `PROTOCOL`; anything else bumps it. Standard li
 from __future__ import annotations
 
 from sep_protocol.events import (
+    Benched,
     DeviceChosen,
     Done,
     Event,
     Failed,
     Fallback,
     Hello,
+    Measured,
     Phase,
     Progress,
     TrackDone,
@@ -20,11 +22,13 @@ from sep_protocol.events import (
     dump_event,
     load_event,
 )
-from sep_protocol.job import Job, Model, Output, Track, dump_job, load_job, map_paths
+from sep_protocol.job import Bench, Job, Model, Output, Track, dump_job, load_job, map_paths
 from sep_protocol.version import PROTOCOL, __version__
 
 __all__ = [
     "PROTOCOL",
+    "Bench",
+    "Benched",
     "DeviceChosen",
     "Done",
     "Event",
@@ -32,6 +36,7 @@ __all__ = [
     "Fallback",
     "Hello",
     "Job",
+    "Measured",
     "Model",
     "Output",
     "Phase",

@@ -94,6 +94,31 @@ class TrackFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The medians of one scheme."""
+
+    scheme: str  # sep, or a baseline: demix, uvr
+    seconds: float
+    real_time: float  # seconds of audio per second
+    chunks: int  # that the network saw
+    ratio: float  # of its time to that of sep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benched:
+    """What a bench found."""
+
+    model: str
+    device: str
+    audio_seconds: float
+    runs: int
+    chunk: int
+    hop: int
+    peak_memory: int  # bytes, of sep alone; 0: not known
+    measured: tuple[Measured, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """Always the last, if the job went through; tracks may have failed."""
 
@@ -122,6 +147,7 @@ Event = (
     | Fallback
     | TrackDone
     | TrackFailed
+    | Benched
     | Done
     | Failed
 )
@@ -135,6 +161,7 @@ _KINDS: dict[str, type[Event]] = {
     "fallback": Fallback,
     "track-done": TrackDone,
     "track-failed": TrackFailed,
+    "benched": Benched,
     "done": Done,
     "failed": Failed,
 }

@@ -64,6 +64,15 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Measure the model instead of separating tracks."""
+
+    seconds: float = 30.0  # of audio
+    runs: int = 3
+    baselines: bool = True  # whether to measure the field's own schemes beside ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Many tracks, one model, one device. Paths are as the runtime sees them."""
 
@@ -75,6 +84,7 @@ class Job:
     fallback: bool = True  # whether `auto` may go on with another device
     overlap: float | None = None  # chunk / hop; None: the model's own
     batch: int | None = None  # chunks at once; None: the runtime's choice
+    bench: Bench | None = None
     downmix: bool = False  # whether more than two channels may become two
     protocol: int = PROTOCOL
 

@@ -28,13 +28,13 @@ class Mdx23c:
         self.sample_rate = sample_rate
         self.channels = network.shape.audio_channels
         self.cut = cut
-        self._network = network
+        self.network = network
         self._device = network.first_conv.weight.device
 
     def stream(self) -> OverlapAdd:
         """Begin a pass over one mix."""
         return OverlapAdd(
-            self._network,
+            self.network,
             self.cut,
             stems=len(self.stems),
             channels=self.channels,
@@ -44,7 +44,7 @@ class Mdx23c:
 
     def _short(self, samples: int) -> int:
         """Samples of the smallest valid chunk that holds a mix shorter than the model's chunk."""
-        shape = self._network.shape
+        shape = self.network.shape
         steps = 1
         while shape.chunk(steps) < samples:
             steps += 1

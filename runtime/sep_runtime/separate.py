@@ -12,6 +12,7 @@ from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
 from sep_protocol.errors import DeviceError, TrackError, UsageError
 from sep_runtime import api
 from sep_runtime import device as devices
+from sep_runtime.bench import bench
 from sep_runtime.decode import open_mix
 from sep_runtime.encode import MP3_RATES, carries
 from sep_runtime.settings import canonical
@@ -36,6 +37,10 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     _check_formats(job)
     choice = _device(job, emit)
     model = api.load_on(choice, job.model, overlap=job.overlap, batch=job.batch)
+    if job.bench is not None:
+        emit(Phase(name="bench"))
+        emit(bench(model, job.bench))
+        return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     batch = Batch(job=job, model=model, stems=_wanted(job, model), emit=emit)
     phases["load"] = time.perf_counter() - started
     for parent in {Path(track.out).parent for track in job.tracks}:

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from sep_protocol import (
+    Bench,
+    Benched,
     DeviceChosen,
     Done,
     Failed,
     Fallback,
     Hello,
     Job,
+    Measured,
     Model,
     Output,
     Phase,
@@ -55,6 +58,16 @@ EVENTS = {
         resumed=False,
     ),
     "track-failed": TrackFailed(track=1, error="AudioError", message="empty", hint=""),
+    "benched": Benched(
+        model="mdx23c-mini",
+        device="cpu",
+        audio_seconds=30.0,
+        runs=3,
+        chunk=130560,
+        hop=65280,
+        peak_memory=1 << 30,
+        measured=(Measured(scheme="sep", seconds=3.0, real_time=10.0, chunks=20, ratio=1.0),),
+    ),
     "done": Done(done=1, failed=1, seconds=2.5, phases={"import": 1.0}),
     "failed": Failed(code=16, error="ModelError", message="no model", hint="sep models list"),
 }
@@ -67,6 +80,7 @@ JOB = Job(
     fallback=False,
     overlap=2.0,
     batch=4,
+    bench=Bench(seconds=30.0, runs=3, baselines=True),
 )
 
 

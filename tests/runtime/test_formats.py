@@ -44,7 +44,7 @@ def test_everything_that_is_whole_is_read(tmp_path):
         sent, heard = corpus.sound().T[0, 2048:6000], samples[0]
         sums = np.correlate(heard, sent, "valid")
         alike = sums.max() / np.linalg.norm(sent) / np.linalg.norm(heard[2048:6000])
-        assert alike > 0.5, name
+        assert alike > 0.3, name
         if name in ("wav", "aiff", "flac", "w64", "caf", "au", "ogg", "mp3"):
             assert sums.argmax() == 2048, name
 

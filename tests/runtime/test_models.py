@@ -37,7 +37,7 @@ def test_every_wrapper(tiny, tmp_path, wrap):
         safetensors.torch.save_file({k: v.half() for k, v in state.items()}, path)
     else:
         torch.save(state if wrap == "none" else {wrap: state, "epoch": 3}, path)
-    network = load(path, yaml).separator._network
+    network = load(path, yaml).separator.network
     assert network.first_conv.weight.dtype == torch.float32
 
 
