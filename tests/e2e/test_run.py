@@ -188,7 +188,10 @@ def long_run(home, tmp_path, with_tiny):
             if event["event"] == "progress" and event["done"]:
                 break
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return process, int(children[0])
+        runtime = next(
+            c for c in children if b"sep_runtime" in Path(f"/proc/{c}/cmdline").read_bytes()
+        )
+        return process, int(runtime)
 
     yield start
     for process in started:
