@@ -16,10 +16,10 @@ from kits import Groove, Kit
 from mini import CHUNK, SHAPE
 from render import validation_clip
 from safetensors.torch import load_file
-from separate import separate
 from stems import RATE, STEMS
 from torch import Tensor
 
+from sep_runtime.mdx23c import Mdx23c, cut_for
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
@@ -71,13 +71,21 @@ def validation_set(bank: dict[str, Kit], grooves: list[Groove], clips: int) -> l
     ]
 
 
+@torch.inference_mode()
+def separated(net: TfcTdf, mix: Tensor, batch: int) -> Tensor:
+    """[2, T] to [5, 2, T], as sep separates."""
+    cut = cut_for(net.shape, CHUNK, overlap=2.0, batch=batch)
+    stream = Mdx23c(net, stems=STEMS, sample_rate=RATE, cut=cut).stream()
+    return torch.cat((stream.push(mix), stream.finish()), -1)
+
+
 def score_net(net: TfcTdf, clips: list[Tensor], batch: int = 1) -> tuple[Tally, float]:
     """Return the tally of a network and its speed in times real time."""
     tally = Tally()
     device = next(net.parameters()).device
     started = time.perf_counter()
     for stems in clips:
-        tally.add(stems, separate(net, stems.sum(0).to(device), CHUNK, batch).cpu())
+        tally.add(stems, separated(net, stems.sum(0).to(device), batch).cpu())
     taken = time.perf_counter() - started
     return tally, sum(clip.shape[-1] for clip in clips) / RATE / taken
 

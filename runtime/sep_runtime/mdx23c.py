@@ -39,11 +39,11 @@ class Mdx23c:
             stems=len(self.stems),
             channels=self.channels,
             device=self._device,
-            short=self._short,
+            short=self.short,
         )
 
-    def _short(self, samples: int) -> int:
-        """Samples of the smallest valid chunk that holds a mix shorter than the model's chunk."""
+    def short(self, samples: int) -> int:
+        """Return the smallest valid chunk, in samples, that holds so short a mix."""
         shape = self.network.shape
         steps = 1
         while shape.chunk(steps) < samples:
