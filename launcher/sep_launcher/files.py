@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -49,7 +50,7 @@ def _matches(pattern: str) -> list[Found]:
             raise PathError(f"there is no audio in {pattern}", hint=_known())
         return below
     if path.exists():  # before it is taken for a glob: "song [master].wav"
-        return [Found(path=path, name=PurePath(path.stem or path.name))]
+        return [Found(path=path, name=_name(PurePath(path.name)))]
     hits = [Path(hit) for hit in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
     files = [hit for hit in hits if hit.is_file() and hit.suffix.lower() in ENDINGS | VIDEOS]
     if not files:
@@ -58,7 +59,7 @@ def _matches(pattern: str) -> list[Found]:
             f"no audio file matches {pattern}" if wild else f"there is no file {pattern}",
             hint=_known() if hits else "",
         )
-    return [Found(path=hit, name=PurePath(hit.stem)) for hit in files]
+    return [Found(path=hit, name=_name(PurePath(hit.name))) for hit in files]
 
 
 def _below(root: Path) -> list[Found]:
@@ -70,7 +71,7 @@ def _below(root: Path) -> list[Found]:
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
         found += [
-            Found(path=path, name=path.relative_to(root).with_suffix(""))
+            Found(path=path, name=_name(path.relative_to(root)))
             for path in paths
             if _is_audio(path)
         ]
@@ -81,21 +82,31 @@ def _is_audio(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS
 
 
+def _name(path: PurePath) -> PurePath:
+    """Return the path without its ending, with a last part that any system takes for a folder."""
+    return path.with_name(path.stem.rstrip(" .") or "track")
+
+
+def _key(name: PurePath) -> str:
+    """Return what two names share that some file system takes for one."""
+    return unicodedata.normalize("NFC", str(name)).casefold()
+
+
 def _distinct(found: list[Found]) -> list[Found]:
     """Give files of one name different ones: their ending first, then a number."""
     taken: dict[str, int] = {}
     for each in found:
-        key = str(each.name).casefold()
+        key = _key(each.name)
         taken[key] = taken.get(key, 0) + 1
     result, used = [], set()
     for each in found:
         name = each.name
-        if taken[str(name).casefold()] > 1:
+        if taken[_key(name)] > 1:
             name = name.with_name(f"{name.name}_{each.path.suffix.lstrip('.')}")
         number, plain = 2, name
-        while str(name).casefold() in used:
+        while _key(name) in used:
             name, number = plain.with_name(f"{plain.name}-{number}"), number + 1
-        used.add(str(name).casefold())
+        used.add(_key(name))
         result.append(Found(path=each.path, name=name))
     return result
 

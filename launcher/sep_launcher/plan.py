@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import secrets
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from sep_launcher.route import Route
     from sep_models import Manifest
     from sep_protocol import Model
+
+
+# File systems take 255 bytes; a stem's file also needs its name, ending and a working suffix.
+FOLDER_BYTES = 255
+STEM_BYTES = 215
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +49,13 @@ def plan(
     folder, _, stem_name = request.name.rpartition("/")
     tracks = []
     for each in found:
-        below = folder.replace("{track}", each.name.name).replace("{model}", model.name)
-        out = Path(request.out, each.name.parent, below)
-        name = stem_name.replace("{track}", each.name.name).replace("{model}", model.name)
+        below, name = (
+            part.replace("{track}", each.name.name).replace("{model}", model.name)
+            for part in (folder, stem_name)
+        )
+        parts = [fitted(part, FOLDER_BYTES) for part in below.split("/")]
+        out = Path(request.out, each.name.parent, *parts)
+        name = fitted(name, STEM_BYTES)
         tracks.append(
             Track(audio=str(each.path.resolve()), out=str(_absolute(out)), stem_name=name)
         )
@@ -67,6 +77,18 @@ def plan(
         environment=environment(host),
         python=host.native.python if host.native else None,
     )
+
+
+def fitted(name: str, most: int) -> str:
+    """Return the name, cut in the middle where it has more bytes than a file system takes."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) <= most:
+        return name
+    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}~".encode()
+    half = (most - len(mark)) // 2
+    head = encoded[:half].decode("utf-8", "ignore")
+    tail = encoded[-half:].decode("utf-8", "ignore")
+    return head + mark.decode() + tail
 
 
 def environment(host: Host) -> dict[str, str]:

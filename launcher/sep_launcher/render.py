@@ -148,7 +148,11 @@ class Screen:
             self._bar = _bar(_console())
             self._bar.start()
             self._task = self._bar.add_task("starting", total=None, rate="")
-        mix = Path(self.report.mix_of(track)).name if track is not None else f"{name} ..."
+        mix = f"{name} ..."
+        if track is not None and self.report.plan:
+            count = len(self.report.plan.job.tracks)
+            number = f"{track + 1}/{count} " if count > 1 else ""
+            mix = number + Path(self.report.mix_of(track)).name
         self._bar.reset(self._task, total=None, description=mix[:40], rate="")
 
     def _progress(self, event: Progress) -> None:

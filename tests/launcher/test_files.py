@@ -1,5 +1,6 @@
 """Files, folders and globs, as a person names them."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_folder_keeps_its_structure_without_hidden_and_our_own(music):
 
 def test_two_files_of_one_name_get_two_folders(music):
     assert names("album/01.wav", "album/cd2/01.wav") == ["01_wav", "01_wav-2"]
+
+
+def test_names_that_another_system_takes_for_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("\u00e9.wav", "e\u0301.wav", "Song.wav", "SONG.wav", "dots... .wav", " ..wav"):
+        (tmp_path / name).touch()
+    found = names(".")
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in found}) == 6
+    assert "dots" in found
+    assert "track" in found
 
 
 def test_a_file_named_twice_is_done_once(music):

@@ -7,7 +7,7 @@ import pytest
 from sep_launcher import models
 from sep_launcher.files import Found
 from sep_launcher.host import Host, Native
-from sep_launcher.plan import environment, plan
+from sep_launcher.plan import environment, fitted, plan
 from sep_launcher.request import Request
 from sep_launcher.route import Wanted, choose
 from sep_protocol import Model, Output
@@ -44,6 +44,22 @@ def test_names_and_structure():
     track = make(request, found).job.tracks[0]
     assert track.out == "/out/cd2/a {stem} by larsnet"
     assert track.stem_name == "a {stem} {stem}"
+
+
+def test_names_too_long_for_a_file_system_are_cut():
+    assert fitted("short", 255) == "short"
+    for text in ("x" * 300, "🥁" * 100, "é" * 200 + "end"):
+        cut = fitted(text, 255)
+        assert len(cut.encode()) <= 255
+        assert cut != fitted(text + "!", 255)
+        assert cut[0] == text[0]
+        assert cut[-1] == text[-1]
+    found = Found(path=Path("/m/x.wav"), name=PurePath("🥁" * 62))
+    request = Request(files=("x",), out=Path("/out"), name="{track} {model}/{track} {stem}")
+    track = make(request, found).job.tracks[0]
+    assert len(Path(track.out).name.encode()) <= 255
+    assert len(track.stem_name.encode()) <= 215
+    assert track.stem_name.endswith("{stem}")
 
 
 def test_threads_follow_the_quota():

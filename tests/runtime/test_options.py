@@ -1,6 +1,7 @@
 """Residual, downmix, resume and lossy output, through a real Job."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -100,3 +101,46 @@ def test_mp3_of_a_rate_that_it_cannot_hold_ends_before_work(runtime, clip, tmp_p
 )
 def test_depths_that_a_format_has_not(runtime, clip, output):
     assert runtime(clip, code=2, output=output)[-1].error == "UsageError"
+
+
+def test_read_only_output(runtime, tmp_path, noise):
+    """A real read-only file system; permissions would not stop root."""
+    out = tmp_path / "out"
+    out.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(out)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a read-only file system needs root")
+    try:
+        path = tmp_path / "clip.wav"
+        soundfile.write(path, noise(2, 5000).T, 44100)
+        failed = only(runtime(path, code=1), TrackFailed)[0]
+        assert "cannot be written" in failed.message
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_an_output_that_cannot_be_replaced_is_kept(runtime, tmp_path, clip):
+    """As a folder held open on Windows: the rename fails, the old stems stay."""
+    runtime(clip)
+    out = tmp_path / "out" / "clip"
+    before = (out / "kick.wav").read_bytes()
+    mounted = subprocess.run(["mount", "--bind", str(out), str(out)], check=False)
+    if mounted.returncode:
+        pytest.skip("making a folder busy needs root")
+    try:
+        failed = only(runtime(clip, code=1, output=Output(overwrite=True)), TrackFailed)[0]
+        assert "writing failed" in failed.message
+        assert (out / "kick.wav").read_bytes() == before
+        assert [p.name for p in (tmp_path / "out").iterdir()] == ["clip"]
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_very_long_and_odd_names(runtime, tmp_path, noise):
+    for name in ("🥁" * 60, "a:b?c*d", "new\nline", "{stem}", "%s %d", "-rf"):
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, noise(1, 3000).T, 44100)
+        done = only(runtime(path), TrackDone)[0]
+        assert soundfile.info(done.stems["kick"]).frames == 3000

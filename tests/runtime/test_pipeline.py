@@ -55,7 +55,9 @@ def test_identity_through_resampling():
     mix = (np.sin(2 * np.pi * 1000 * time) * np.hanning(96000))[None].astype(np.float32)
     found = run(mix, 96000)[0]
     noise = np.square(found - mix).sum()
-    assert 10 * np.log10(np.square(mix).sum() / noise) > 100
+    snr = 10 * np.log10(np.square(mix).sum() / noise)
+    print(f"96 kHz through a 44.1 kHz identity network: {snr:.1f} dB SNR")
+    assert snr > 100
 
 
 def test_more_than_two_channels_are_refused():
