@@ -265,3 +265,22 @@ def test_version_and_help(sep):
     for command in ("run", "route", "models"):
         assert command in sep("--help").stdout
     assert "--overwrite" in sep("run", "--help").stdout
+
+
+def test_bench(sep, with_tiny):
+    done = sep("bench", "--seconds", "1", "--runs", "1", *with_tiny)
+    assert "demix" in done.stdout
+    assert "x real time" in done.stdout
+    found = json.loads(sep("bench", "--seconds", "1", "--runs", "1", "--json", *with_tiny).stdout)
+    assert [each["scheme"] for each in found["bench"]["measured"]] == ["sep", "demix", "uvr"]
+    assert found["tracks"] == []
+
+
+def test_resume_of_a_folder(sep, clip, with_tiny, tmp_path):
+    (tmp_path / "album" / "cd 2").mkdir(parents=True)
+    for name in ("a.wav", "cd 2/a.wav", "cd 2/b.wav"):
+        (tmp_path / "album" / name).write_bytes(clip.read_bytes())
+    sep("run", "album/a.wav", *with_tiny)
+    done = json.loads(sep("run", "album", "--resume", "--json", *with_tiny).stdout)
+    assert [each["resumed"] for each in done["tracks"]] == [True, False, False]
+    assert (tmp_path / "separated" / "cd 2" / "b" / "kick.wav").exists()
