@@ -209,9 +209,12 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
 
 def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
     """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
+    # What nohup or a shell told us to ignore stays ignored.
+    stopping = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
     before = {
         each: signal.signal(each, signal.default_int_handler)
-        for each in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+        for each in stopping
+        if signal.getsignal(each) != signal.SIG_IGN
     }
     try:
         with closing(engine.start(plan)) as heard:

@@ -173,7 +173,11 @@ def long_run(home, tmp_path, with_tiny):
     soundfile.write(path, np.zeros((44100 * 900, 1), np.int16), 44100)
     started = []
 
-    def start():
+    def start(*, ignored=()):
+        def reset():  # these tests may themselves run where a shell ignores interrupts
+            for each in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(each, signal.SIG_IGN if each in ignored else signal.SIG_DFL)
+
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "sep_launcher", "run", path, "--events", *with_tiny],
             stdout=subprocess.PIPE,
@@ -181,6 +185,7 @@ def long_run(home, tmp_path, with_tiny):
             text=True,
             cwd=tmp_path,
             start_new_session=True,
+            preexec_fn=reset,  # noqa: PLW1509 (no threads here)
         )
         started.append(process)
         for line in process.stdout:
@@ -223,6 +228,14 @@ def test_interrupts_leave_nothing(long_run, tmp_path, number, home):
     assert gone(child, 1)
     assert list((tmp_path / "separated").iterdir()) == []
     assert list((home / "sep" / "cache" / "jobs").iterdir()) == []
+
+
+def test_nohup_is_respected(long_run):
+    process, child = long_run(ignored=[signal.SIGHUP])
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    assert not gone(child, 0.2)
 
 
 def test_kill_9_of_the_launcher_ends_the_runtime(long_run, tmp_path):

@@ -36,8 +36,8 @@ def test_everything_that_is_whole_is_read(tmp_path):
         samples, mix = read(path)
         assert (mix.sample_rate, mix.channels) == (44100, 2), name
         assert samples.shape[0] == 2
-        # Encoders of FFmpeg pad to whole frames; libsndfile's give exactly what they got.
-        assert 9000 <= samples.shape[1] <= 9000 + 2 * 2048, name
+        # FFmpeg's encoders pad to whole frames, its wma drops the last; libsndfile's are exact.
+        assert (8192 if name == "wma" else 9000) <= samples.shape[1] <= 9000 + 2 * 2048, name
         if name in ("wav", "aiff", "flac", "w64", "caf", "au", "ogg", "mp3"):
             assert samples.shape[1] == 9000, name
         # Some of FFmpeg's containers keep no note of the encoder's delay: look for it.
