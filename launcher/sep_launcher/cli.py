@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+import sep_models
 from sep_launcher import files, models, render
 from sep_launcher import plan as plans
 from sep_launcher import route as routes
@@ -48,6 +49,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 models_app = typer.Typer(help="The models that sep knows.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
@@ -92,8 +94,8 @@ def run(
         Literal["wav", "flac", "mp3", "ogg"], typer.Option("--format", help="Of the stems.")
     ] = "wav",
     bit_depth: Annotated[
-        Literal["16", "24", "float"] | None,
-        typer.Option(help="24 by default; float for float input, where the format holds it."),
+        Literal["16", "24", "32", "float"] | None,
+        typer.Option(help="24 by default, float for float input in wav; 32 is float."),
     ] = None,
     device: Devices = "auto",
     engine: Engines = "auto",
@@ -129,7 +131,9 @@ def run(
     events: Annotated[
         bool, typer.Option("--events", help="Print the runtime's events as JSON Lines.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say what was turned down, show logs.")
     ] = False,
@@ -150,14 +154,14 @@ def run(
             model=model,
             model_config=model_config,
             output=Output(
-                stems=tuple(stem.strip() for stem in stems.split(",")) if stems else None,
+                stems=None if stems is None else tuple(each.strip() for each in stems.split(",")),
                 format=file_format,
-                bit_depth=bit_depth,
+                bit_depth="float" if bit_depth == "32" else bit_depth,
                 residual=residual,
                 overwrite=overwrite,
                 resume=resume,
             ),
-            wanted=Wanted(engine=engine, device=device),
+            wanted=Wanted(engine=engine, device=device.lower()),
             fallback=not no_fallback,
             overlap=overlap,
             batch=batch,
@@ -181,12 +185,15 @@ def run(
 def _plan(request: Request) -> Plan:
     found = files.find(request.files)
     model, manifest = models.choose(request)
+    if manifest is not None:
+        sep_models.wanted_stems(request.output.stems, manifest)
     host = probe()
     route = routes.choose(host, request.wanted)
     plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
     folders = [Path(track.out) for track in plan.job.tracks]
     output = request.output
-    files.check_outputs(folders, overwrite=output.overwrite, resume=output.resume)
+    mixes = [each.path for each in found]
+    files.check_outputs(folders, mixes, overwrite=output.overwrite, resume=output.resume)
     return plan
 
 
@@ -204,7 +211,7 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
     _check_ready(plan)
     job_file = native.write_job(plan)
     screen.say(f"     the job file is kept: {job_file}")
-    render.lines([native.shown(plan, job_file)])
+    screen.command(native.shown(plan, job_file))
 
 
 def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
@@ -224,7 +231,7 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
                     _compare(plan, event, screen)
     except KeyboardInterrupt:
         screen.say("stopping ...")
-        screen.fault(InterruptedJob("interrupted; whole tracks are kept"))
+        screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
     finally:
         try:
             engine.stop()
@@ -232,6 +239,10 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
             engine.kill()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _go_on(plan: Plan) -> str:
+    return "" if plan.job.bench else "whole tracks are kept; --resume goes on with the others"
 
 
 def _compare(plan: Plan, event: DeviceChosen, screen: Screen) -> None:
@@ -264,7 +275,10 @@ def bench(
     ] = False,
     json_: Json = False,
 ) -> int:
-    """Measure a model on a device, beside the schemes of other tools on the same network."""
+    """Measure a model on a device, beside the schemes of other tools on the same network.
+
+    demix is the scheme of the public training tools, uvr that of Ultimate Vocal Remover.
+    """
     screen = Screen(Style(machine="json" if json_ else ""))
     try:
         request = Request(
@@ -272,7 +286,7 @@ def bench(
             out=Path(),
             model=model,
             model_config=model_config,
-            wanted=Wanted(engine=engine, device=device),
+            wanted=Wanted(engine=engine, device=device.lower()),
             overlap=overlap,
             batch=batch,
         )
@@ -295,7 +309,7 @@ def bench(
 @app.command()
 def route(*, engine: Engines = "auto", device: Devices = "auto", json_: Json = False) -> int:
     """Show how this machine would do a run, why, and what was turned down."""
-    chosen = routes.choose(probe(), Wanted(engine=engine, device=device))
+    chosen = routes.choose(probe(), Wanted(engine=engine, device=device.lower()))
     if json_:
         render.document(render.route_document(chosen))
         return ExitCode.OK
@@ -311,7 +325,7 @@ def route(*, engine: Engines = "auto", device: Devices = "auto", json_: Json = F
 
 @models_app.command("list")
 def models_list(*, json_: Json = False) -> int:
-    """Show the models, the default first among those that are installed."""
+    """Show the models, the best first, and which are here."""
     table = models.table()
     if json_:
         render.document({"models": table})
@@ -334,10 +348,12 @@ def models_list(*, json_: Json = False) -> int:
 
 def main(argv: list[str]) -> int:
     """Run the command line; return the exit code, whatever happens."""
+    if argv in ([], ["models"]):
+        argv = [*argv, "--help"]
     try:
         return int(app(args=argv, standalone_mode=False) or 0)
     except ParserFault as fault:
-        return _end(UsageError(_told(fault), hint="sep --help"), argv)
+        return _end(_usage(fault), argv)
     except SepError as fault:
         return _end(fault, argv)
     except (KeyboardInterrupt, typer.Abort):
@@ -352,9 +368,10 @@ def main(argv: list[str]) -> int:
         return _end(SepError(told, hint="a bug of ours: please report it with --verbose"), argv)
 
 
-def _told(fault: Any) -> str:  # noqa: ANN401 (the parser's error, of a private class)
-    text = str(fault.format_message()).rstrip(".")
-    return text[:1].lower() + text[1:]
+def _usage(fault: Any) -> UsageError:  # noqa: ANN401 (the parser's error, of a private class)
+    text = str(fault.format_message()).replace("Value error, ", "").rstrip(".")
+    command = fault.ctx.command_path if getattr(fault, "ctx", None) else "sep"
+    return UsageError(text[:1].lower() + text[1:], hint=f"{command} --help")
 
 
 def _end(fault: SepError, argv: list[str]) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import tempfile
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from sep_protocol.errors import PathError, UsageError
@@ -93,26 +94,39 @@ def _key(name: PurePath) -> str:
 
 
 def _distinct(found: list[Found]) -> list[Found]:
-    """Give files of one name different ones: their ending first, then a number."""
-    taken: dict[str, int] = {}
-    for each in found:
-        key = _key(each.name)
-        taken[key] = taken.get(key, 0) + 1
-    result, used = [], set()
-    for each in found:
-        name = each.name
-        if taken[_key(name)] > 1:
-            name = name.with_name(f"{name.name}_{each.path.suffix.lstrip('.')}")
-        number, plain = 2, name
+    """Give files of one name different ones: a wav keeps its own, others add their ending.
+
+    So `song.wav` stays `song` when a `song.mp3` comes to lie beside it.
+    """
+    order = sorted(range(len(found)), key=lambda i: found[i].path.suffix.lower() != ".wav")
+    names: dict[int, PurePath] = {}
+    used: set[str] = set()
+    for i in order:
+        name = plain = found[i].name
+        ending = found[i].path.suffix.lower()
+        if _key(name) in used and ending != ".wav":
+            name = plain = name.with_name(f"{name.name}_{ending.lstrip('.')}")
+        number = 2
         while _key(name) in used:
             name, number = plain.with_name(f"{plain.name}-{number}"), number + 1
         used.add(_key(name))
-        result.append(Found(path=each.path, name=name))
-    return result
+        names[i] = name
+    return [replace(each, name=names[i]) for i, each in enumerate(found)]
 
 
-def check_outputs(folders: list[Path], *, overwrite: bool, resume: bool = False) -> None:
-    """Raise PathError where stems are there already, or where no folder can be made."""
+def check_outputs(
+    folders: list[Path], mixes: list[Path], *, overwrite: bool, resume: bool = False
+) -> None:
+    """Raise PathError where stems are there already, or where no folder can be made.
+
+    No output folder may hold one of the mixes, even with `overwrite`: a stem could replace it.
+    """
+    outputs = {folder.resolve() for folder in folders}
+    for mix in mixes:
+        if mix.resolve().parent in outputs:
+            raise PathError(
+                f"the stems would go into the folder of {mix}", hint="choose another with --out"
+            )
     done = [folder for folder in folders if folder.exists() and not _is_empty(folder)]
     if resume:  # the runtime looks whether they are the same
         done = [folder for folder in done if not (folder / REPORT).is_file()]
@@ -120,14 +134,18 @@ def check_outputs(folders: list[Path], *, overwrite: bool, resume: bool = False)
         more = f" and {len(done) - 1} more" if len(done) > 1 else ""
         raise PathError(
             f"{done[0]}{more} exists already",
-            hint="--overwrite replaces it, --resume leaves what is done",
+            hint="--overwrite replaces it" + ("" if resume else ", --resume leaves what is done"),
         )
     for parent in {folder.parent for folder in folders}:
         there = parent
         while not there.exists() and there != there.parent:
             there = there.parent
-        if not there.is_dir() or not os.access(there, os.W_OK):
-            raise PathError(f"{there} cannot be written", hint="choose another folder with --out")
+        try:  # asking for permissions does not tell: root, read-only disks, network shares
+            Path(tempfile.mkdtemp(prefix=".sep-", dir=there)).rmdir()
+        except OSError as fault:
+            raise PathError(
+                f"{there} cannot be written: {fault.strerror}", hint="choose another with --out"
+            ) from fault
 
 
 def _is_empty(folder: Path) -> bool:

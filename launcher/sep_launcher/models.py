@@ -69,7 +69,7 @@ def _how(manifest: Manifest) -> str:
     urls = [url for source in manifest.sources for url in source.urls]
     if len(manifest.sources) == 1 and urls:
         return f"download {urls[0]} (licence: {manifest.licence}), then give it with --model FILE"
-    return "sep models list shows what is installed"
+    return "sep models list --json has its addresses; installing it is not built yet"
 
 
 def table() -> list[dict[str, object]]:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from sep_protocol.errors import SepError
 
 Machine = Literal["", "json", "events"]
-SHOWN = 5  # tracks named in the closing table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +99,12 @@ class Screen:
                 self.say(f"failed: {mix}: {event.message}{_hint(event.hint)}", loud=True)
             case _:
                 pass
+
+    def command(self, line: str) -> None:
+        """Give the command of a dry run."""
+        self.report.command = line
+        if not self._style.machine:
+            _out(line)
 
     def warn(self, text: str) -> None:
         """Note and show a warning of the launcher's own."""
@@ -188,11 +193,11 @@ class Screen:
             seen = sum(each.chunks for each in tracks)
             table.add_row("chunks", f"{seen} of {first.chunk} samples, hop {first.hop}")
             table.add_row("speed", f"{audio / work:.2f}x real time ({audio:.1f} s of audio)")
-        for each in tracks[:SHOWN]:
+        if len(report.tracks) > 1 and done:
+            table.add_row("tracks", f"{done.done} done, {done.failed} failed")
+        for each in tracks if len(tracks) == 1 else ():
             table.add_row("stems", each.out)
             table.add_row("", ", ".join(Path(path).name for path in each.stems.values()))
-        if len(tracks) > SHOWN:
-            table.add_row("", f"and {len(tracks) - SHOWN} more")
         _console().print(table, markup=False, soft_wrap=True)
         if report.bench and self._style.machine != "json":
             _bench_rows(report.bench)
@@ -239,7 +244,9 @@ def rows(head: tuple[str, ...], found: Iterable[tuple[str, ...]]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(*head, box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for i, name in enumerate(head):  # the first is to be typed, so it is never cut
+        table.add_column(name, no_wrap=not i, min_width=5)
     for row in found:
         table.add_row(*row)
     Console(markup=False, highlight=False).print(table)

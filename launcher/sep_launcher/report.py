@@ -32,6 +32,7 @@ class Report:
     tracks: dict[int, TrackDone | TrackFailed] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
+    command: str = ""  # of a dry run
     bench: Benched | None = None
     done: Done | None = None
     error: dict[str, Any] | None = None
@@ -94,6 +95,7 @@ class Report:
                 }
                 for index, each in sorted(self.tracks.items())
             ],
+            **({"command": self.command} if self.command else {}),
             **({"bench": asdict(self.bench)} if self.bench else {}),
             "phases": self.done.phases if self.done else {},
             "seconds": self.seconds,

@@ -116,11 +116,8 @@ def _native(host: Host, device: Kind) -> Candidate:
         refused = "PyTorch has no builds for Intel Macs any more"
     elif device == "cuda" and host.native is not None and host.native.cuda is False:
         refused = f"its torch {host.native.torch} has no CUDA"
-    reason = _inside(host)
-    if not reason and device == "cuda":
-        reason = f"{_gpu(host)}; {_without_container(host, device)}"
-    elif not reason:
-        reason = f"{_no_gpu(host)}; {_without_container(host, device)}"
+    found = _gpu(host) if device == "cuda" else _no_gpu(host)
+    reason = f"{found}; {_inside(host) or _without_container(host, device)}"
     return Candidate(
         engine="native",
         device=device,
@@ -159,7 +156,7 @@ def _container(host: Host, device: Kind, inside: str) -> Candidate:
     return Candidate(
         engine="container",
         device=device,
-        reason=reason,
+        reason="" if refused else reason,
         ready=docker is not None and device in docker.images,
         refused=refused,
     )
@@ -222,8 +219,9 @@ def _refuse(ranked: list[Candidate], wanted: Wanted) -> None:
     why = "; ".join(f"{each.engine} {each.device}: {each.refused}" for each in asked)
     if wanted.kind != "auto" and not asked:
         raise DeviceError(
-            f"device {wanted.device} cannot be used: this machine has no such way"
-            + (f" with --engine {wanted.engine}" if wanted.engine != "auto" else ""),
+            f"device {wanted.device} cannot be used: there is no "
+            + ("Apple GPU" if wanted.kind == "mps" else "NVIDIA GPU")
+            + (f" for --engine {wanted.engine}" if wanted.engine != "auto" else ""),
             hint="sep route shows what it has",
         )
-    raise NoRouteError(f"nothing on this machine can do it: {why}", hint="sep route shows why")
+    raise NoRouteError(f"nothing on this machine can do it: {why}")

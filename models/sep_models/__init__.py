@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Literal
 
 from sep_protocol.codec import FormError, decode
-from sep_protocol.errors import ModelError
+from sep_protocol.errors import ModelError, UsageError
 
 __all__ = [
     "WEIGHTS",
     "Manifest",
     "Source",
+    "canonical",
     "catalogue",
     "find",
     "folder_of",
     "golden_clip",
     "of_file",
+    "wanted_stems",
 ]
 
+STEM_ALIASES = {"hh": "hihat", "hi-hat": "hihat", "tom": "toms", "cymbal": "cymbals"}
 WEIGHTS = "weights.safetensors"  # the name of a model's file, once it is installed
 
 _ROOT = Path(__file__).parent
@@ -58,6 +61,26 @@ class Manifest:
     sha256: str | None = None  # of the bundled weights
     network: dict[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
+
+
+def canonical(stem: str) -> str:
+    """Return the stem's canonical name."""
+    lower = stem.strip().lower()
+    return STEM_ALIASES.get(lower, lower)
+
+
+def wanted_stems(asked: tuple[str, ...] | None, manifest: Manifest) -> tuple[str, ...]:
+    """Return the stems to write, in the model's order; raise UsageError for one it has not."""
+    if asked is None:
+        return manifest.stems
+    names = {canonical(stem) for stem in asked}
+    unknown = sorted(names - set(manifest.stems))
+    if unknown:
+        raise UsageError(
+            f"{manifest.name} makes no stem called {', '.join(map(repr, unknown))}",
+            hint=f"it makes {', '.join(manifest.stems)}",
+        )
+    return tuple(stem for stem in manifest.stems if stem in names)
 
 
 def folder_of(name: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+import sep_models
 from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
 from sep_protocol.errors import DeviceError, TrackError, UsageError
 from sep_runtime import api
@@ -15,7 +16,6 @@ from sep_runtime import device as devices
 from sep_runtime.bench import bench
 from sep_runtime.decode import open_mix
 from sep_runtime.encode import MP3_RATES, carries
-from sep_runtime.settings import canonical
 from sep_runtime.track import Batch, do
 from sep_runtime.tracks import sweep
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sep_protocol import Event, Job
-    from sep_runtime.api import Model
 
 
 def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
@@ -41,7 +40,8 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         emit(Phase(name="bench"))
         emit(bench(model, job.bench))
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
-    batch = Batch(job=job, model=model, stems=_wanted(job, model), emit=emit)
+    stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
+    batch = Batch(job=job, model=model, stems=stems, emit=emit)
     phases["load"] = time.perf_counter() - started
     for parent in {Path(track.out).parent for track in job.tracks}:
         sweep(parent)
@@ -101,17 +101,3 @@ def _device(job: Job, emit: Callable[[Event], None]) -> devices.Choice:
         )
     )
     return choice
-
-
-def _wanted(job: Job, model: Model) -> tuple[str, ...]:
-    """Return the stems to write, in the model's order; raise UsageError for one it has not."""
-    if job.output.stems is None:
-        return model.stems
-    asked = {canonical(stem) for stem in job.output.stems}
-    unknown = sorted(asked - set(model.stems))
-    if unknown or not asked:
-        raise UsageError(
-            f"{model.loaded.manifest.name} makes no stem called {', '.join(unknown) or 'nothing'}",
-            hint=f"it makes {', '.join(model.stems)}",
-        )
-    return tuple(stem for stem in model.stems if stem in asked)

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sep_models import Manifest
+from sep_models import Manifest, canonical
 from sep_protocol.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-STEM_ALIASES = {"hh": "hihat", "hi-hat": "hihat", "tom": "toms", "cymbal": "cymbals"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -24,12 +22,6 @@ def _sequence(loader: _Loader, node: yaml.SequenceNode) -> list[Any]:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
-
-
-def canonical(stem: str) -> str:
-    """Return the stem's canonical name."""
-    lower = stem.strip().lower()
-    return STEM_ALIASES.get(lower, lower)
 
 
 def read(path: Path, name: str) -> Manifest:

@@ -69,6 +69,8 @@ def do(batch: Batch, index: int) -> TrackDone:
     started = time.perf_counter()
     track = batch.job.tracks[index]
     out = Path(track.out)
+    if Path(track.audio).resolve().parent == out.resolve():
+        raise TrackError(f"the stems would go into the folder of {track.audio}")
     with (
         open_mix(Path(track.audio)) as mix,
         ThreadPoolExecutor(1) as aside,
@@ -96,7 +98,8 @@ def do(batch: Batch, index: int) -> TrackDone:
             space.commit(report, [file.path.name for file in files.values()])
     if done.clipped:
         told = ", ".join(f"{stem} {count}" for stem, count in done.clipped.items())
-        text = f"samples clipped: {told}; --bit-depth float keeps them"
+        way = "" if batch.job.output.format == "wav" else "--format wav "
+        text = f"samples clipped: {told}; {way}--bit-depth float keeps them"
         batch.emit(Warned(message=text, track=index))
     return done
 

@@ -50,6 +50,7 @@ class Workspace:
         self.out = out
         self.root = out.parent / f"{PREFIX}{job}-{index}"
         self.new = self.root / NEW
+        self._made = not out.parent.exists()
         try:
             self._lock = _locked(self.root)
             self.new.mkdir()
@@ -75,13 +76,12 @@ class Workspace:
         _settle(self.root)
 
     def discard(self) -> None:
-        """Leave nothing of the track."""
+        """Leave nothing of the track but what was committed."""
         self._lock.close()
         _settle(self.root)
-
-    def close(self) -> None:
-        """Let go of the lock after a commit."""
-        self._lock.close()
+        if self._made:
+            with contextlib.suppress(OSError):
+                self.out.parent.rmdir()  # it was made for this track, and holds nothing
 
 
 def _locked(root: Path) -> IO[bytes]:

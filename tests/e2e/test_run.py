@@ -71,7 +71,10 @@ def test_json_is_one_document(sep, clip, with_tiny):
         (["clip.wav", "--model", "nope"], 16),
         (["clip.wav", "--model", "drumsep"], 16),
         (["clip.wav", "--model", "nope.ckpt"], 3),
-        (["clip.wav", "--device", "mps"], 13),
+        (["clip.wav", "--device", "MPS"], 13),
+        (["clip.wav", "--stems", ""], 2),
+        (["clip.wav", "--out", "/proc/x"], 3),
+        (["clip.wav", "--stems", "kick,bass"], 2),
         (["clip.wav", "--device", "cuda:7"], 13),
         (["clip.wav", "--engine", "container"], (10, 12)),
         (["bad.wav"], 1),
@@ -226,7 +229,7 @@ def test_interrupts_leave_nothing(long_run, tmp_path, number, home):
     assert process.returncode == 130, told
     assert "interrupted" in told
     assert gone(child, 1)
-    assert list((tmp_path / "separated").iterdir()) == []
+    assert not (tmp_path / "separated").exists()
     assert list((home / "sep" / "cache" / "jobs").iterdir()) == []
 
 
@@ -242,7 +245,7 @@ def test_kill_9_of_the_launcher_ends_the_runtime(long_run, tmp_path):
     process, child = long_run()
     process.kill()
     assert gone(child)
-    assert list((tmp_path / "separated").iterdir()) == []
+    assert not (tmp_path / "separated").exists()
 
 
 def test_kill_9_of_the_runtime_is_told_and_swept(long_run, tmp_path, sep, clip, with_tiny):
@@ -297,3 +300,23 @@ def test_resume_of_a_folder(sep, clip, with_tiny, tmp_path):
     done = json.loads(sep("run", "album", "--resume", "--json", *with_tiny).stdout)
     assert [each["resumed"] for each in done["tracks"]] == [True, False, False]
     assert (tmp_path / "separated" / "cd 2" / "b" / "kick.wav").exists()
+
+
+def test_dry_run_in_json(sep, clip, with_tiny):
+    found = json.loads(sep("run", clip, *with_tiny, "--dry-run", "--json").stdout)
+    assert "-m sep_runtime" in found["command"]
+
+
+def test_a_home_that_cannot_be_written(sep, clip, with_tiny):
+    sep("run", clip, *with_tiny, env={"SEP_HOME": "/proc/nothing", "HOME": "/proc/nothing"})
+
+
+def test_nothing_typed_is_help(sep):
+    for words in ((), ("models",), ("-h",), ("run", "-h")):
+        assert "Usage" in sep(*words).stdout
+
+
+def test_stems_of_the_bundled_model_are_checked_before_anything_starts(sep, clip):
+    done = sep("run", clip, "--stems", "kick,bass", "--dry-run", check=2)
+    assert "'bass'" in done.stderr
+    assert "cymbals" in done.stderr

@@ -44,7 +44,7 @@ def test_existing_path_comes_before_glob(music):
 
 
 def test_glob(music):
-    assert names("*.[wf]*") == ["song [master]", "song_flac", "song_wav"]
+    assert names("*.[wf]*") == ["song [master]", "song_flac", "song"]
 
 
 def test_folder_keeps_its_structure_without_hidden_and_our_own(music):
@@ -52,7 +52,7 @@ def test_folder_keeps_its_structure_without_hidden_and_our_own(music):
     assert names(".") == [
         "song [master]",
         "song_flac",
-        "song_wav",
+        "song",
         "Ünïcode 🥁",
         "album/01",
         "album/cd2/01",
@@ -60,7 +60,7 @@ def test_folder_keeps_its_structure_without_hidden_and_our_own(music):
 
 
 def test_two_files_of_one_name_get_two_folders(music):
-    assert names("album/01.wav", "album/cd2/01.wav") == ["01_wav", "01_wav-2"]
+    assert names("album/01.wav", "album/cd2/01.wav") == ["01", "01-2"]
 
 
 def test_names_that_another_system_takes_for_one(tmp_path, monkeypatch):
@@ -95,14 +95,27 @@ def test_a_file_of_any_ending_is_tried_when_named(music):
 def test_finished_output_is_refused(tmp_path):
     done = tmp_path / "song"
     done.mkdir()
-    check_outputs([done], overwrite=False)
+    check_outputs([done], [], overwrite=False)
     (done / "kick.wav").touch()
     with pytest.raises(PathError, match="exists already"):
-        check_outputs([done], overwrite=False)
-    check_outputs([done], overwrite=True)
+        check_outputs([done], [], overwrite=False)
+    check_outputs([done], [], overwrite=True)
 
 
 def test_output_below_a_file_is_refused(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(PathError, match="cannot be written"):
-        check_outputs([Path(tmp_path, "out", "song")], overwrite=False)
+        check_outputs([Path(tmp_path, "out", "song")], [], overwrite=False)
+
+
+def test_an_input_is_never_replaced(tmp_path):
+    (tmp_path / "kick").mkdir()
+    mix = tmp_path / "kick" / "kick.wav"
+    mix.touch()
+    with pytest.raises(PathError, match="into the folder of"):
+        check_outputs([tmp_path / "kick"], [mix], overwrite=True)
+
+
+def test_output_where_nobody_can_write():
+    with pytest.raises(PathError, match="cannot be written"):
+        check_outputs([Path("/proc/sep/song")], [], overwrite=False)

@@ -75,7 +75,7 @@ def test_float_input_is_known(tmp_path, noise):
 def make_bad(path, kind):
     samples = np.random.default_rng(0).standard_normal((9000, 2)) * 0.1
     if kind == "missing":
-        return "vanished"
+        return "there is no file"
     if kind == "text":
         path.write_text("this is no audio" * 100)
     elif kind == "zero":

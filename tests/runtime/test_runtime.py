@@ -202,7 +202,7 @@ def test_the_end_of_stdin_ends_the_job(tmp_path, tiny):
         assert process.wait(60) == 130
         assert time.monotonic() - begun < 15
     assert rest[-1].error == "InterruptedJob"
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_full_disk(runtime, tmp_path, noise):

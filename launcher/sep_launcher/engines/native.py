@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from sep_launcher import paths
@@ -21,7 +23,6 @@ from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
     from sep_launcher.plan import Plan
     from sep_protocol import Event
@@ -42,12 +43,11 @@ class NativeEngine:
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events; the Job's folder is gone afterwards."""
-        folder = paths.jobs() / plan.job.id
         job_file = write_job(plan)
         try:
             yield from self._run(plan, job_file)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(job_file.parent, ignore_errors=True)
 
     def _run(self, plan: Plan, job_file: Path) -> Iterator[Event]:
         last: Event | None = None
@@ -143,7 +143,10 @@ class NativeEngine:
 def write_job(plan: Plan) -> Path:
     """Write the Job file where no user keeps music; return its path."""
     folder = paths.jobs() / plan.job.id
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written is no reason to stop
+        folder = Path(tempfile.mkdtemp(prefix="sep-"))
     path = folder / "job.json"
     path.write_text(dump_job(plan.job), encoding="utf-8")
     return path
