@@ -1,0 +1,66 @@
+"""The options of the command line, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Files, folders or globs.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", "-m", help="A model's name, or a checkpoint file.")
+]
+ModelConfig = Annotated[
+    Path | None, typer.Option(help="The YAML of a checkpoint that sep does not know.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the tracks' folders go.")]
+Name = Annotated[str, typer.Option(help="FOLDER/FILE of a stem, of {track}, {stem} and {model}.")]
+Stems = Annotated[
+    str | None, typer.Option(help="Which stems to write, as in kick,snare; all by default.")
+]
+FormatName = Annotated[
+    Literal["wav", "flac", "mp3", "ogg"], typer.Option("--format", help="Of the stems.")
+]
+Depth = Annotated[
+    Literal["16", "24", "32", "float"] | None,
+    typer.Option(help="24 by default, float for float input in wav; 32 is float."),
+]
+DeviceName = Annotated[
+    str, typer.Option(help="auto, cpu, mps, cuda or cuda:N; a named one is kept.")
+]
+EngineName = Annotated[
+    Literal["auto", "native", "container"], typer.Option(help="Where the runtime runs.")
+]
+Overlap = Annotated[
+    float | None, typer.Option(help="Chunk / hop, at least 1; the model's own by default.")
+]
+BatchSize = Annotated[int | None, typer.Option(help="Chunks through the network at once.")]
+Downmix = Annotated[bool, typer.Option("--downmix", help="Make stereo of more than two channels.")]
+Residual = Annotated[bool, typer.Option("--residual", help="Write the song minus all stems, too.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Leave tracks that are done already as they are.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace stems that are there already.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing, whatever is missing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to what would be asked.")]
+NoFallback = Annotated[
+    bool, typer.Option("--no-fallback", help="Fail where auto would take a lesser device.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the command that would run, do nothing.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also on failure.")]
+Events = Annotated[bool, typer.Option("--events", help="Print the runtime's events as JSON Lines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say what was turned down, show logs.")
+]
+Seconds = Annotated[float, typer.Option(help="Length of the audio.", min=0.1)]
+Runs = Annotated[int, typer.Option(help="Medians are of so many.", min=1)]
+NoBaselines = Annotated[
+    bool, typer.Option("--no-baselines", help="Leave out the schemes of other tools.")
+]
+Version = Annotated[bool, typer.Option("--version", "-V", help="Print the version.")]

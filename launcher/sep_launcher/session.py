@@ -1,0 +1,140 @@
+"""A run from request to exit code: plan, check, start, follow, stop."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sep_models
+from sep_launcher import files, models
+from sep_launcher import plan as plans
+from sep_launcher import route as routes
+from sep_launcher.awake import awake
+from sep_launcher.engines import native
+from sep_launcher.probe import probe
+from sep_protocol import Bench, DeviceChosen
+from sep_protocol.errors import DeviceError, InterruptedJob, NotReadyError, SepError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sep_launcher.engines import Engine
+    from sep_launcher.plan import Plan
+    from sep_launcher.render import Screen
+    from sep_launcher.request import Request
+
+
+def run(make: Callable[[], Request], screen: Screen, *, dry_run: bool) -> int:
+    """Separate what the request names; return the exit code."""
+
+    def work() -> None:
+        plan = _plan(make())
+        screen.route(plan)
+        if dry_run:
+            _dry_run(plan, screen)
+        else:
+            _check_ready(plan)
+            with awake():
+                _follow(plan, native.NativeEngine(screen.log), screen)
+
+    return _told(work, screen)
+
+
+def bench(make: Callable[[], Request], screen: Screen, measure: Bench) -> int:
+    """Measure the model that the request names; return the exit code."""
+
+    def work() -> None:
+        plan = _plan(make(), measure)
+        _check_ready(plan)
+        screen.route(plan)
+        _follow(plan, native.NativeEngine(screen.log), screen)
+
+    return _told(work, screen)
+
+
+def _told(work: Callable[[], None], screen: Screen) -> int:
+    try:
+        work()
+    except SepError as fault:
+        screen.fault(fault)
+    except KeyboardInterrupt:
+        screen.fault(InterruptedJob("stopped before anything was done"))
+    return screen.close()
+
+
+def _plan(request: Request, measure: Bench | None = None) -> Plan:
+    found = [] if measure else files.find(request.files)
+    model, manifest = models.choose(request)
+    if manifest is not None:
+        sep_models.wanted_stems(request.output.stems, manifest)
+    host = probe()
+    route = routes.choose(host, request.wanted)
+    plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
+    if measure:
+        return replace(plan, job=replace(plan.job, bench=measure))
+    folders = [Path(track.out) for track in plan.job.tracks]
+    output = request.output
+    mixes = [each.path for each in found]
+    files.check_outputs(folders, mixes, overwrite=output.overwrite, resume=output.resume)
+    return plan
+
+
+def _check_ready(plan: Plan) -> None:
+    """Raise NotReadyError unless what the route needs is set up."""
+    if not plan.route.ready and plan.route.engine == "container":
+        raise NotReadyError(
+            "no container image is set up", hint=f"take --engine native: {native.SETUP}"
+        )
+    if plan.python is None:
+        raise NotReadyError("no Python environment with torch is set up", hint=native.SETUP)
+
+
+def _dry_run(plan: Plan, screen: Screen) -> None:
+    _check_ready(plan)
+    job_file = native.write_job(plan)
+    screen.say(f"     the job file is kept: {job_file}")
+    screen.command(native.shown(plan, job_file))
+
+
+def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
+    """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
+    # What nohup or a shell told us to ignore stays ignored.
+    stopping = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    before = {
+        each: signal.signal(each, signal.default_int_handler)
+        for each in stopping
+        if signal.getsignal(each) != signal.SIG_IGN
+    }
+    try:
+        with closing(engine.start(plan)) as heard:
+            for event in heard:
+                screen.event(event)
+                if isinstance(event, DeviceChosen):
+                    _compare(plan, event, screen)
+    except KeyboardInterrupt:
+        screen.say("stopping ...")
+        screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
+    finally:
+        try:
+            engine.stop()
+        except KeyboardInterrupt:
+            engine.kill()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _go_on(plan: Plan) -> str:
+    return "" if plan.job.bench else "whole tracks are kept; --resume goes on with the others"
+
+
+def _compare(plan: Plan, event: DeviceChosen, screen: Screen) -> None:
+    """Tell when the runtime uses another device than the route promised."""
+    real = event.device.partition(":")[0]
+    if real == plan.route.device:
+        return
+    if plan.job.device != "auto":
+        raise DeviceError(f"you asked for {plan.job.device}, the runtime took {event.device}")
+    screen.warn(f"{plan.route.device} was expected, {event.device} is used: {event.reason}")
