@@ -41,7 +41,7 @@ class Style:
     """How much is said, and to whom."""
 
     machine: Machine = ""  # what goes to standard output
-    quiet: bool = False  # errors only on stderr
+    quiet: bool = False  # warnings and errors only on stderr
     verbose: bool = False
 
 

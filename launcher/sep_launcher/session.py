@@ -84,9 +84,11 @@ def _plan(request: Request, measure: Bench | None = None) -> Plan:
 
 def _check_ready(plan: Plan) -> None:
     """Raise NotReadyError unless what the route needs is set up."""
-    if not plan.route.ready and plan.route.engine == "container":
+    if plan.route.engine == "container":
+        what = "the container engine is not built yet" if plan.route.ready else "no image is set up"
         raise NotReadyError(
-            "no container image is set up", hint=f"take --engine native: {native.SETUP}"
+            f"{what} for {plan.route.engine} {plan.route.device}",
+            hint=f"take --engine native: {native.SETUP}",
         )
     if plan.python is None:
         raise NotReadyError("no Python environment with torch is set up", hint=native.SETUP)

@@ -108,6 +108,8 @@ def _is_taken(out: Path, job: Job) -> bool:
     """Say whether finished stems are to be looked at; raise TrackError for any in the way."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
+    if not out.is_dir():
+        raise TrackError(f"{out} is a file", hint="choose another folder with --out")
     if job.output.resume and (out / REPORT).is_file():
         return True
     if job.output.overwrite:

@@ -77,8 +77,10 @@ class Workspace:
 
     def discard(self) -> None:
         """Leave nothing of the track but what was committed."""
-        self._lock.close()
         _settle(self.root)
+        self._lock.close()
+        if self.root.exists():
+            _settle(self.root)  # Windows removes no file that is open
         if self._made:
             with contextlib.suppress(OSError):
                 self.out.parent.rmdir()  # it was made for this track, and holds nothing

@@ -144,3 +144,13 @@ def test_very_long_and_odd_names(runtime, tmp_path, noise):
         soundfile.write(path, noise(1, 3000).T, 44100)
         done = only(runtime(path), TrackDone)[0]
         assert soundfile.info(done.stems["kick"]).frames == 3000
+
+
+def test_a_file_where_the_track_would_be_is_kept(runtime, clip, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "clip").write_text("mine")
+    for output in (Output(), Output(overwrite=True), Output(resume=True)):
+        failed = only(runtime(clip, code=1, output=output), TrackFailed)[0]
+        assert "is a file" in failed.message
+    assert (tmp_path / "out" / "clip").read_text() == "mine"
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["clip"]
