@@ -222,3 +222,18 @@ def test_full_disk(runtime, tmp_path, noise):
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (MemoryError(), 14),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 14),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 3 GB)"), 14),
+        (RuntimeError("something else"), 70),
+    ],
+)
+def test_foreign_errors_are_named(fault, code):
+    from sep_runtime.__main__ import _foreign
+
+    assert _foreign(fault).code == code
