@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from sep_protocol import Model
 
 
+# glibc gives a chunk's buffers back to the kernel after every layer and faults them in again.
+KEEP_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(2000 << 20),
+}
 # File systems take 255 bytes; a stem's file also needs its name, ending and a working suffix.
 FOLDER_BYTES = 255
 STEM_BYTES = 215
@@ -95,6 +101,8 @@ def environment(host: Host) -> dict[str, str]:
     """Return the runtime's variables: threads within the quota, MPS operators with a way out."""
     threads = str(max(1, math.floor(host.cores + 0.5)))
     found = {"OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
+    if host.system == "linux":
+        found |= KEEP_MEMORY
     if host.apple_gpu:
         found["PYTORCH_ENABLE_MPS_FALLBACK"] = "1"
     return found
