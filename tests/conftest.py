@@ -12,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "tests" / "runtime" / "reference"
-GROOVE = ROOT / "examples" / "groove.flac"
 
 
 @pytest.fixture

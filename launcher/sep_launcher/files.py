@@ -9,6 +9,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+from sep_protocol import REPORT
 from sep_protocol.errors import PathError, UsageError
 
 # What a folder or glob is searched for. A file that is named itself is always tried.
@@ -18,7 +19,6 @@ ENDINGS = frozenset(
 )
 # A glob may also name these; a folder of films is not searched for music.
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
-REPORT = "sep.json"  # a folder with one holds our own stems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

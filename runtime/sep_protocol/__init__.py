@@ -22,11 +22,12 @@ from sep_protocol.events import (
     dump_event,
     load_event,
 )
-from sep_protocol.job import Bench, Job, Model, Output, Track, dump_job, load_job, map_paths
+from sep_protocol.job import REPORT, Bench, Job, Model, Output, Track, dump_job, load_job, map_paths
 from sep_protocol.version import PROTOCOL, __version__
 
 __all__ = [
     "PROTOCOL",
+    "REPORT",
     "Bench",
     "Benched",
     "DeviceChosen",

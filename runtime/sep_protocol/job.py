@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Format = Literal["wav", "flac", "mp3", "ogg"]
 BitDepth = Literal["16", "24", "float"]
 M = TypeVar("M")
+REPORT = "sep.json"  # in every finished track's folder, written last
 
 
 def path_field(default: Any = ...) -> Any:  # noqa: ANN401 (it stands in for a field of any type)

@@ -48,13 +48,18 @@ def choose(wanted: str) -> Choice:
                 hint="leave out --device to take the best",
             )
         return Choice(device=torch.device(wanted), name=_name(wanted), reason="you asked for it")
-    failures = []
+    failures: list[str] = []
     for kind, reason in (("mps", "Apple GPU through Metal"), ("cuda", "NVIDIA GPU")):
         if not _present(kind):
             continue
         fault = _fault(kind)
         if not fault:
-            return Choice(device=torch.device(kind), name=_name(kind), reason=reason)
+            return Choice(
+                device=torch.device(kind),
+                name=_name(kind),
+                reason=reason,
+                failures=tuple(failures),
+            )
         failures.append(f"{kind} failed: {fault}")
     reason = failures[0] if failures else "no GPU that torch can use"
     cpu = torch.device("cpu")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from soundfile import LibsndfileError
 
-from sep_protocol import Progress, TrackDone, Warned, __version__
+from sep_protocol import REPORT, Progress, TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
 from sep_runtime import weights
 from sep_runtime.decode import labels, open_mix
 from sep_runtime.encode import LOSSY, StemFile
-from sep_runtime.tracks import REPORT, Workspace
+from sep_runtime.tracks import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

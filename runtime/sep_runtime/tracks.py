@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from sep_protocol import REPORT
 from sep_protocol.errors import TrackError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-REPORT = "sep.json"
 PREFIX = ".sep-"
 LOCK = "lock"  # held as long as the job lives; the kernel lets go of it after any death
 NEW = "new"

@@ -150,7 +150,7 @@ def test_docker_context(home, monkeypatch):
     )
 
 
-def test_no_engine_is_no_fact(home, monkeypatch):
+def test_a_socket_that_is_not_there_is_told(home, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/none.sock")
     assert docker_probe.probe().fault
