@@ -73,7 +73,6 @@ def run(
     verbose: o.Verbose = False,
 ) -> int:
     """Separate audio files into stems."""
-    del offline, yes  # nothing is fetched or asked in a run
     if json_ and events:
         raise UsageError("--json and --events exclude each other")
 
@@ -101,7 +100,45 @@ def run(
 
     machine: render.Machine = "json" if json_ else "events" if events else ""
     screen = Screen(Style(machine=machine, quiet=quiet, verbose=verbose))
-    return session.run(request, screen, dry_run=dry_run)
+    return session.run(request, screen, dry_run=dry_run, yes=yes, offline=offline)
+
+
+@app.command()
+def setup(
+    *,
+    model: o.SetupModels = None,
+    torch: o.Torch = None,
+    torch_index: o.TorchIndex = None,
+    conda: o.Conda = False,
+    pip: o.Pip = False,
+    wheelhouse: o.Wheelhouse = None,
+    offline: o.Offline = False,
+    repair: o.Repair = False,
+    remove: o.Remove = False,
+    wheel: o.WheelFolder = None,
+    dry_run: o.DryRunSetup = False,
+    yes: o.Yes = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> int:
+    """Prepare this machine: a Python environment with the right PyTorch, and models.
+
+    It says first what it will do, how large that is and where it goes. Nothing else is touched.
+    """
+    from sep_launcher.setup import command, native  # noqa: PLC0415 (runs need none of it)
+
+    screen = Screen(Style(quiet=quiet, verbose=verbose))
+    if remove:
+        return command.remove(screen, yes=yes, dry_run=dry_run)
+    if wheel is not None:
+        return command.write_wheel(wheel, screen)
+    wish = native.Wish(
+        torch=torch, index=torch_index, conda=conda, pip=pip, wheelhouse=wheelhouse, repair=repair
+    )
+    wanted = command.Wanted(
+        native=wish, models=tuple(model or ()), yes=yes, offline=offline, dry_run=dry_run
+    )
+    return command.setup(wanted, screen)
 
 
 @app.command()
@@ -151,6 +188,20 @@ def route(
     first = f"{chosen.engine} {chosen.device}{setup}: {chosen.reason}"
     render.lines([first, *render.alternatives(chosen)])
     return ExitCode.OK
+
+
+@models_app.command("pull")
+def models_pull(
+    *,
+    names: o.ModelNames,
+    yes: o.Yes = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> int:
+    """Fetch models and convert them for sep, after showing their size and licence."""
+    from sep_launcher.setup import command  # noqa: PLC0415 (runs need none of it)
+
+    return command.pull_models(tuple(names), Screen(Style(quiet=quiet, verbose=verbose)), yes=yes)
 
 
 @models_app.command("list")

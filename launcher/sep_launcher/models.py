@@ -66,10 +66,9 @@ def _checkpoint(path: Path, settings: Path | None) -> Model:
 
 
 def _how(manifest: Manifest) -> str:
-    urls = [url for source in manifest.sources for url in source.urls]
-    if len(manifest.sources) == 1 and urls:
-        return f"download {urls[0]} (licence: {manifest.licence}), then give it with --model FILE"
-    return "sep models list --json has its addresses; installing it is not built yet"
+    if all(source.urls for source in manifest.sources):
+        return f"sep models pull {manifest.name} (licence: {manifest.licence})"
+    return "sep models list --json has what is known of its files; give one with --model FILE"
 
 
 def table() -> list[dict[str, object]]:

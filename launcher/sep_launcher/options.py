@@ -58,6 +58,30 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warn
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say what was turned down, show logs.")
 ]
+SetupModels = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="Fetch this model, too; repeatable.")
+]
+ModelNames = Annotated[list[str], typer.Argument(metavar="MODELS...", help="Names or aliases.")]
+Torch = Annotated[
+    str | None,
+    typer.Option(help="Not the build that fits: cpu, cu126, cu128, cu130, 2.10.0 or 2.10.0+cu126."),
+]
+TorchIndex = Annotated[
+    str | None,
+    typer.Option(envvar="SEP_TORCH_INDEX", help="PyTorch's index; default: pip's or uv's own."),
+]
+Conda = Annotated[bool, typer.Option("--conda", help="By micromamba, mamba or conda.")]
+Pip = Annotated[bool, typer.Option("--pip", help="By venv and pip, though uv is here.")]
+Wheelhouse = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Packages come from this folder alone.")
+]
+Repair = Annotated[bool, typer.Option("--repair", help="Make the environment anew.")]
+Remove = Annotated[bool, typer.Option("--remove", help="Take away what setup made.")]
+WheelFolder = Annotated[
+    Path | None,
+    typer.Option("--wheel", metavar="DIR", help="Only write this sep as a wheel into a folder."),
+]
+DryRunSetup = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")]
 Seconds = Annotated[float, typer.Option(help="Length of the audio.", min=0.1)]
 Runs = Annotated[int, typer.Option(help="Medians are of so many.", min=1)]
 NoBaselines = Annotated[

@@ -21,10 +21,9 @@ def models() -> Path:
     return data() / "models"
 
 
-def native_python() -> Path:
-    """Return the Python of the environment that `sep setup` makes."""
-    folder = data() / "native"
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+def environments() -> Path:
+    """Return the folder of the Python environments that `sep setup` makes."""
+    return data() / "envs"
 
 
 def facts() -> Path:
@@ -32,10 +31,19 @@ def facts() -> Path:
     return data() / "facts.json"
 
 
+def cache() -> Path:
+    """Return the folder of what can be lost."""
+    home = os.environ.get(HOME_VARIABLE)
+    if home:
+        return Path(home) / "cache"
+    return Path(platformdirs.user_cache_dir("sep", appauthor=False))
+
+
 def jobs() -> Path:
     """Return the folder with one folder per running job, never among the user's music."""
-    home = os.environ.get(HOME_VARIABLE)
-    cache = (
-        Path(home) / "cache" if home else Path(platformdirs.user_cache_dir("sep", appauthor=False))
-    )
-    return cache / "jobs"
+    return cache() / "jobs"
+
+
+def lock() -> Path:
+    """Return the file that one setup at a time holds."""
+    return data() / "setup.lock"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sep_launcher import docker_probe, paths
-from sep_launcher.host import Docker, Gpu, Host, Native, System
+from sep_launcher import docker_probe, facts
+from sep_launcher.host import Gpu, Host, Native, System
+from sep_protocol.version import __version__
+
+if TYPE_CHECKING:
+    from sep_launcher.facts import Facts
 
 SMI_SECONDS = 10.0  # a GPU that sleeps takes seconds to answer
 SYSTEMS: dict[str, System] = {"Darwin": "macos", "Windows": "windows"}
@@ -24,20 +28,22 @@ def probe() -> Host:
     """Return what this machine has."""
     with ThreadPoolExecutor(2) as pool:
         asked_gpus, asked_docker = pool.submit(gpus), pool.submit(docker_probe.probe)
-        facts = _recorded()
+        recorded = facts.read()
         system = SYSTEMS.get(platform.system(), "linux")
         rosetta = system == "macos" and _sysctl("sysctl.proc_translated") == "1"
+        version = platform.mac_ver()[0] if system == "macos" else platform.release()
         found = asked_gpus.result()
+        machine = facts.fingerprint(system, version, found)
         return Host(
             system=system,
-            version=platform.mac_ver()[0] if system == "macos" else platform.release(),
+            version=version,
             arm=rosetta or platform.machine().lower() in ("arm64", "aarch64"),
             rosetta=rosetta,
             cores=cores(),
             memory=memory(),
             gpus=found,
-            docker=_with_facts(asked_docker.result(), facts),
-            native=_native(facts, ask_torch=bool(found)),
+            docker=asked_docker.result(),
+            native=_native(recorded, machine, ask_torch=bool(found)),
             in_container=_in_container(),
             batch_system=_batch_system(),
             wsl="microsoft" in platform.release().lower(),
@@ -46,12 +52,13 @@ def probe() -> Host:
 
 def gpus() -> tuple[Gpu, ...]:
     """Return the NVIDIA GPUs that `CUDA_VISIBLE_DEVICES` leaves, by `nvidia-smi`."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible in ("", "-1"):
         return ()
     smi = shutil.which("nvidia-smi")
     if smi is None:
         return ()
-    query = "--query-gpu=name,driver_version,compute_cap,memory.total"
+    query = "--query-gpu=name,driver_version,compute_cap,memory.total,index,uuid"
     try:
         answer = subprocess.run(
             [smi, query, "--format=csv,noheader,nounits"],
@@ -62,15 +69,20 @@ def gpus() -> tuple[Gpu, ...]:
         )
     except (OSError, subprocess.SubprocessError):
         return ()
-    return parse_smi(answer.stdout)
+    return parse_smi(answer.stdout, visible)
 
 
-def parse_smi(text: str) -> tuple[Gpu, ...]:
-    """Return the GPUs in the CSV that nvidia-smi prints; lines of another form are passed over."""
+def parse_smi(text: str, visible: str | None = None) -> tuple[Gpu, ...]:
+    """Return the GPUs in the CSV that nvidia-smi prints; lines of another form are passed over.
+
+    `visible` is CUDA_VISIBLE_DEVICES: only the GPUs that it names, by index or UUID, in its order.
+    Parts of a GPU (MIG) cannot be told apart here, so they leave all GPUs in.
+    """
     found = []
+    names = []
     for line in text.splitlines():
         try:
-            name, driver, capability, mebibytes = (part.strip() for part in line.split(","))
+            name, driver, capability, mebibytes, index, uuid = map(str.strip, line.split(","))
             gpu = Gpu(
                 name=name,
                 driver=driver,
@@ -80,7 +92,21 @@ def parse_smi(text: str) -> tuple[Gpu, ...]:
         except ValueError:
             continue
         found.append(gpu)
-    return tuple(found)
+        names.append((index, uuid))
+    if visible is None or "MIG-" in visible:
+        return tuple(found)
+    # As the driver does it: a name that does not exist ends the list.
+    chosen = []
+    for wanted in (each.strip() for each in visible.split(",")):
+        match = [
+            gpu
+            for gpu, (index, uuid) in zip(found, names, strict=True)
+            if wanted == index or (wanted.startswith("GPU-") and uuid.startswith(wanted))
+        ]
+        if not match:
+            break
+        chosen.append(match[0])
+    return tuple(chosen)
 
 
 def cores(root: Path = Path("/sys/fs/cgroup")) -> float:
@@ -123,24 +149,21 @@ def memory(root: Path = Path("/sys/fs/cgroup")) -> int:
     return total
 
 
-def _native(facts: dict[str, Any], *, ask_torch: bool) -> Native | None:
-    named = os.environ.get("SEP_RUNTIME_PYTHON")
-    if named:
-        return Native(python=named, source="SEP_RUNTIME_PYTHON")
-    made = paths.native_python()
-    if made.exists():
-        known = facts.get("native") or {}
-        return Native(
-            python=str(made),
-            source="setup",
-            torch=known.get("torch"),
-            cuda=known.get("cuda"),
-            mps=known.get("mps"),
-        )
-    if importlib.util.find_spec("torch") is None:
-        return None
-    torch, cuda = _own_torch() if ask_torch else (None, None)
-    return Native(python=sys.executable, source="own", torch=torch, cuda=cuda)
+def _native(recorded: Facts, machine: str, *, ask_torch: bool) -> Native | None:
+    """Return the Python that the runtime will use; what an engineer named or has goes first."""
+    made = recorded.native
+    native = None
+    if named := os.environ.get("SEP_RUNTIME_PYTHON"):
+        native = Native(python=named, source="SEP_RUNTIME_PYTHON")
+    elif made and made.version == __version__ and Path(made.python).exists():
+        native = Native(python=made.python, source="setup")
+    elif importlib.util.find_spec("torch") is not None:
+        torch, cuda = _own_torch() if ask_torch else (None, None)
+        native = Native(python=sys.executable, source="own", torch=torch, cuda=cuda)
+    check = recorded.check_of(native.python, machine) if native else None
+    if native is None or check is None:
+        return native
+    return replace(native, torch=check.torch, cuda=check.cuda, mps=check.mps)
 
 
 def _own_torch() -> tuple[str | None, bool | None]:
@@ -156,22 +179,6 @@ def _own_torch() -> tuple[str | None, bool | None]:
         return version, local.startswith("cu")
     # Without a local version it is the ordinary index's build: CUDA on Linux, none on Windows.
     return version, sys.platform == "linux"
-
-
-def _with_facts(docker: Docker | None, facts: dict[str, Any]) -> Docker | None:
-    if docker is None or "docker" not in facts:
-        return docker
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(docker, gpu=facts["docker"].get("gpu"))
-
-
-def _recorded() -> dict[str, Any]:
-    try:
-        found = json.loads(paths.facts().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _sysctl(name: str) -> str:

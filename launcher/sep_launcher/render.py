@@ -100,6 +100,34 @@ class Screen:
             case _:
                 pass
 
+    def ask(self, question: str) -> bool:
+        """Ask a person; False where there is nobody to ask."""
+        if self._style.machine or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        self._hide()
+        sys.stderr.write(f"{question} [Y/n] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+
+    def meter(self, what: str, done: int, total: int) -> None:
+        """Show how many bytes of something are here."""
+        if self._style.quiet or not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            self._bar = _bar(_console())
+            self._bar.start()
+            self._task = self._bar.add_task("", total=None, rate="")
+        rate = f"{done / 1e6:.0f} MB"
+        self._bar.update(
+            self._task, description=what[-40:], completed=done, total=total or None, rate=rate
+        )
+
+    @property
+    def open(self) -> bool:
+        """Say whether the output of other programs may be shown as it comes."""
+        style = self._style
+        return style.verbose or not (style.quiet or style.machine or not sys.stderr.isatty())
+
     def command(self, line: str) -> None:
         """Give the command of a dry run."""
         self.report.command = line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from sep_launcher import route as routes
 from sep_launcher.awake import awake
 from sep_launcher.engines import native
 from sep_launcher.probe import probe
+from sep_launcher.stopping import stoppable
 from sep_protocol import Bench, DeviceChosen
 from sep_protocol.errors import DeviceError, InterruptedJob, NotReadyError, SepError
 
@@ -27,11 +27,20 @@ if TYPE_CHECKING:
     from sep_launcher.request import Request
 
 
-def run(make: Callable[[], Request], screen: Screen, *, dry_run: bool) -> int:
+def run(
+    make: Callable[[], Request], screen: Screen, *, dry_run: bool, yes: bool, offline: bool
+) -> int:
     """Separate what the request names; return the exit code."""
 
     def work() -> None:
         plan = _plan(make())
+        if not dry_run and (why := _not_ready(plan)):
+            if plan.route.engine == "container":
+                raise why
+            from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
+
+            command.offer(screen, why, yes=yes, offline=offline)
+            plan = _plan(make())
         screen.route(plan)
         if dry_run:
             _dry_run(plan, screen)
@@ -84,14 +93,20 @@ def _plan(request: Request, measure: Bench | None = None) -> Plan:
 
 def _check_ready(plan: Plan) -> None:
     """Raise NotReadyError unless what the route needs is set up."""
+    if why := _not_ready(plan):
+        raise why
+
+
+def _not_ready(plan: Plan) -> NotReadyError | None:
     if plan.route.engine == "container":
         what = "the container engine is not built yet" if plan.route.ready else "no image is set up"
-        raise NotReadyError(
+        return NotReadyError(
             f"{what} for {plan.route.engine} {plan.route.device}",
             hint=f"take --engine native: {native.SETUP}",
         )
     if plan.python is None:
-        raise NotReadyError("no Python environment with torch is set up", hint=native.SETUP)
+        return NotReadyError("no Python environment with torch is set up", hint=native.SETUP)
+    return None
 
 
 def _dry_run(plan: Plan, screen: Screen) -> None:
@@ -103,29 +118,21 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
 
 def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
     """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
-    # What nohup or a shell told us to ignore stays ignored.
-    stopping = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
-    before = {
-        each: signal.signal(each, signal.default_int_handler)
-        for each in stopping
-        if signal.getsignal(each) != signal.SIG_IGN
-    }
-    try:
-        with closing(engine.start(plan)) as heard:
-            for event in heard:
-                screen.event(event)
-                if isinstance(event, DeviceChosen):
-                    _compare(plan, event, screen)
-    except KeyboardInterrupt:
-        screen.say("stopping ...")
-        screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
-    finally:
+    with stoppable():
         try:
-            engine.stop()
+            with closing(engine.start(plan)) as heard:
+                for event in heard:
+                    screen.event(event)
+                    if isinstance(event, DeviceChosen):
+                        _compare(plan, event, screen)
         except KeyboardInterrupt:
-            engine.kill()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            screen.say("stopping ...")
+            screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
+        finally:
+            try:
+                engine.stop()
+            except KeyboardInterrupt:
+                engine.kill()
 
 
 def _go_on(plan: Plan) -> str:

@@ -22,7 +22,19 @@ from sep_protocol.events import (
     dump_event,
     load_event,
 )
-from sep_protocol.job import REPORT, Bench, Job, Model, Output, Track, dump_job, load_job, map_paths
+from sep_protocol.job import (
+    REPORT,
+    Bench,
+    Install,
+    Job,
+    Model,
+    Output,
+    Published,
+    Track,
+    dump_job,
+    load_job,
+    map_paths,
+)
 from sep_protocol.version import PROTOCOL, __version__
 
 __all__ = [
@@ -36,12 +48,14 @@ __all__ = [
     "Failed",
     "Fallback",
     "Hello",
+    "Install",
     "Job",
     "Measured",
     "Model",
     "Output",
     "Phase",
     "Progress",
+    "Published",
     "Track",
     "TrackDone",
     "TrackFailed",

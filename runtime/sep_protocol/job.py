@@ -74,6 +74,22 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A file of weights as its author published it."""
+
+    file: str = path_field()
+    stem: str | None = None  # for models with one network per stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """Convert the published files of the model into its one file of weights."""
+
+    files: tuple[Published, ...]
+    folder: str = path_field()  # where the weights will be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Many tracks, one model, one device. Paths are as the runtime sees them."""
 
@@ -86,6 +102,7 @@ class Job:
     overlap: float | None = None  # chunk / hop; None: the model's own
     batch: int | None = None  # chunks at once; None: the runtime's choice
     bench: Bench | None = None
+    install: Install | None = None
     downmix: bool = False  # whether more than two channels may become two
     protocol: int = PROTOCOL
 

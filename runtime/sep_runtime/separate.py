@@ -16,6 +16,7 @@ from sep_runtime import device as devices
 from sep_runtime.bench import bench
 from sep_runtime.decode import open_mix
 from sep_runtime.encode import MP3_RATES, carries
+from sep_runtime.install import install
 from sep_runtime.track import Batch, do
 from sep_runtime.tracks import sweep
 
@@ -33,6 +34,9 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     phases = {"import": time.perf_counter() - begun}
     emit(Phase(name="load"))
     started = time.perf_counter()
+    if job.install is not None:
+        install(job.install, job.model.name)
+        return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     _check_formats(job)
     choice = _device(job, emit)
     model = api.load_on(choice, job.model, overlap=job.overlap, batch=job.batch)

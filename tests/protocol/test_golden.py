@@ -13,12 +13,14 @@ from sep_protocol import (
     Failed,
     Fallback,
     Hello,
+    Install,
     Job,
     Measured,
     Model,
     Output,
     Phase,
     Progress,
+    Published,
     Track,
     TrackDone,
     TrackFailed,
@@ -81,6 +83,9 @@ JOB = Job(
     overlap=2.0,
     batch=4,
     bench=Bench(seconds=30.0, runs=3, baselines=True),
+    install=Install(
+        files=(Published(file="/app/in/1/kick.pth", stem="kick"),), folder="/app/models/larsnet"
+    ),
 )
 
 

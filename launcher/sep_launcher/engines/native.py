@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STEPS = (("interrupt", 8.0), ("terminate", 4.0))  # and the seconds that each may take
 LOG_LINES = 40  # kept for the report of a failure
 
-SETUP = "pip install 'sep-audio[runtime]' in that environment"
+SETUP = "run: sep setup"
 
 
 class NativeEngine:
@@ -93,7 +93,7 @@ class NativeEngine:
             )
         except OSError as fault:
             raise NotReadyError(
-                f"{command[0]} cannot be started: {fault.strerror}", hint="run: sep setup"
+                f"{command[0]} cannot be started: {fault.strerror}", hint=SETUP
             ) from fault
         return self._process
 
@@ -106,7 +106,7 @@ class NativeEngine:
     def _vanished(self, plan: Plan, code: int, last: Event | None) -> Exception:
         tail = next((line for line in reversed(self._lines) if line.strip()), "")
         if last is None and "No module named" in tail:
-            return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=SETUP)
+            return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         hint = "run again with --verbose"
         if -code == getattr(signal, "SIGKILL", 9):
@@ -183,5 +183,16 @@ def _check_hello(event: Event, plan: Plan) -> None:
         raise NotReadyError(
             f"{plan.python} has sep {event.version} (protocol {event.protocol}), "
             f"this is {__version__} (protocol {PROTOCOL})",
-            hint=SETUP,
+            hint=_mend(),
         )
+
+
+def _mend() -> str:
+    """Return the hint for an environment that cannot run this sep: setup touches only its own."""
+    named = os.environ.get("SEP_RUNTIME_PYTHON")
+    if not named:
+        return SETUP
+    return (
+        "sep setup --wheel DIR writes this sep as a wheel; "
+        f"{named} -m pip install 'DIR/<that wheel>[runtime]', or unset SEP_RUNTIME_PYTHON"
+    )

@@ -1,0 +1,79 @@
+"""What `sep setup` and `sep doctor --deep` found out, kept in one file. Absent means unknown."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sep_launcher import paths
+from sep_protocol.codec import FormError, decode
+
+if TYPE_CHECKING:
+    from sep_launcher.host import Gpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The environment that setup made."""
+
+    python: str
+    folder: str
+    version: str  # of the sep in it
+    build: str  # of its torch: a row of the table
+    installer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a Python could do with the golden clip on this machine."""
+
+    python: str
+    machine: str  # its fingerprint; on another one the check says nothing
+    torch: str
+    cuda: bool | None = None  # None: not tried
+    mps: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The file."""
+
+    native: Environment | None = None
+    checks: tuple[Check, ...] = field(default=())
+
+    def check_of(self, python: str, machine: str) -> Check | None:
+        """Return what is known of a Python on this machine."""
+        for each in self.checks:
+            if (each.python, each.machine) == (python, machine):
+                return each
+        return None
+
+    def with_check(self, check: Check) -> Facts:
+        """Return the facts with this check in the place of older ones of the same Python."""
+        others = tuple(each for each in self.checks if each.python != check.python)
+        return replace(self, checks=(*others, check))
+
+
+def read() -> Facts:
+    """Return what is recorded; nothing where the file is missing or not ours."""
+    try:
+        return decode(Facts, json.loads(paths.facts().read_text(encoding="utf-8")))
+    except (OSError, ValueError, FormError):
+        return Facts()
+
+
+def write(facts: Facts) -> None:
+    """Replace the file, in one step; raises OSError."""
+    path = paths.facts()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def fingerprint(system: str, version: str, gpus: tuple[Gpu, ...]) -> str:
+    """Return what must stay the same for a check to hold: system build, GPUs and their driver."""
+    cards = [f"{gpu.name} {gpu.driver}" for gpu in gpus]
+    return ", ".join([f"{system} {version}", *cards])

@@ -1,0 +1,1 @@
+"""Preparing this machine: environments, images, models."""

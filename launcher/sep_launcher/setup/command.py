@@ -1,0 +1,177 @@
+"""`sep setup`: say what will be done, ask, do it. A run with nothing set up comes here, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import sep_models
+from sep_launcher import paths
+from sep_launcher.probe import probe
+from sep_launcher.setup import native, pull, wheel
+from sep_launcher.stopping import alone, stoppable
+from sep_protocol.errors import InterruptedJob, NotReadyError, SepError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sep_launcher.host import Host
+    from sep_launcher.render import Screen
+    from sep_models import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One `sep setup`."""
+
+    native: native.Wish = field(default_factory=native.Wish)
+    models: tuple[str, ...] = ()
+    yes: bool = False
+    offline: bool = False
+    dry_run: bool = False
+
+
+def setup(wanted: Wanted, screen: Screen) -> int:
+    """Prepare this machine; return the exit code."""
+    return _told(screen, lambda: _setup(wanted, screen))
+
+
+def remove(screen: Screen, *, yes: bool, dry_run: bool) -> int:
+    """Take away what setup made; models stay, for they may be hard to get again."""
+
+    def work() -> None:
+        found = native.removable()
+        _list(screen, "nothing of setup is here" if not found else "this will be removed:", found)
+        kept = paths.models()
+        if kept.is_dir() and any(kept.iterdir()):
+            screen.say(f"the models in {kept} are kept; delete that folder if you want")
+        if found and not dry_run:
+            _agree(screen, yes=yes)
+            native.remove(screen)
+
+    return _told(screen, work)
+
+
+def pull_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
+    """Fetch models into an environment that is set up already; return the exit code."""
+
+    def work() -> None:
+        missing = _missing(Wanted(models=names))
+        if not missing:
+            screen.say("all of them are here already")
+            return
+        for manifest in missing:
+            _list(screen, "this will be fetched:", pull.described(manifest))
+        _agree(screen, yes=yes)
+        with alone(paths.lock(), lambda: screen.say(_WAIT)):
+            for manifest in missing:
+                pull.pull(manifest, probe(), screen)
+
+    return _told(screen, work)
+
+
+def write_wheel(folder: Path, screen: Screen) -> int:
+    """Write this installation's wheel and say where."""
+
+    def work() -> None:
+        screen.command(str(wheel.wheel_of_this(folder)))
+
+    return _told(screen, work)
+
+
+def offer(screen: Screen, why: SepError, *, yes: bool, offline: bool) -> None:
+    """Set up what a run needs, if that is wanted; otherwise raise the reason it cannot run."""
+    if offline:
+        raise why
+    if not yes:
+        screen.say(f"sep: {why.message}")
+    wanted = Wanted(yes=yes)
+    with stoppable(), alone(paths.lock(), lambda: screen.say(_WAIT)):
+        work = native.plan(probe(), wanted.native)
+        _list(screen, "setting up:", native.described(work))
+        if not (yes or screen.ask("go on?")):
+            raise why
+        native.carry_out(probe(), work, screen)
+
+
+_WAIT = "another sep setup is at work; waiting for it ..."
+
+
+def _told(screen: Screen, work: Callable[[], None]) -> int:
+    try:
+        with stoppable():
+            work()
+    except SepError as fault:
+        screen.fault(fault)
+    except KeyboardInterrupt:
+        screen.fault(InterruptedJob("interrupted", hint="sep setup goes on with what it fetched"))
+    return screen.close()
+
+
+def _setup(wanted: Wanted, screen: Screen) -> None:
+    if wanted.offline and wanted.native.wheelhouse is None and not _ready(probe()):
+        raise UsageError(
+            "--offline needs packages that are here already", hint="--wheelhouse DIR has them"
+        )
+    missing = _missing(wanted)
+    with alone(paths.lock(), lambda: screen.say(_WAIT)):
+        host = probe()
+        engineers = _engineers(host, wanted.native)
+        work = None if engineers else native.plan(host, wanted.native)
+        _show(screen, work, missing, host)
+        if wanted.dry_run:
+            for step in work.steps if work else ():
+                screen.command(" ".join(step.command))
+            return
+        if missing or (work and work.steps):
+            _agree(screen, yes=wanted.yes)
+        if work:
+            native.carry_out(host, work, screen)
+        elif host.native:
+            native.check_and_record(host, host.native, screen)
+        for manifest in missing:
+            pull.pull(manifest, probe(), screen)
+    screen.say("ready: sep run song.wav")
+
+
+def _missing(wanted: Wanted) -> list[Manifest]:
+    asked = [sep_models.find(name) for name in wanted.models]
+    missing = [manifest for manifest in asked if not pull.installed(manifest)]
+    for manifest in missing:
+        pull.check(manifest, offline=wanted.offline)
+    return missing
+
+
+def _engineers(host: Host, wish: native.Wish) -> bool:
+    """Say whether there is an environment that is somebody's own: it is used, never touched."""
+    if wish != replace(native.Wish(), repair=wish.repair):
+        return False  # what is asked for is an environment of sep's
+    return host.native is not None and host.native.source != "setup"
+
+
+def _ready(host: Host) -> bool:
+    return host.native is not None
+
+
+def _show(screen: Screen, work: native.Work | None, missing: list[Manifest], host: Host) -> None:
+    if work is None and host.native:
+        whose = "SEP_RUNTIME_PYTHON" if host.native.source == "SEP_RUNTIME_PYTHON" else "its torch"
+        screen.say(f"{host.native.python} is used for {whose}, and nothing is installed into it")
+    elif work and work.steps:
+        _list(screen, "this will be set up:", native.described(work))
+    elif work:
+        screen.say(f"the environment in {work.folder} is there already")
+    for manifest in missing:
+        _list(screen, "this will be fetched:", pull.described(manifest))
+
+
+def _list(screen: Screen, head: str, found: list[str] | list[Path]) -> None:
+    screen.say(head)
+    for each in found:
+        screen.say(f"  {each}")
+
+
+def _agree(screen: Screen, *, yes: bool) -> None:
+    if not yes and not screen.ask("go on?"):
+        raise NotReadyError("nothing was done", hint="--yes answers for you")

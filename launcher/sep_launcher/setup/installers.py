@@ -1,0 +1,148 @@
+"""The commands of uv, pip and conda that make a Python environment. Pure but for finding them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sep_launcher.setup.torch_builds import numbers, table
+from sep_protocol.errors import NotReadyError, UsageError
+
+if TYPE_CHECKING:
+    from sep_launcher.setup.torch_builds import Build
+
+Kind = Literal["uv", "pip", "conda"]
+CONDAS = ("micromamba", "mamba", "conda")  # the fastest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installer:
+    """A program that makes environments."""
+
+    kind: Kind
+    program: str  # its path; for pip the Python that has venv
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return "pip" if self.kind == "pip" else Path(self.program).stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command, and what it gives in a few words."""
+
+    what: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is made, where and of what."""
+
+    folder: Path  # of the environment
+    cache: Path  # pip's, so that an interrupted download is not lost; gone afterwards
+    wheel: Path
+    build: Build
+    wheelhouse: Path | None = None  # packages come from here alone
+
+
+def find(*, conda: bool = False, pip: bool = False) -> Installer:
+    """Return the installer to use: uv where there is one, else venv and pip.
+
+    Raises NotReadyError where this machine has none that can work.
+    """
+    if conda:
+        for name in CONDAS:
+            if found := shutil.which(name):
+                return Installer(kind="conda", program=found)
+        raise NotReadyError(
+            "none of micromamba, mamba and conda was found", hint="leave out --conda"
+        )
+    if not pip and (uv := shutil.which("uv")):
+        return Installer(kind="uv", program=uv)
+    if importlib.util.find_spec("ensurepip") is None:
+        raise NotReadyError(
+            "this Python cannot make environments: it has no ensurepip, and uv was not found",
+            hint="on Debian and Ubuntu: sudo apt install python3-venv",
+        )
+    newest = table().newest_python
+    if sys.version_info[:2] > numbers(newest):
+        raise NotReadyError(
+            f"PyTorch has no builds for Python {sys.version_info[0]}.{sys.version_info[1]} yet",
+            hint=f"install sep with Python {newest}, or install uv, which fetches one",
+        )
+    return Installer(kind="pip", program=sys.executable)
+
+
+def python_in(folder: Path, kind: Kind) -> Path:
+    """Return where an environment's Python is."""
+    if os.name == "nt":
+        return folder / ("python.exe" if kind == "conda" else "Scripts/python.exe")
+    return folder / "bin" / "python"
+
+
+def steps(installer: Installer, recipe: Recipe) -> list[Step]:
+    """Return the commands that make the environment."""
+    begin = {"uv": _uv_venv, "pip": _venv, "conda": _conda}[installer.kind]
+    if installer.kind == "conda" and recipe.wheelhouse:
+        raise UsageError("--wheelhouse holds no conda packages", hint="leave out --conda")
+    torch = recipe.build.requirement
+    index = (
+        () if recipe.wheelhouse or not recipe.build.index else ("--index-url", recipe.build.index)
+    )
+    install = _install(installer, recipe)
+    return [
+        begin(installer, recipe),
+        # That index has more than PyTorch; the rest shall come from where all packages come from.
+        Step(what="PyTorch", command=(*install, "--no-deps", *index, torch)),
+        # Its own requirement on torch must not replace the build that was chosen.
+        Step(what="sep", command=(*install, f"{recipe.wheel}[runtime]", torch)),
+    ]
+
+
+def _venv(installer: Installer, recipe: Recipe) -> Step:
+    command = (installer.program, "-m", "venv", "--clear", str(recipe.folder))
+    return Step(what="a Python environment", command=command)
+
+
+def _uv_venv(installer: Installer, recipe: Recipe) -> Step:
+    newest = table().newest_python
+    python = newest if sys.version_info[:2] > numbers(newest) else sys.executable
+    command = [installer.program, "venv", "--quiet", "--clear", "--no-project"]
+    command += ["--python", python, str(recipe.folder)]
+    return Step(what="a Python environment", command=tuple(command))
+
+
+def _conda(installer: Installer, recipe: Recipe) -> Step:
+    # The pip part of environment.yml is ours to do: torch first, from its own index.
+    head = environment_file().read_text(encoding="utf-8").partition("  - pip:\n")[0]
+    file = recipe.cache / "environment.yml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(head, encoding="utf-8")
+    verb = ("create",) if installer.name == "micromamba" else ("env", "create")
+    command = (installer.program, *verb, "--yes", "--prefix", str(recipe.folder))
+    return Step(what="a conda environment", command=(*command, "--file", str(file)))
+
+
+def environment_file() -> Path:
+    """Return `environment.yml`: in the package, or in the checkout it is installed from."""
+    inside = Path(__file__).with_name("environment.yml")
+    return inside if inside.exists() else Path(__file__).parents[3] / "environment.yml"
+
+
+def _install(installer: Installer, recipe: Recipe) -> tuple[str, ...]:
+    python = str(python_in(recipe.folder, installer.kind))
+    if installer.kind == "uv":
+        command = [installer.program, "pip", "install", "--python", python]
+    else:
+        command = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+        command += ["--cache-dir", str(recipe.cache / "pip")]
+    if recipe.wheelhouse:
+        command += ["--no-index", "--find-links", str(recipe.wheelhouse)]
+    return tuple(command)
