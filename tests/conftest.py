@@ -23,6 +23,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SEP_HOME", str(folder / "sep"))
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "SEP_RUNTIME_PYTHON", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return folder
 
 
@@ -88,3 +89,27 @@ def noise():
         return np.clip(drawn * 0.1, -0.5, 0.5).astype(np.float32)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def larsnet_files(tmp_path_factory):
+    """LarsNet's five files in the form in which they are published, with weights of any value."""
+    import torch
+
+    from sep_runtime.mdx23c import Uninitialised
+    from sep_runtime.nets.unet import UNet
+
+    folder = tmp_path_factory.mktemp("larsnet")
+    files = {}
+    with Uninitialised():
+        network = UNet()
+    state = {key: torch.zeros_like(value) for key, value in network.state_dict().items()}
+    for stem in ("kick", "snare", "toms", "hihat", "cymbals"):
+        files[stem] = folder / f"pretrained_{stem}_unet.pth"
+        moments = {
+            name: {key: value.clone() for key, value in state.items()}
+            for name in ("exp_avg", "exp_avg_sq")
+        }
+        optimizer = {"state": {0: moments}, "param_groups": []}
+        torch.save({"model_state_dict": state, "optimizer_state_dict": optimizer}, files[stem])
+    return files

@@ -91,7 +91,7 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
         from sep_runtime.separate import separate  # noqa: PLC0415 (hello comes before torch)
     except ImportError as fault:
         raise NotReadyError(
-            f"the runtime's environment is not complete: {fault}", hint="run: sep setup"
+            f"the runtime's environment is not complete: {fault}", hint="run: sep setup --repair"
         ) from fault
     return separate(job, emit, begun=BEGUN)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,8 @@ def install(order: Install, name: str) -> None:
     except OSError as fault:
         raise PathError(f"{folder} cannot be written: {fault.strerror}") from fault
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def check(found: dict[str, torch.Tensor], manifest: Manifest) -> None:

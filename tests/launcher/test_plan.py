@@ -99,7 +99,7 @@ def test_models_are_found_by_name_alias_and_file(home, tiny):
     assert (model.name, model.folder, manifest.bundled) == ("mdx23c-mini", None, True)
     with pytest.raises(ModelError, match="not installed") as caught:
         chosen(model="drumsep")
-    assert "https://" in caught.value.hint
+    assert "sep models pull" in caught.value.hint
     assert "licence" in caught.value.hint
     with pytest.raises(ModelError, match="no model called"):
         chosen(model="nope")

@@ -12,7 +12,10 @@ import pytest
 from sep_launcher import docker_probe, probe
 from sep_launcher.host import Host
 
-SMI = "NVIDIA GeForce RTX 3080, 550.144.03, 8.6, 10240\nTesla V100, 550.144.03, 7.0, 16384\n"
+SMI = (
+    "NVIDIA GeForce RTX 3080, 550.144.03, 8.6, 10240, 0, GPU-aa01\n"
+    "Tesla V100, 550.144.03, 7.0, 16384, 1, GPU-bb02\n"
+)
 INFO = {"ServerVersion": "28.2.2", "MemTotal": 25_000_000_000, "SecurityOptions": ["name=rootless"]}
 PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "4.9.3"}]}
 IMAGES = [{"Labels": {"dev.sep.variant": "cuda"}}, {"Labels": {"dev.sep.variant": "cpu"}}, {}]
@@ -29,8 +32,27 @@ def test_nvidia_smi_is_parsed():
 
 
 @pytest.mark.parametrize(
+    ("visible", "capabilities"),
+    [
+        (None, [8.6, 7.0]),
+        ("1", [7.0]),
+        ("1,0", [7.0, 8.6]),
+        ("GPU-bb", [7.0]),
+        ("0,7,1", [8.6]),  # the driver stops at a name that does not exist
+        ("MIG-1234", [8.6, 7.0]),
+    ],
+)
+def test_cuda_visible_devices(visible, capabilities):
+    assert [gpu.capability for gpu in probe.parse_smi(SMI, visible)] == capabilities
+
+
+@pytest.mark.parametrize(
     "text",
-    ["", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver", "a,b,c,d"],
+    [
+        "",
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver",
+        "a,b,c,d,e,f",
+    ],
 )
 def test_nvidia_smi_that_fails_is_no_gpu(text):
     assert probe.parse_smi(text) == ()

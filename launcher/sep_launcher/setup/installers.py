@@ -35,10 +35,11 @@ class Installer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command, and what it gives in a few words."""
+    """One command, what it gives in a few words, and variables that it needs."""
 
     what: str
     command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +98,14 @@ def steps(installer: Installer, recipe: Recipe) -> list[Step]:
         () if recipe.wheelhouse or not recipe.build.index else ("--index-url", recipe.build.index)
     )
     install = _install(installer, recipe)
+    # Indexes and folders that pip is set up with on this host are not the wheelhouse.
+    alone = (("PIP_CONFIG_FILE", os.devnull),) if recipe.wheelhouse else ()
     return [
         begin(installer, recipe),
         # That index has more than PyTorch; the rest shall come from where all packages come from.
-        Step(what="PyTorch", command=(*install, "--no-deps", *index, torch)),
+        Step(what="PyTorch", command=(*install, "--no-deps", *index, torch), environment=alone),
         # Its own requirement on torch must not replace the build that was chosen.
-        Step(what="sep", command=(*install, f"{recipe.wheel}[runtime]", torch)),
+        Step(what="sep", command=(*install, f"{recipe.wheel}[runtime]", torch), environment=alone),
     ]
 
 
@@ -144,5 +147,6 @@ def _install(installer: Installer, recipe: Recipe) -> tuple[str, ...]:
         command = [python, "-m", "pip", "install", "--disable-pip-version-check"]
         command += ["--cache-dir", str(recipe.cache / "pip")]
     if recipe.wheelhouse:
+        command += ["--offline" if installer.kind == "uv" else "--isolated"]
         command += ["--no-index", "--find-links", str(recipe.wheelhouse)]
     return tuple(command)

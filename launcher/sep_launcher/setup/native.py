@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,7 @@ def _run(step: Step, screen: Screen) -> None:
             stderr=sys.stderr if screen.open else subprocess.STDOUT,
             text=True,
             errors="replace",
+            env={**os.environ, **dict(step.environment)},
             check=False,
         )
     except OSError as fault:

@@ -1,0 +1,322 @@
+"""The commands of setup, what is recorded, what is refused. What they do, tests/e2e shows."""
+
+import json
+import os
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sep_launcher import facts, paths, probe
+from sep_launcher.host import Gpu, Host
+from sep_launcher.setup import installers, native, torch_builds
+from sep_launcher.setup.installers import Installer, Recipe
+from sep_protocol.errors import NotReadyError, PathError, UsageError
+
+LINUX = Host(system="linux", version="6.8")
+CPU = torch_builds.choose(LINUX).build
+CUDA = torch_builds.choose(
+    replace(LINUX, gpus=(Gpu(name="G", driver="580.1", capability=8.6, memory=1),))
+).build
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return Recipe(
+        folder=tmp_path / "env",
+        cache=tmp_path / "cache",
+        wheel=tmp_path / "sep_audio-0.1.0-py3-none-any.whl",
+        build=CPU,
+    )
+
+
+def commands(kind, program, recipe):
+    return [
+        " ".join(step.command)
+        for step in installers.steps(Installer(kind=kind, program=program), recipe)
+    ]
+
+
+def test_pip(recipe):
+    make, torch, sep = commands("pip", "/usr/bin/python3", recipe)
+    assert make == f"/usr/bin/python3 -m venv --clear {recipe.folder}"
+    assert f"--no-deps --index-url {CPU.index} torch=={CPU.torch}" in torch
+    assert sep.endswith(f"{recipe.wheel}[runtime] torch=={CPU.torch}")
+    assert "--index-url" not in sep  # all else comes from where packages come from
+    for line in (torch, sep):
+        assert line.startswith(f"{recipe.folder}/bin/python -m pip install")
+        assert str(recipe.cache / "pip") in line
+
+
+def test_uv(recipe):
+    make, torch, sep = commands("uv", "/bin/uv", replace(recipe, build=CUDA))
+    assert make.startswith("/bin/uv venv")
+    assert sys.executable in make
+    assert torch.startswith(f"/bin/uv pip install --python {recipe.folder}/bin/python")
+    assert "--index-url" not in torch  # the ordinary index has this build
+    assert sep.endswith("torch==2.13.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [("micromamba", "create"), ("mamba", "env create"), ("conda", "env create")],
+)
+def test_conda(recipe, name, verb):
+    make, torch, _ = commands("conda", f"/opt/{name}", recipe)
+    assert make.startswith(f"/opt/{name} {verb} --yes --prefix {recipe.folder} --file")
+    file = Path(make.rpartition(" ")[2])
+    assert "python>=3.11" in file.read_text()
+    assert "pip:" not in file.read_text()  # that part is done by pip, torch first
+    assert torch.startswith(f"{recipe.folder}/bin/python -m pip")
+
+
+def test_a_wheelhouse_is_the_only_place(recipe, tmp_path):
+    recipe = replace(recipe, wheelhouse=tmp_path)
+    for line in commands("pip", "python3", recipe)[1:]:
+        assert f"--no-index --find-links {tmp_path}" in line
+        assert "--index-url" not in line
+    with pytest.raises(UsageError, match="conda"):
+        commands("conda", "/opt/conda", recipe)
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A PATH with nothing but what the test puts there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def make(name, code="exit 0"):
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{code}\n")
+        path.chmod(0o755)
+
+    return make
+
+
+def test_who_installs(programs, monkeypatch):
+    assert installers.find().kind == "pip"
+    with pytest.raises(NotReadyError, match="micromamba, mamba and conda"):
+        installers.find(conda=True)
+    programs("conda")
+    programs("uv")
+    assert installers.find().name == "uv"
+    assert installers.find(pip=True).kind == "pip"
+    assert installers.find(conda=True).name == "conda"
+    programs("micromamba")
+    assert installers.find(conda=True).name == "micromamba"
+
+
+def test_a_python_without_ensurepip(programs, monkeypatch):
+    monkeypatch.setattr(installers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(NotReadyError) as caught:
+        installers.find()
+    assert "python3-venv" in caught.value.hint
+
+
+def test_a_python_that_torch_does_not_know_yet(programs, monkeypatch):
+    newer = type("Version", (tuple,), {})((3, 99, 0))
+    monkeypatch.setattr(installers.sys, "version_info", newer)
+    with pytest.raises(NotReadyError, match=r"3\.99"):
+        installers.find()
+    programs("uv")
+    step = installers.steps(
+        installers.find(),
+        Recipe(folder=Path("/e"), cache=Path("/c"), wheel=Path("/w.whl"), build=CPU),
+    )[0]
+    assert torch_builds.table().newest_python in step.command
+
+
+def test_facts_are_kept_by_machine(home):
+    assert facts.read() == facts.Facts()
+    one = facts.Check(python="/py", machine="linux 6.8", torch="2.13.0", mps=None, cuda=True)
+    facts.write(facts.Facts().with_check(one))
+    assert facts.read().check_of("/py", "linux 6.8") == one
+    assert facts.read().check_of("/py", "linux 6.9") is None  # unknown, not failed
+    again = facts.read().with_check(replace(one, cuda=False))
+    assert [check.cuda for check in again.checks] == [False]
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"native": 3}', '{"checks": [{}]}'])
+def test_broken_facts_are_no_facts(home, text):
+    paths.facts().parent.mkdir(parents=True)
+    paths.facts().write_text(text)
+    assert facts.read() == facts.Facts()
+    assert probe.probe().native.source == "own"
+
+
+def test_the_driver_is_part_of_the_machine():
+    gpu = Gpu(name="RTX", driver="580.1", capability=8.6, memory=1)
+    before = facts.fingerprint("linux", "6.8", (gpu,))
+    assert facts.fingerprint("linux", "6.8", (replace(gpu, driver="590.1"),)) != before
+
+
+def environment(folder, version):
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    return facts.Environment(
+        python=str(python), folder=str(folder), version=version, build="cpu", installer="pip"
+    )
+
+
+def test_an_environment_of_another_version_is_not_set_up(home):
+    from sep_protocol.version import __version__
+
+    made = environment(home / "sep" / "envs" / "x", __version__)
+    facts.write(facts.Facts(native=made))
+    assert probe.probe().native.source == "setup"
+    facts.write(facts.Facts(native=replace(made, version="0.0.1")))
+    assert probe.probe().native.source == "own"
+
+
+def test_recorded_checks_reach_the_router(home):
+    host = probe.probe()
+    machine = facts.fingerprint(host.system, host.version, host.gpus)
+    check = facts.Check(python=sys.executable, machine=machine, torch="2.0", mps=False)
+    facts.write(facts.Facts().with_check(check))
+    assert probe.probe().native.mps is False
+
+
+def test_an_engineers_own_environment_is_used_and_not_touched(sep, home):
+    """The tests' Python has torch: it is checked, and nothing is made."""
+    done = sep("setup", "--yes")
+    assert "nothing is installed into it" in done.stderr
+    assert "works:" in done.stderr
+    assert [path.name for path in (home / "sep").iterdir() if path.is_file()] == [
+        "setup.lock",
+        "facts.json",
+    ] or not (home / "sep" / "envs").exists()
+    recorded = json.loads((home / "sep" / "facts.json").read_text())
+    assert recorded["native"] is None
+    assert recorded["checks"][0]["python"] == sys.executable
+
+
+def test_a_runtime_python_that_cannot_run_sep_is_told(sep, home, tmp_path):
+    import subprocess
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    named = tmp_path / "bare" / "bin" / "python"
+    done = sep("setup", "--yes", check=12, env={"SEP_RUNTIME_PYTHON": str(named)})
+    assert "No module named" in done.stderr
+    assert f"{named} -m pip install" in done.stderr
+
+
+def test_a_dry_run_prints_the_commands_and_does_nothing(sep, home):
+    done = sep("setup", "--torch", "cu126", "--pip", "--dry-run")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert "torch==2.10.0+cu126" in lines[1]
+    assert "compute" not in done.stderr
+    assert not (home / "sep" / "envs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--torch", "cu1"], 2, "no torch build 'cu1'"),
+        (["--torch", "cpu"], 12, "--yes answers for you"),  # nobody to ask
+        (["--wheelhouse", "/nowhere", "--yes"], 3, "no folder /nowhere"),
+        (["--model", "nope", "--yes"], 16, "no model called 'nope'"),
+        (["--model", "drumsep", "--offline", "--yes"], 16, "--offline forbids"),
+        (["--conda", "--yes"], 12, "none of micromamba, mamba and conda"),
+    ],
+)
+def test_refusals(sep, home, arguments, code, told):
+    done = sep("setup", *arguments, check=code)
+    assert told in done.stderr
+    assert not (home / "sep" / "envs").exists()
+
+
+def test_a_failing_step_is_named_and_nothing_is_recorded(sep, home, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = sep("setup", "--yes", "--pip", "--wheelhouse", tmp_path / "empty", check=12)
+    assert "setting up PyTorch failed" in done.stderr
+    assert "No matching distribution found for torch" in done.stderr
+    assert not (home / "sep" / "facts.json").exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_fetched(sep, home, monkeypatch, tmp_path):
+    work = native.plan(LINUX, native.Wish(torch="cpu", pip=True))
+    huge = replace(work, build=replace(work.build, installed=10**9))
+    with pytest.raises(NotReadyError, match="are free"):
+        native._check_space(huge)
+
+
+def test_remove_with_nothing_there(sep, home):
+    done = sep("setup", "--remove")
+    assert "nothing of setup is here" in done.stderr
+
+
+def test_remove_keeps_models_and_says_so(sep, home):
+    model = home / "sep" / "models" / "larsnet" / "weights.safetensors"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    facts.write(facts.Facts())
+    assert "nothing was done" in sep("setup", "--remove", check=12).stderr
+    assert "are kept" in sep("setup", "--remove", "--yes").stderr
+    assert not paths.facts().exists()
+    assert model.exists()
+
+
+def test_a_run_with_nothing_set_up_says_what_to_do(home, tmp_path, capfd):
+    """A launcher in an environment without torch: nobody to ask, so a clear end."""
+    import shutil
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LAUNCHER_ALONE, "run", clip()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        env={**os.environ, "PATH": str(Path(shutil.which("sh")).parent)},
+    )
+    assert done.returncode == 12, done.stderr
+    assert "sep setup" in done.stderr
+    offline = subprocess.run(
+        [sys.executable, "-P", "-c", LAUNCHER_ALONE, "run", clip(), "--offline", "--yes"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert offline.returncode == 12, offline.stderr
+    assert not (home / "sep" / "envs").exists()
+
+
+LAUNCHER_ALONE = """
+import importlib.util, sys
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "torch" else real(name, *rest)
+from sep_launcher import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def clip():
+    import sep_models
+
+    return str(sep_models.golden_clip())
+
+
+def test_environment_yml_is_in_step_with_pyproject():
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    text = installers.environment_file().read_text()
+    assert f"python{project['requires-python']}" in text
+    assert ".[runtime]" in text
+    # The table's versions are within what the package allows.
+    torch = next(each for each in project["optional-dependencies"]["runtime"] if "torch" in each)
+    low, high = (tuple(map(int, part.strip("torch<>=").split("."))) for part in torch.split(","))
+    for build in torch_builds.table().build:
+        assert low <= torch_builds.numbers(build.torch) < high
+
+
+def test_a_folder_that_is_not_there(home):
+    with pytest.raises(PathError):
+        native.plan(LINUX, native.Wish(pip=True, wheelhouse=Path("/nowhere")))
