@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from sep_protocol.errors import NotReadyError
+from sep_protocol.errors import NotReadyError, PathError
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -41,7 +41,11 @@ def wheel_of_this(folder: Path) -> Path:
             "this sep was not installed, so it cannot be packed",
             hint="install it: python -m pip install <its folder or wheel>",
         ) from None
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # the build runs in the checkout
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise PathError(f"{folder} cannot be made: {fault.strerror}") from fault
     checkout = checkout_of(dist)
     return _built(checkout, folder) if checkout else _packed(dist, folder)
 
@@ -125,6 +129,6 @@ def _built(checkout: Path, folder: Path) -> Path:
         last = (done.stderr or done.stdout).strip().rpartition("\n")[2]
         raise NotReadyError(
             f"the checkout {checkout} cannot be built: {last}",
-            hint="pip install build tools: hatchling",
+            hint="pip install hatchling",
         )
     return wheels[-1]
