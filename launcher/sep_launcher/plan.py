@@ -63,7 +63,12 @@ def plan(
         out = Path(request.out, each.name.parent, *parts)
         name = fitted(name, STEM_BYTES)
         tracks.append(
-            Track(audio=str(each.path.resolve()), out=str(_absolute(out)), stem_name=name)
+            Track(
+                audio=str(each.path.resolve()),
+                out=str(_absolute(out)),
+                stem_name=name,
+                shown=str(_absolute(each.path)),
+            )
         )
     job = Job(
         id=secrets.token_hex(4),

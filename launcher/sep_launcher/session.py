@@ -111,7 +111,7 @@ def _not_ready(plan: Plan) -> NotReadyError | None:
 
 def _dry_run(plan: Plan, screen: Screen) -> None:
     _check_ready(plan)
-    job_file = native.write_job(plan)
+    job_file = native.write_job(plan.job)
     screen.say(f"     the job file is kept: {job_file}")
     screen.command(native.shown(plan, job_file))
 

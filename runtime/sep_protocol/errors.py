@@ -40,15 +40,26 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def filled(template: str, path: str | None) -> str:
+    """Return a message with its path in its place."""
+    return template if path is None else template.replace("{path}", path)
+
+
 class SepError(Exception):
     """An error with an exit code, one sentence for people and what to do next."""
 
     code = ExitCode.BUG
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, hint: str = "", path: str | None = None) -> None:
+        """Make an error; `{path}` in the message stands for a path as this process sees it.
+
+        Kept apart, it can be translated when the error crosses into another view of the files.
+        """
+        self.template = message
+        self.path = path
+        self.message = filled(message, path)
         self.hint = hint
+        super().__init__(self.message)
 
 
 class UsageError(SepError):

@@ -89,8 +89,9 @@ class TrackFailed:
 
     track: int
     error: str  # the class of `sep_protocol.errors`
-    message: str
+    message: str  # `{path}` in it stands for the path
     hint: str = ""
+    path: str | None = path_field(default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +135,9 @@ class Failed:
 
     code: int
     error: str
-    message: str
+    message: str  # `{path}` in it stands for the path
     hint: str = ""
+    path: str | None = path_field(default=None)
 
 
 Event = (

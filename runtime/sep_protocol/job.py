@@ -33,6 +33,7 @@ class Track:
     audio: str = path_field()  # the mix
     out: str = path_field()  # the folder that its stems will be in
     stem_name: str = "{stem}"  # file name of a stem, without its ending
+    shown: str = ""  # what people call the mix, for the report; empty: `audio`
 
     def __post_init__(self) -> None:
         """Raise ValueError where stems would get one name or leave the folder."""

@@ -124,7 +124,11 @@ def _foreign(fault: Exception) -> SepError:
 
 def _failed(fault: SepError) -> Failed:
     return Failed(
-        code=fault.code, error=type(fault).__name__, message=fault.message, hint=fault.hint
+        code=fault.code,
+        error=type(fault).__name__,
+        message=fault.template,
+        hint=fault.hint,
+        path=fault.path,
     )
 
 

@@ -78,7 +78,7 @@ def _open(path: Path) -> Mix:
     except IsADirectoryError as fault:
         raise AudioError(f"{path.name} is a folder") from fault
     except FileNotFoundError as fault:
-        raise AudioError(f"there is no file {path}") from fault
+        raise AudioError("there is no file {path}", path=str(path)) from fault
     except OSError as fault:
         raise AudioError(f"{path.name} cannot be read: {fault.strerror}") from fault
     try:

@@ -41,7 +41,9 @@ def install(order: Install, name: str) -> None:
             os.fsync(file.fileno())
         partial.replace(folder / sep_models.WEIGHTS)
     except OSError as fault:
-        raise PathError(f"{folder} cannot be written: {fault.strerror}") from fault
+        raise PathError(
+            f"{{path}} cannot be written: {fault.strerror}", path=order.folder
+        ) from fault
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()

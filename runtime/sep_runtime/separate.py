@@ -56,8 +56,15 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
             done = do(batch, index)
         except TrackError as fault:
             failed += 1
-            name = type(fault).__name__
-            emit(TrackFailed(track=index, error=name, message=fault.message, hint=fault.hint))
+            emit(
+                TrackFailed(
+                    track=index,
+                    error=type(fault).__name__,
+                    message=fault.template,
+                    hint=fault.hint,
+                    path=fault.path,
+                )
+            )
             continue
         for name, seconds in done.phases.items():
             phases[name] = phases.get(name, 0.0) + seconds

@@ -70,7 +70,7 @@ def do(batch: Batch, index: int) -> TrackDone:
     track = batch.job.tracks[index]
     out = Path(track.out)
     if Path(track.audio).resolve().parent == out.resolve():
-        raise TrackError(f"the stems would go into the folder of {track.audio}")
+        raise TrackError("the stems would go into the folder of {path}", path=track.audio)
     with (
         open_mix(Path(track.audio)) as mix,
         ThreadPoolExecutor(1) as aside,
@@ -109,12 +109,12 @@ def _is_taken(out: Path, job: Job) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not out.is_dir():
-        raise TrackError(f"{out} is a file", hint="choose another folder with --out")
+        raise TrackError("{path} is a file", hint="choose another folder with --out", path=str(out))
     if job.output.resume and (out / REPORT).is_file():
         return True
     if job.output.overwrite:
         return False
-    raise TrackError(f"{out} exists already", hint="--overwrite replaces it")
+    raise TrackError("{path} exists already", hint="--overwrite replaces it", path=str(out))
 
 
 def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) -> TrackDone | None:
@@ -150,7 +150,9 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
     if batch.job.output.overwrite:
         return None
     raise TrackError(
-        f"{out} has stems of another mix, model or settings", hint="--overwrite replaces them"
+        "{path} has stems of another mix, model or settings",
+        hint="--overwrite replaces them",
+        path=str(out),
     )
 
 
@@ -264,7 +266,7 @@ def _report(work: _Pass, done: TrackDone, sha256: str) -> dict[str, object]:
     loaded, choice = work.batch.model.loaded, work.batch.model.choice
     return {
         "sep": __version__,
-        "mix": {"path": str(work.mix.path), "sha256": sha256},
+        "mix": {"path": work.track.shown or str(work.mix.path), "sha256": sha256},
         "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},
         "settings": work.settings,
         "device": {"device": str(choice.device), "name": choice.name, "torch": torch.__version__},
@@ -289,8 +291,10 @@ def _workspace(batch: Batch, index: int) -> Iterator[Workspace]:
         yield work
     except (OSError, LibsndfileError) as fault:
         full = _is_full(fault, work.root.parent)
-        what = "the disk is full" if full else f"writing failed: {fault}"
-        raise TrackError(f"{out}: {what}", hint="free space" if full else "") from fault
+        why = fault.strerror if isinstance(fault, OSError) else fault
+        what = "the disk is full" if full else f"writing failed: {why}"
+        hint = "free space" if full else ""
+        raise TrackError(f"{{path}}: {what}", hint=hint, path=str(out)) from fault
     finally:
         work.discard()
 

@@ -25,7 +25,9 @@ def digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as fault:
         raise ModelError(
-            f"the weights {path} cannot be read: {fault.strerror}", hint="run: sep models list"
+            f"the weights {{path}} cannot be read: {fault.strerror}",
+            hint="run: sep models list",
+            path=str(path),
         ) from fault
 
 
@@ -36,7 +38,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         return _unwrap(torch.load(path, map_location="cpu", weights_only=True, mmap=True), path)
     except FileNotFoundError as fault:
-        raise ModelError(f"there are no weights at {path}") from fault
+        raise ModelError("there are no weights at {path}", path=str(path)) from fault
     except pickle.UnpicklingError as fault:
         raise ModelError(
             f"{path.name} holds more than weights, so it is not loaded: that could run any code",

@@ -59,7 +59,9 @@ EVENTS = {
         clipped={"kick": 3},
         resumed=False,
     ),
-    "track-failed": TrackFailed(track=1, error="AudioError", message="empty", hint=""),
+    "track-failed": TrackFailed(
+        track=1, error="AudioError", message="there is no file {path}", hint="", path="/app/in/0/x"
+    ),
     "benched": Benched(
         model="mdx23c-mini",
         device="cpu",
@@ -75,7 +77,14 @@ EVENTS = {
 }
 JOB = Job(
     id="0a1b2c3d",
-    tracks=(Track(audio="/app/in/0/song.wav", out="/app/out/song", stem_name="song {stem}"),),
+    tracks=(
+        Track(
+            audio="/app/in/0/song.wav",
+            out="/app/out/song",
+            stem_name="song {stem}",
+            shown="/music/song.wav",
+        ),
+    ),
     model=Model(name="larsnet", folder="/app/models/larsnet"),
     output=Output(stems=("kick", "snare"), format="flac", bit_depth="24", overwrite=True),
     device="cuda:0",

@@ -11,25 +11,21 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import deque
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from sep_launcher import paths
-from sep_protocol import Done, Failed, Hello, dump_job, load_event
-from sep_protocol.codec import FormError
+from sep_launcher.engines.listener import Listener
+from sep_protocol import dump_job
 from sep_protocol.errors import NotReadyError, RuntimeFailedError
-from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from sep_launcher.plan import Plan
-    from sep_protocol import Event
+    from sep_protocol import Event, Job
 
 STEPS = (("interrupt", 8.0), ("terminate", 4.0))  # and the seconds that each may take
-LOG_LINES = 40  # kept for the report of a failure
-
 SETUP = "run: sep setup"
 
 
@@ -38,39 +34,30 @@ class NativeEngine:
 
     def __init__(self, log: Callable[[str], None] | None = None) -> None:
         self._log = log
-        self._lines: deque[str] = deque(maxlen=LOG_LINES)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events; the Job's folder is gone afterwards."""
-        job_file = write_job(plan)
+        job_file = write_job(plan.job)
         try:
             yield from self._run(plan, job_file)
         finally:
             shutil.rmtree(job_file.parent, ignore_errors=True)
 
     def _run(self, plan: Plan, job_file: Path) -> Iterator[Event]:
-        last: Event | None = None
+        listener = Listener(str(plan.python), _mend(), self._log)
         process = self._spawn(plan, job_file)
-        drain = threading.Thread(target=self._drain, args=(process.stderr,), daemon=True)
+        drain = threading.Thread(target=_drain, args=(process.stderr, listener), daemon=True)
         drain.start()
         for line in _lines(process.stdout):
-            try:
-                event = load_event(line)
-            except FormError as fault:
-                message = f"the runtime does not speak our protocol: {fault}"
-                raise RuntimeFailedError(message) from fault
-            if event is None:
-                continue
-            if last is None:
-                _check_hello(event, plan)
-            last = event
-            yield event
+            event = listener.event(line)
+            if event is not None:
+                yield event
         code = process.wait()
         drain.join(timeout=5)
         self._close()
-        if not isinstance(last, Done | Failed):
-            raise self._vanished(plan, code, last)
+        if not listener.finished:
+            raise _vanished(plan, code, listener)
 
     def _close(self) -> None:
         if self._process is not None:
@@ -96,23 +83,6 @@ class NativeEngine:
                 f"{command[0]} cannot be started: {fault.strerror}", hint=SETUP
             ) from fault
         return self._process
-
-    def _drain(self, stream: IO[bytes] | None) -> None:
-        for line in _lines(stream):
-            self._lines.append(line)
-            if self._log:
-                self._log(line)
-
-    def _vanished(self, plan: Plan, code: int, last: Event | None) -> Exception:
-        tail = next((line for line in reversed(self._lines) if line.strip()), "")
-        if last is None and "No module named" in tail:
-            return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        hint = "run again with --verbose"
-        if -code == getattr(signal, "SIGKILL", 9):
-            hint = "the system may have run out of memory; try --batch 1"
-        message = f"the runtime {how} without a last word" + (f": {tail}" if tail else "")
-        return RuntimeFailedError(message, hint=hint)
 
     def stop(self) -> None:
         """Interrupt, then terminate, then kill; each gets its time to clean up."""
@@ -140,15 +110,15 @@ class NativeEngine:
             self._close()
 
 
-def write_job(plan: Plan) -> Path:
+def write_job(job: Job) -> Path:
     """Write the Job file where no user keeps music; return its path."""
-    folder = paths.jobs() / plan.job.id
+    folder = paths.jobs() / job.id
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # a home that cannot be written is no reason to stop
         folder = Path(tempfile.mkdtemp(prefix="sep-"))
     path = folder / "job.json"
-    path.write_text(dump_job(plan.job), encoding="utf-8")
+    path.write_text(dump_job(job), encoding="utf-8")
     return path
 
 
@@ -174,17 +144,21 @@ def _lines(stream: IO[bytes] | None) -> Iterator[str]:
             yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-def _check_hello(event: Event, plan: Plan) -> None:
-    if isinstance(event, Failed):
-        return
-    if not isinstance(event, Hello):
-        raise RuntimeFailedError("the runtime did not say hello first")
-    if event.protocol != PROTOCOL or event.version != __version__:
-        raise NotReadyError(
-            f"{plan.python} has sep {event.version} (protocol {event.protocol}), "
-            f"this is {__version__} (protocol {PROTOCOL})",
-            hint=_mend(),
-        )
+def _drain(stream: IO[bytes] | None, listener: Listener) -> None:
+    for line in _lines(stream):
+        listener.log(line)
+
+
+def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
+    tail = listener.last_words
+    if not listener.said_hello and "No module named" in tail:
+        return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    hint = "run again with --verbose"
+    if -code == getattr(signal, "SIGKILL", 9):
+        hint = "the system may have run out of memory; try --batch 1"
+    message = f"the runtime {how} without a last word" + (f": {tail}" if tail else "")
+    return RuntimeFailedError(message, hint=hint)
 
 
 def _mend() -> str:
