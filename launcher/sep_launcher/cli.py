@@ -14,7 +14,7 @@ from sep_launcher import options as o
 from sep_launcher import route as routes
 from sep_launcher.probe import probe
 from sep_launcher.render import Screen, Style
-from sep_launcher.request import NAME, Request
+from sep_launcher.request import NAME, Request, bytes_of
 from sep_launcher.route import Wanted
 from sep_protocol import Bench, Output
 from sep_protocol.errors import ExitCode, InterruptedJob, SepError, UsageError
@@ -59,6 +59,7 @@ def run(
     engine: o.EngineName = "auto",
     overlap: o.Overlap = None,
     batch: o.BatchSize = None,
+    memory: o.Memory = None,
     downmix: o.Downmix = False,
     residual: o.Residual = False,
     resume: o.Resume = False,
@@ -96,6 +97,7 @@ def run(
             overlap=overlap,
             batch=batch,
             downmix=downmix,
+            memory=bytes_of(memory),
         )
 
     machine: render.Machine = "json" if json_ else "events" if events else ""
@@ -106,12 +108,19 @@ def run(
 @app.command()
 def setup(
     *,
+    engine: o.SetupEngine = "auto",
     model: o.SetupModels = None,
     torch: o.Torch = None,
     torch_index: o.TorchIndex = None,
     conda: o.Conda = False,
     pip: o.Pip = False,
     wheelhouse: o.Wheelhouse = None,
+    variant: o.VariantName = None,
+    base: o.Base = None,
+    index: o.Index = None,
+    ca: o.Certificate = None,
+    from_tar: o.FromTar = None,
+    build_network: o.BuildNetwork = None,
     offline: o.Offline = False,
     repair: o.Repair = False,
     remove: o.Remove = False,
@@ -121,22 +130,46 @@ def setup(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> int:
-    """Prepare this machine: a Python environment with the right PyTorch, and models.
+    """Prepare this machine: a Python environment with the right PyTorch, or an image, and models.
 
     It says first what it will do, how large that is and where it goes. Nothing else is touched.
     """
-    from sep_launcher.setup import command, native  # noqa: PLC0415 (runs need none of it)
+    from sep_launcher.setup import command, image, native  # noqa: PLC0415 (runs need none of it)
 
     screen = Screen(Style(quiet=quiet, verbose=verbose))
     if remove:
-        return command.remove(screen, yes=yes, dry_run=dry_run)
+        return command.remove(screen, engine, yes=yes, dry_run=dry_run)
     if wheel is not None:
         return command.write_wheel(wheel, screen)
+    contained = engine == "container"
     wish = native.Wish(
-        torch=torch, index=torch_index, conda=conda, pip=pip, wheelhouse=wheelhouse, repair=repair
+        torch=torch,
+        index=torch_index,
+        conda=conda,
+        pip=pip,
+        wheelhouse=None if contained else wheelhouse,
+        repair=repair,
+    )
+    picture = image.Wish(
+        variant=variant,
+        base=base,
+        index=index,
+        torch=torch if contained else None,
+        torch_index=torch_index if contained else None,
+        wheelhouse=wheelhouse if contained else None,
+        certificate=ca,
+        archive=from_tar,
+        network=build_network,
+        repair=repair,
     )
     wanted = command.Wanted(
-        native=wish, models=tuple(model or ()), yes=yes, offline=offline, dry_run=dry_run
+        engine=engine,
+        native=wish,
+        image=picture,
+        models=tuple(model or ()),
+        yes=yes,
+        offline=offline,
+        dry_run=dry_run,
     )
     return command.setup(wanted, screen)
 

@@ -10,12 +10,14 @@ import socket
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from sep_launcher.host import Docker
 from sep_protocol.version import __version__
 
 SECONDS = 2.0  # for each question
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+PORT = 2375  # of a daemon that speaks plain HTTP
 LABEL = "dev.sep"  # labels of our images: <LABEL>.version, .protocol, .variant
 
 
@@ -25,7 +27,9 @@ def probe() -> Docker | None:
     if endpoint.startswith("fault:"):
         return Docker(endpoint="", fault=endpoint.removeprefix("fault:"))
     scheme, _, address = endpoint.partition("://")
-    if scheme in ("tcp", "ssh", "http", "https"):
+    # One on this host may be its own: whether it sees our files shows when it is used.
+    own = scheme in ("tcp", "http") and urlsplit(endpoint).hostname in LOOPBACK
+    if scheme in ("tcp", "ssh", "http", "https") and not own:
         return Docker(endpoint=endpoint, remote=True)
     if scheme == "unix" and not chosen and not Path(address).exists():
         return None
@@ -49,7 +53,11 @@ def facts(
     """Return the facts in the daemon's three answers."""
     parts = version.get("Components") or []
     security = info.get("SecurityOptions") or []
-    variants = {(image.get("Labels") or {}).get(f"{LABEL}.variant", "") for image in images}
+    variants = {
+        variant: str(image.get("Id", ""))
+        for image in images
+        if (variant := (image.get("Labels") or {}).get(f"{LABEL}.variant"))
+    }
     return Docker(
         endpoint=endpoint,
         version=str(info.get("ServerVersion", "")),
@@ -57,7 +65,8 @@ def facts(
         desktop=str(info.get("OperatingSystem", "")) == "Docker Desktop",
         rootless=any("rootless" in str(option) for option in security),
         memory=int(info.get("MemTotal") or 0),
-        images=tuple(sorted(variants - {""})),
+        images=tuple(sorted(variants)),
+        digests=tuple(variants[each] for each in sorted(variants)),
     )
 
 
@@ -115,7 +124,13 @@ def _get(endpoint: str, path: str) -> Any:  # noqa: ANN401 (JSON of somebody els
     scheme, _, address = endpoint.partition("://")
     if scheme == "npipe":
         return json.loads(_through_pipe(_pipe(address), path))
-    connection = _Connection(address)
+    connection: http.client.HTTPConnection
+    if scheme == "unix":
+        connection = _Connection(address)
+    else:
+        parts = urlsplit(endpoint)
+        host = parts.hostname or ""
+        connection = http.client.HTTPConnection(host, parts.port or PORT, timeout=SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

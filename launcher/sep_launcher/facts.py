@@ -27,9 +27,9 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What a Python could do with the golden clip on this machine."""
+    """What a Python, or an image, could do with the golden clip on this machine."""
 
-    python: str
+    python: str  # its path, or the image's digest
     machine: str  # its fingerprint; on another one the check says nothing
     torch: str
     cuda: bool | None = None  # None: not tried

@@ -31,6 +31,7 @@ class Docker:
     rootless: bool = False
     memory: int = 0  # bytes that containers can have
     images: tuple[str, ...] = ()  # variants of this sep version that are set up: cpu, cuda
+    digests: tuple[str, ...] = ()  # of those images, in the same order
     gpu: bool | None = None  # whether a container has used the GPU; None: never tried
 
 

@@ -36,6 +36,9 @@ Overlap = Annotated[
     float | None, typer.Option(help="Chunk / hop, at least 1; the model's own by default.")
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Chunks through the network at once.")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Most that a container may take, as in 4g.")
+]
 Downmix = Annotated[bool, typer.Option("--downmix", help="Make stereo of more than two channels.")]
 Residual = Annotated[bool, typer.Option("--residual", help="Write the song minus all stems, too.")]
 Resume = Annotated[
@@ -58,6 +61,22 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warn
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say what was turned down, show logs.")
 ]
+SetupEngine = Annotated[
+    Literal["auto", "native", "container"],
+    typer.Option(help="What to prepare; auto: what a run would choose."),
+]
+VariantName = Annotated[
+    Literal["cpu", "cuda"] | None, typer.Option(help="Of the image; the one that fits by default.")
+]
+Base = Annotated[str | None, typer.Option(metavar="IMAGE", help="The image to build on.")]
+Index = Annotated[str | None, typer.Option(metavar="URL", help="Of packages, for the image.")]
+Certificate = Annotated[
+    Path | None, typer.Option("--ca", metavar="FILE", help="One more CA, while the image is built.")
+]
+FromTar = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Load the image that docker save wrote.")
+]
+BuildNetwork = Annotated[str | None, typer.Option(help="Docker's network for the build: host.")]
 SetupModels = Annotated[
     list[str] | None, typer.Option("--model", "-m", help="Fetch this model, too; repeatable.")
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class Plan:
     expects: str  # what kind of mix the model is for
     environment: dict[str, str]  # variables of the runtime, set before torch is imported
     python: str | None = None  # of the native engine
+    endpoint: str = ""  # of the container engine
+    memory: int | None = None  # bytes that the container may take; None: all the engine has
 
 
 def plan(
@@ -85,8 +88,10 @@ def plan(
         job=job,
         route=route,
         expects=manifest.expects if manifest else "",
-        environment=environment(host),
+        environment=environment(host, route),
         python=host.native.python if host.native else None,
+        endpoint=host.docker.endpoint if host.docker else "",
+        memory=request.memory,
     )
 
 
@@ -102,12 +107,17 @@ def fitted(name: str, most: int) -> str:
     return head + mark.decode() + tail
 
 
-def environment(host: Host) -> dict[str, str]:
+def environment(host: Host, route: Route) -> dict[str, str]:
     """Return the runtime's variables: threads within the quota, MPS operators with a way out."""
+    contained = route.engine == "container"
     threads = str(max(1, math.floor(host.cores + 0.5)))
     found = {"OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
-    if host.system == "linux":
+    if host.system == "linux" or contained:
         found |= KEEP_MEMORY
+    if contained:
+        if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+            found["CUDA_VISIBLE_DEVICES"] = visible  # the container is given all of them
+        return found
     if host.apple_gpu:
         found["PYTORCH_ENABLE_MPS_FALLBACK"] = "1"
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sep_launcher import docker_probe, facts
-from sep_launcher.host import Gpu, Host, Native, System
+from sep_launcher.host import Docker, Gpu, Host, Native, System
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def probe() -> Host:
             cores=cores(),
             memory=memory(),
             gpus=found,
-            docker=asked_docker.result(),
+            docker=_with_check(asked_docker.result(), recorded, machine),
             native=_native(recorded, machine, ask_torch=bool(found)),
             in_container=_in_container(),
             batch_system=_batch_system(),
@@ -164,6 +164,15 @@ def _native(recorded: Facts, machine: str, *, ask_torch: bool) -> Native | None:
     if native is None or check is None:
         return native
     return replace(native, torch=check.torch, cuda=check.cuda, mps=check.mps)
+
+
+def _with_check(docker: Docker | None, recorded: Facts, machine: str) -> Docker | None:
+    """Return the endpoint with what is known of its image for CUDA."""
+    if docker is None or "cuda" not in docker.images:
+        return docker
+    digest = docker.digests[docker.images.index("cuda")]
+    check = recorded.check_of(digest, machine)
+    return replace(docker, gpu=check.cuda) if check else docker
 
 
 def _own_torch() -> tuple[str | None, bool | None]:

@@ -122,6 +122,16 @@ class Screen:
             self._task, description=what[-40:], completed=done, total=total or None, rate=rate
         )
 
+    def progress_line(self, text: str) -> None:
+        """Show one line that the next one replaces; where there is no terminal, only steps."""
+        if self._style.quiet or self._style.verbose:
+            return
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{text[:100]}")
+            sys.stderr.flush()
+        elif text.startswith("Step "):
+            self.say(f"     {text[:100]}")
+
     @property
     def open(self) -> bool:
         """Say whether the output of other programs may be shown as it comes."""

@@ -31,6 +31,7 @@ class Request:
     overlap: float | None = None
     batch: int | None = None
     downmix: bool = False
+    memory: int | None = None  # bytes that a container may take
 
     def __post_init__(self) -> None:
         """Raise UsageError where options exclude each other or have no meaning."""
@@ -55,3 +56,13 @@ class Request:
             )
         if folder.startswith("/") or ".." in folder.split("/"):
             raise UsageError(f"--name {self.name!r} must stay inside --out")
+
+
+def bytes_of(size: str | None) -> int | None:
+    """Return the bytes of a size like 512m or 4g (powers of 1024); raise UsageError."""
+    if size is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([bkmg]?)(?:i?b)?", size.strip().lower())
+    if not found:
+        raise UsageError(f"{size!r} is no size", hint="for example --memory 4g")
+    return int(float(found[1]) * 1024 ** "bkmg".index(found[2] or "b"))

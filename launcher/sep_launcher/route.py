@@ -157,7 +157,8 @@ def _container(host: Host, device: Kind, inside: str) -> Candidate:
         engine="container",
         device=device,
         reason="" if refused else reason,
-        ready=docker is not None and device in docker.images,
+        # The image for CUDA also does without a GPU.
+        ready=docker is not None and bool({device, "cuda"} & set(docker.images)),
         refused=refused,
     )
 

@@ -12,10 +12,10 @@ from sep_launcher import files, models
 from sep_launcher import plan as plans
 from sep_launcher import route as routes
 from sep_launcher.awake import awake
-from sep_launcher.engines import native
+from sep_launcher.engines import GpuRefusedError, native
 from sep_launcher.probe import probe
 from sep_launcher.stopping import stoppable
-from sep_protocol import Bench, DeviceChosen
+from sep_protocol import Bench, DeviceChosen, Fallback
 from sep_protocol.errors import DeviceError, InterruptedJob, NotReadyError, SepError
 
 if TYPE_CHECKING:
@@ -33,23 +33,46 @@ def run(
     """Separate what the request names; return the exit code."""
 
     def work() -> None:
-        plan = _plan(make())
+        request = make()
+        plan = _plan(request)
         if not dry_run and (why := _not_ready(plan)):
-            if plan.route.engine == "container":
-                raise why
             from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
 
-            command.offer(screen, why, yes=yes, offline=offline)
-            plan = _plan(make())
+            command.offer(screen, why, plan.route.engine, yes=yes, offline=offline)
+            plan = _plan(request)
         screen.route(plan)
+        _check_ready(plan)
         if dry_run:
             _dry_run(plan, screen)
-        else:
-            _check_ready(plan)
-            with awake():
-                _follow(plan, native.NativeEngine(screen.log), screen)
+            return
+        with awake():
+            try:
+                _follow(plan, _engine(plan, screen), screen)
+            except GpuRefusedError as fault:
+                if not request.fallback or request.wanted.device != "auto":
+                    raise
+                _fall_back(request, plan, fault, screen)
 
     return _told(work, screen)
+
+
+def _engine(plan: Plan, screen: Screen) -> Engine:
+    if plan.route.engine == "native":
+        return native.NativeEngine(screen.log)
+    from sep_launcher.engines import container  # noqa: PLC0415 (other runs need none of it)
+
+    return container.ContainerEngine(screen.log)
+
+
+def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Screen) -> None:
+    """Do the run without what the engine refused, and say so. Nothing was done before."""
+    plan = _plan(request, gpu_refused=True)
+    _check_ready(plan)
+    now = f"{plan.route.engine} {plan.route.device}"
+    reason = f"{fault.message}\n       {fault.hint}"
+    screen.event(Fallback(was=f"{was.route.engine} {was.route.device}", now=now, reason=reason))
+    screen.route(plan)
+    _follow(plan, _engine(plan, screen), screen)
 
 
 def bench(make: Callable[[], Request], screen: Screen, measure: Bench) -> int:
@@ -59,7 +82,7 @@ def bench(make: Callable[[], Request], screen: Screen, measure: Bench) -> int:
         plan = _plan(make(), measure)
         _check_ready(plan)
         screen.route(plan)
-        _follow(plan, native.NativeEngine(screen.log), screen)
+        _follow(plan, _engine(plan, screen), screen)
 
     return _told(work, screen)
 
@@ -74,12 +97,14 @@ def _told(work: Callable[[], None], screen: Screen) -> int:
     return screen.close()
 
 
-def _plan(request: Request, measure: Bench | None = None) -> Plan:
+def _plan(request: Request, measure: Bench | None = None, *, gpu_refused: bool = False) -> Plan:
     found = [] if measure else files.find(request.files)
     model, manifest = models.choose(request)
     if manifest is not None:
         sep_models.wanted_stems(request.output.stems, manifest)
     host = probe()
+    if gpu_refused and host.docker:
+        host = replace(host, docker=replace(host.docker, gpu=False))
     route = routes.choose(host, request.wanted)
     plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
     if measure:
@@ -99,10 +124,10 @@ def _check_ready(plan: Plan) -> None:
 
 def _not_ready(plan: Plan) -> NotReadyError | None:
     if plan.route.engine == "container":
-        what = "the container engine is not built yet" if plan.route.ready else "no image is set up"
+        if plan.route.ready:
+            return None
         return NotReadyError(
-            f"{what} for {plan.route.engine} {plan.route.device}",
-            hint=f"take --engine native: {native.SETUP}",
+            f"there is no image for {plan.route.device}", hint="run: sep setup --engine container"
         )
     if plan.python is None:
         return NotReadyError("no Python environment with torch is set up", hint=native.SETUP)
@@ -110,10 +135,15 @@ def _not_ready(plan: Plan) -> NotReadyError | None:
 
 
 def _dry_run(plan: Plan, screen: Screen) -> None:
-    _check_ready(plan)
-    job_file = native.write_job(plan.job)
+    if plan.route.engine == "container":
+        from sep_launcher.engines import container  # noqa: PLC0415
+
+        job_file, line = container.shown(plan)
+    else:
+        job_file = native.write_job(plan.job)
+        line = native.shown(plan, job_file)
     screen.say(f"     the job file is kept: {job_file}")
-    screen.command(native.shown(plan, job_file))
+    screen.command(line)
 
 
 def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:

@@ -47,7 +47,7 @@ def command(launcher, home, own_wheels, tmp_path):
     if own_wheels:
         env["SEP_TORCH_INDEX"] = "default"
 
-    def run(*arguments, code=0, until=None, more=()):
+    def run(*arguments, code=0, until=None, wait=1.0, more=()):
         with subprocess.Popen(
             [launcher, *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -61,7 +61,7 @@ def command(launcher, home, own_wheels, tmp_path):
                 for line in process.stderr:
                     if until in line:
                         break
-                time.sleep(2)
+                time.sleep(wait)
                 process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=280)
         assert process.returncode == code, err

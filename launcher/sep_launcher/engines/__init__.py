@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sep_protocol.errors import DeviceError
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from sep_launcher.plan import Plan
     from sep_protocol import Event
+
+
+# What a container may take beside its mounts, whoever makes it.
+TMP_FOLDER = "/tmp"  # noqa: S108 (the container's own)
+TMP = "size=2g,mode=1777"
+PROCESSES = 512
+SHARED = "256m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A container to be."""
+
+    image: str
+    command: tuple[str, ...]
+    binds: tuple[tuple[str, str, bool], ...]  # source, target, writable
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    user: str | None = None
+    groups: tuple[int, ...] = ()
+    gpu: bool = False
+    memory: int | None = None  # bytes; None: no limit but the daemon's
+
+
+class GpuRefusedError(DeviceError):
+    """The engine cannot give the GPU to the runtime; another route may do."""
 
 
 class Engine(Protocol):

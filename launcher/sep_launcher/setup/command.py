@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import sep_models
-from sep_launcher import paths
+from sep_launcher import paths, route
 from sep_launcher.probe import probe
-from sep_launcher.setup import native, pull, wheel
+from sep_launcher.setup import image, native, pull, wheel
 from sep_launcher.stopping import alone, stoppable
 from sep_protocol.errors import InterruptedJob, NotReadyError, SepError, UsageError
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class Wanted:
     """One `sep setup`."""
 
+    engine: Literal["auto", "native", "container"] = "auto"
     native: native.Wish = field(default_factory=native.Wish)
+    image: image.Wish = field(default_factory=image.Wish)
     models: tuple[str, ...] = ()
     yes: bool = False
     offline: bool = False
@@ -37,18 +39,24 @@ def setup(wanted: Wanted, screen: Screen) -> int:
     return _told(screen, lambda: _setup(wanted, screen))
 
 
-def remove(screen: Screen, *, yes: bool, dry_run: bool) -> int:
+def remove(screen: Screen, engine: str, *, yes: bool, dry_run: bool) -> int:
     """Take away what setup made; models stay, for they may be hard to get again."""
 
     def work() -> None:
-        found = native.removable()
-        _list(screen, "nothing of setup is here" if not found else "this will be removed:", found)
+        host = probe()
+        files = native.removable() if engine != "container" else []
+        images = image.removable(host) if engine != "native" else []
+        found = [*map(str, files), *images]
+        _list(screen, "this will be removed:" if found else "nothing of setup is here", found)
         kept = paths.models()
         if kept.is_dir() and any(kept.iterdir()):
             screen.say(f"the models in {kept} are kept; delete that folder if you want")
         if found and not dry_run:
             _agree(screen, yes=yes)
-            native.remove(screen)
+            if images:
+                image.remove(host, screen)
+            if files:
+                native.remove(screen)
 
     return _told(screen, work)
 
@@ -80,19 +88,27 @@ def write_wheel(folder: Path, screen: Screen) -> int:
     return _told(screen, work)
 
 
-def offer(screen: Screen, why: SepError, *, yes: bool, offline: bool) -> None:
+def offer(screen: Screen, why: SepError, engine: str, *, yes: bool, offline: bool) -> None:
     """Set up what a run needs, if that is wanted; otherwise raise the reason it cannot run."""
     if offline:
         raise why
     if not yes:
         screen.say(f"sep: {why.message}")
-    wanted = Wanted(yes=yes)
     with stoppable(), alone(paths.lock(), lambda: screen.say(_WAIT)):
-        work = native.plan(probe(), wanted.native)
-        _list(screen, "setting up:", native.described(work))
+        host = probe()
+        if engine == "container":
+            wish = image.Wish()
+            made = image.plan(host, wish)
+            _list(screen, "setting up:", image.described(made, wish))
+        else:
+            work = native.plan(host, native.Wish())
+            _list(screen, "setting up:", native.described(work))
         if not (yes or screen.ask("go on?")):
             raise why
-        native.carry_out(probe(), work, screen)
+        if engine == "container":
+            image.carry_out(host, made, wish, screen)
+        else:
+            native.carry_out(host, work, screen)
 
 
 _WAIT = "another sep setup is at work; waiting for it ..."
@@ -110,29 +126,63 @@ def _told(screen: Screen, work: Callable[[], None]) -> int:
 
 
 def _setup(wanted: Wanted, screen: Screen) -> None:
-    if wanted.offline and wanted.native.wheelhouse is None and not _ready(probe()):
-        raise UsageError(
-            "--offline needs packages that are here already", hint="--wheelhouse DIR has them"
-        )
     missing = _missing(wanted)
     with alone(paths.lock(), lambda: screen.say(_WAIT)):
         host = probe()
-        engineers = _engineers(host, wanted.native)
-        work = None if engineers else native.plan(host, wanted.native)
-        _show(screen, work, missing, host)
+        if _engine(wanted, host) == "container":
+            _set_up_image(wanted, host, screen)
+        else:
+            _set_up_native(wanted, host, missing, screen)
         if wanted.dry_run:
-            for step in work.steps if work else ():
-                screen.command(" ".join(step.command))
             return
-        if missing or (work and work.steps):
-            _agree(screen, yes=wanted.yes)
-        if work:
-            native.carry_out(host, work, screen)
-        elif host.native:
-            native.check_and_record(host, host.native, screen)
         for manifest in missing:
             pull.pull(manifest, probe(), screen)
     screen.say("ready: sep run song.wav")
+
+
+def _engine(wanted: Wanted, host: Host) -> str:
+    """Return what to set up: what was asked for, or what a run would choose."""
+    if wanted.engine != "auto":
+        return wanted.engine
+    if wanted.image != image.Wish(repair=wanted.image.repair):
+        return "container"
+    if wanted.native != native.Wish(repair=wanted.native.repair) or wanted.models:
+        return "native"
+    return route.choose(host).engine
+
+
+def _set_up_image(wanted: Wanted, host: Host, screen: Screen) -> None:
+    if wanted.offline and not (wanted.image.wheelhouse or wanted.image.archive):
+        raise UsageError("--offline needs what is here already", hint="--wheelhouse or --from-tar")
+    work = image.plan(host, wanted.image)
+    if work.done:
+        screen.say(f"the image for {work.variant} is there already")
+    else:
+        _list(screen, "this will be set up:", image.described(work, wanted.image))
+    if wanted.dry_run:
+        return
+    if not work.done:
+        _agree(screen, yes=wanted.yes)
+    image.carry_out(host, work, wanted.image, screen)
+
+
+def _set_up_native(wanted: Wanted, host: Host, missing: list[Manifest], screen: Screen) -> None:
+    if wanted.offline and wanted.native.wheelhouse is None and host.native is None:
+        raise UsageError(
+            "--offline needs packages that are here already", hint="--wheelhouse DIR has them"
+        )
+    work = None if _engineers(host, wanted.native) else native.plan(host, wanted.native)
+    _show(screen, work, missing, host)
+    if wanted.dry_run:
+        for step in work.steps if work else ():
+            screen.command(" ".join(step.command))
+        return
+    if missing or (work and work.steps):
+        _agree(screen, yes=wanted.yes)
+    if work:
+        native.carry_out(host, work, screen)
+    elif host.native:
+        native.check_and_record(host, host.native, screen)
 
 
 def _missing(wanted: Wanted) -> list[Manifest]:
@@ -150,10 +200,6 @@ def _engineers(host: Host, wish: native.Wish) -> bool:
     return host.native is not None and host.native.source != "setup"
 
 
-def _ready(host: Host) -> bool:
-    return host.native is not None
-
-
 def _show(screen: Screen, work: native.Work | None, missing: list[Manifest], host: Host) -> None:
     if work is None and host.native:
         whose = "SEP_RUNTIME_PYTHON" if host.native.source == "SEP_RUNTIME_PYTHON" else "its torch"
@@ -166,7 +212,7 @@ def _show(screen: Screen, work: native.Work | None, missing: list[Manifest], hos
         _list(screen, "this will be fetched:", pull.described(manifest))
 
 
-def _list(screen: Screen, head: str, found: list[str] | list[Path]) -> None:
+def _list(screen: Screen, head: str, found: list[str]) -> None:
     screen.say(head)
     for each in found:
         screen.say(f"  {each}")

@@ -68,15 +68,20 @@ def separate(host: Host, native: Native, device: str, log: Callable[[str], None]
     """Separate the clip on this device and no other, into a folder that is gone afterwards."""
     here = replace(host, native=native)
     chosen = route.Route(engine="native", device="cpu", reason="a check", ready=True)
+    return separated(here, chosen, device, NativeEngine(log))
+
+
+def separated(host: Host, chosen: route.Route, device: str, engine: Engine) -> Passed:
+    """Separate the clip by an engine, into a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="sep-check-") as folder:
         request = Request(
             files=(), out=Path(folder), wanted=route.Wanted(device=device), fallback=False
         )
         clip = Found(path=sep_models.golden_clip(), name=PurePath("golden"))
         model = Model(name=BUNDLED)
-        plan = plans.plan(request, here, chosen, found=[clip], model=model, manifest=None)
+        plan = plans.plan(request, host, chosen, found=[clip], model=model, manifest=None)
         begun = time.perf_counter()
-        used, done = follow(plan, NativeEngine(log))
+        used, done = follow(plan, engine)
         if used is None or not done:
             raise RuntimeFailedError("the runtime ended without separating the golden clip")
         return Passed(device=used, seconds=time.perf_counter() - begun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -142,7 +143,7 @@ def _run(step: Step, screen: Screen) -> None:
     screen.log(" ".join(step.command))
     shown = sys.stderr if screen.open else subprocess.PIPE
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             step.command,
             stdin=subprocess.DEVNULL,
             stdout=shown,
@@ -150,13 +151,18 @@ def _run(step: Step, screen: Screen) -> None:
             text=True,
             errors="replace",
             env={**os.environ, **dict(step.environment)},
-            check=False,
         )
     except OSError as fault:
         message = f"{step.command[0]} cannot be started: {fault.strerror}"
         raise NotReadyError(message) from fault
-    if done.returncode:
-        told = _tail(done.stdout or "")
+    with process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            _end(process.pid)
+            raise
+    if process.returncode:
+        told = _tail(output or "")
         for line in told:
             screen.say(f"     {line}", loud=True)
         raise NotReadyError(
@@ -164,6 +170,19 @@ def _run(step: Step, screen: Screen) -> None:
             hint="run sep setup again when it is mended; what was fetched is kept. "
             "Without a network: sep setup --wheelhouse DIR",
         )
+
+
+def _end(pid: int) -> None:
+    """Kill a command and all that it has started: what lives on would write on."""
+    import psutil  # noqa: PLC0415
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        family = [*parent.children(recursive=True), parent]
+        for each in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(family, timeout=5)
 
 
 def _tail(told: str) -> list[str]:

@@ -1,0 +1,373 @@
+"""The runtime in a locked-down container: same Job, same Events, paths translated both ways."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import queue
+import re
+import shlex
+import shutil
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from sep_launcher import translate
+from sep_launcher.docker_probe import LABEL
+from sep_launcher.engines import PROCESSES, SHARED, TMP, TMP_FOLDER, GpuRefusedError, Spec
+from sep_launcher.engines.listener import Listener
+from sep_launcher.engines.native import write_job
+from sep_protocol.errors import (
+    EngineError,
+    MemoryLimitError,
+    NotReadyError,
+    PathError,
+    RuntimeFailedError,
+    SepError,
+)
+from sep_protocol.version import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from sep_launcher.daemon import Attached, Daemon, Image, State
+    from sep_launcher.plan import Plan
+    from sep_protocol import Event
+
+STOP_SECONDS = 5
+KILLED = 137  # 128 + SIGKILL
+JOB_FILE = str(translate.JOB / "job.json")
+SETUP = "run: sep setup --engine container"
+
+
+@dataclass(slots=True)
+class _Run:
+    """What has to be taken away again."""
+
+    daemon: Daemon
+    container: str = ""
+    attached: Attached | None = None
+    stopped: bool = False  # by us
+
+
+class ContainerEngine:
+    """An Engine; `log` is called with every line that the runtime writes to its stderr."""
+
+    def __init__(self, log: Callable[[str], None] | None = None) -> None:
+        self._log = log
+        self._run: _Run | None = None
+
+    def start(self, plan: Plan) -> Generator[Event, None, None]:
+        """Yield the runtime's events; container, Job and empty folders are gone afterwards."""
+        from sep_launcher.daemon import Daemon  # noqa: PLC0415 (0.2 s that other runs need not pay)
+
+        self._run = run = _Run(Daemon(plan.endpoint))
+        image = check_image(run.daemon, plan.route.device)
+        sweep(run.daemon)
+        mapping = mapping_of(plan)
+        made = _make_outs(mapping)
+        job_file = write_job(mapping.job(plan.job))
+        try:
+            spec = spec_of(plan, mapping, image, job_file, run.daemon)
+            _launch(run, spec)
+            yield from self._follow(run, plan, mapping)
+        finally:
+            self.stop()
+            shutil.rmtree(job_file.parent, ignore_errors=True)
+            for folder in reversed(made):
+                with contextlib.suppress(OSError):  # it is kept where something was written
+                    folder.rmdir()
+
+    def _follow(self, run: _Run, plan: Plan, mapping: translate.Mapping) -> Iterator[Event]:
+        who = f"the image for {plan.route.device}"
+        listener = Listener(who, SETUP, self._log, mapping.to_host)
+        for is_out, line in _lines(run):
+            if not is_out:
+                listener.log(line)
+            elif (event := listener.event(line)) is not None:
+                yield event
+        if not listener.finished:
+            state = run.daemon.wait(run.container)
+            raise _vanished(state, listener, run.daemon)
+
+    def stop(self) -> None:
+        """Stop the container, gently first, and remove it."""
+        run = self._run
+        if run is None or not run.container:
+            return
+        if not run.stopped:
+            run.stopped = True
+            with contextlib.suppress(SepError):
+                run.daemon.stop(run.container, STOP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """Remove the container, whatever it does, and hang up."""
+        run, self._run = self._run, None
+        if run is None or not run.container:
+            return
+        with contextlib.suppress(SepError):
+            run.daemon.remove(run.container)
+        if run.attached:
+            with contextlib.suppress(OSError):
+                run.attached.close()
+        run.daemon.close()
+
+
+def check_image(daemon: Daemon, device: str) -> Image:
+    """Return the image for a device; raise NotReadyError where it is missing, stale or foreign.
+
+    The image for CUDA also does without a GPU.
+    """
+    listed = daemon.images()
+    for variant in (device, "cuda") if device == "cpu" else (device,):
+        found = [each for each in listed if each.variant == variant]
+        if found:
+            break
+    else:
+        raise NotReadyError(f"there is no image for {device}", hint=SETUP)
+    current = [each for each in found if each.version == __version__]
+    if not current or current[0].protocol != str(PROTOCOL):
+        was = (current or found)[0]
+        raise NotReadyError(
+            f"the image for {variant} has sep {was.version} (protocol {was.protocol}), "
+            f"this is {__version__} (protocol {PROTOCOL})",
+            hint=SETUP,
+        )
+    image = current[0]
+    if image.architecture != daemon.architecture:
+        raise NotReadyError(
+            f"the image for {variant} is for {image.architecture}, "
+            f"this engine runs {daemon.architecture}",
+            hint=SETUP,
+        )
+    return image
+
+
+def sweep(daemon: Daemon) -> None:
+    """Remove containers of launchers on this host that are dead: the cure after a kill -9."""
+    import psutil  # noqa: PLC0415
+
+    for container, labels in daemon.containers():
+        pid, born = labels.get(f"{LABEL}.pid", ""), labels.get(f"{LABEL}.born", "")
+        if labels.get(f"{LABEL}.host") != _host() or not pid.isdecimal():
+            continue
+        try:
+            alive = f"{psutil.Process(int(pid)).create_time():.0f}" == born
+        except psutil.NoSuchProcess:
+            alive = False
+        except psutil.AccessDenied:
+            alive = True
+        if not alive:
+            daemon.remove(container)
+
+
+def labels(job: str) -> dict[str, str]:
+    """Return the labels by which a later launcher knows whose container it is."""
+    import psutil  # noqa: PLC0415
+
+    me = psutil.Process()
+    return {
+        f"{LABEL}.job": job,
+        f"{LABEL}.host": _host(),
+        f"{LABEL}.pid": str(me.pid),
+        f"{LABEL}.born": f"{me.create_time():.0f}",
+    }
+
+
+def _host() -> str:
+    import platform  # noqa: PLC0415
+
+    return platform.node()
+
+
+def mapping_of(plan: Plan) -> translate.Mapping:
+    """Return the mounts of a plan; its links are followed on this host."""
+    return translate.mapping(plan.job, PurePath().__class__, os.path.realpath)
+
+
+def _make_outs(mapping: translate.Mapping) -> list[Path]:
+    """Make the folders that are written to, as the user, and return those that were not there."""
+    made: list[Path] = []
+    for bind in mapping.binds:
+        if not bind.writable:
+            continue
+        folder = Path(bind.source)
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise PathError(f"{bind.host} cannot be made: {fault.strerror}") from fault
+        made += reversed(missing)
+    return made
+
+
+def spec_of(
+    plan: Plan, mapping: translate.Mapping, image: Image, job_file: Path, daemon: Daemon
+) -> Spec:
+    """Return the container for a plan."""
+    binds = [(bind.source, str(bind.inside), bind.writable) for bind in mapping.binds]
+    owner = owner_of(rootless=daemon.rootless, desktop=daemon.desktop)
+    return Spec(
+        image=image.id,
+        command=("--watch-stdin", JOB_FILE),
+        binds=(*binds, (str(job_file.parent), str(translate.JOB), False)),
+        environment=plan.environment,
+        labels=labels(plan.job.id),
+        user=owner,
+        groups=tuple(os.getgroups()) if owner else (),
+        gpu=plan.route.device == "cuda",
+        memory=plan.memory,
+    )
+
+
+def owner_of(*, rootless: bool, desktop: bool) -> str | None:
+    """Return the user that owns what a container writes; None where the engine maps owners."""
+    if rootless or desktop or sys.platform == "win32":
+        return None
+    return f"{os.getuid()}:{os.getgid()}"
+
+
+def _launch(run: _Run, spec: Spec) -> None:
+    """Create, attach, start; a daemon that does not know one way to the GPU is asked the other."""
+    try:
+        _start(run, spec, cdi=False)
+    except GpuRefusedError as usual:
+        try:
+            _start(run, spec, cdi=True)
+        except SepError:
+            # The usual way's reason is the one that can be mended.
+            raise usual from None
+
+
+def _start(run: _Run, spec: Spec, *, cdi: bool) -> None:
+    run.container = run.daemon.create(spec, cdi=cdi)
+    try:
+        run.attached = run.daemon.attach(run.container)
+        run.daemon.start(run.container)
+    except SepError:
+        if run.attached:
+            run.attached.close()
+        run.daemon.remove(run.container)
+        run.container = ""
+        raise
+
+
+def _lines(run: _Run) -> Iterator[tuple[bool, str]]:
+    """Yield (is it standard output, line); frames are cut anywhere, even in a character."""
+    heard: queue.SimpleQueue[tuple[bool, str] | None] = queue.SimpleQueue()
+    thread = threading.Thread(target=_pump, args=(run.attached, heard.put), daemon=True)
+    thread.start()
+    while True:
+        # With a timeout, so that Ctrl-C is heard on Windows, too.
+        try:
+            found = heard.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        if found is None:
+            return
+        yield found
+
+
+def _pump(attached: Attached, put: Callable[[tuple[bool, str] | None], None]) -> None:
+    decoders = {each: codecs.getincrementaldecoder("utf-8")("replace") for each in (True, False)}
+    rests = {True: "", False: ""}
+    try:
+        for is_out, data in attached.frames():
+            *lines, rests[is_out] = (rests[is_out] + decoders[is_out].decode(data)).split("\n")
+            for line in lines:
+                put((is_out, line.rstrip("\r")))
+        for is_out, rest in rests.items():
+            if rest:
+                put((is_out, rest))
+    finally:
+        put(None)
+
+
+def _vanished(state: State, listener: Listener, daemon: Daemon) -> SepError:
+    """Return the error for a container that ended without a last word."""
+    tail = listener.last_words
+    if state.out_of_memory or state.code == KILLED:
+        limit = state.memory or daemon.memory
+        return MemoryLimitError(
+            f"the container ran out of memory: its limit is {limit / 2**30:.1f} GiB",
+            hint="--batch 1 needs less; "
+            + (
+                "--memory raises the limit"
+                if state.memory
+                else "Docker Desktop: Settings, Resources, Memory"
+            ),
+        )
+    if not listener.said_hello and "No module named" in tail:
+        return NotReadyError(f"the image cannot run sep: {tail}", hint=SETUP)
+    if not listener.said_hello and not tail:
+        return EngineError(f"the container ended with code {state.code} before it said a word")
+    message = f"the runtime ended with code {state.code} without a last word"
+    return RuntimeFailedError(message + (f": {tail}" if tail else ""), hint="run with --verbose")
+
+
+def shown(plan: Plan) -> tuple[Path, str]:
+    """Keep a Job file; return it and the line to paste into this system's shell."""
+    from sep_launcher.daemon import Daemon  # noqa: PLC0415
+
+    daemon = Daemon(plan.endpoint)
+    try:
+        image = check_image(daemon, plan.route.device)
+        mapping = mapping_of(plan)
+        job_file = write_job(mapping.job(plan.job))
+        spec = spec_of(plan, mapping, image, job_file, daemon)
+    finally:
+        daemon.close()
+    outs = [bind.source for bind in mapping.binds if bind.writable]
+    return job_file, in_powershell(spec, outs) if sys.platform == "win32" else in_bash(spec, outs)
+
+
+def in_bash(spec: Spec, outs: list[str]) -> str:
+    """Return the line for bash and its like."""
+    return f"{shlex.join(['mkdir', '-p', *outs])} && {shlex.join(arguments(spec))}"
+
+
+def in_powershell(spec: Spec, outs: list[str]) -> str:
+    """Return the line for PowerShell."""
+
+    def quoted(text: str) -> str:
+        plain = re.fullmatch(r"[\w./:\\-]+", text, re.ASCII)
+        return text if plain else "'" + text.replace("'", "''") + "'"
+
+    makes = "".join(
+        f"New-Item -ItemType Directory -Force -Path {quoted(out)} | Out-Null; " for out in outs
+    )
+    return f"{makes}& {' '.join(quoted(each) for each in arguments(spec))}"
+
+
+def arguments(spec: Spec) -> list[str]:
+    """Return the `docker run` command that makes the same container."""
+    command = ["docker", "run", "--rm", "--network", "none", "--read-only"]
+    command += ["--tmpfs", f"{TMP_FOLDER}:{TMP}", "--cap-drop", "ALL", "--init"]
+    command += ["--security-opt", "no-new-privileges:true", "--security-opt", "label=disable"]
+    command += ["--pids-limit", str(PROCESSES), "--shm-size", SHARED, "--ipc", "private"]
+    if spec.user:
+        command += ["--user", spec.user]
+    for group in spec.groups:
+        command += ["--group-add", str(group)]
+    if spec.memory:
+        command += ["--memory", str(spec.memory), "--memory-swap", str(spec.memory)]
+    if spec.gpu:
+        command += ["--gpus", "all"]
+    for name, value in spec.environment.items():
+        command += ["--env", f"{name}={value}"]
+    for source, target, writable in spec.binds:
+        fields = ["type=bind", f"source={source}", f"target={target}"]
+        fields += [] if writable else ["readonly"]
+        command += ["--mount", ",".join(_csv(each) for each in fields)]
+    return [*command, spec.image, JOB_FILE]
+
+
+def _csv(field: str) -> str:
+    """Quote a field of --mount, which is a line of CSV."""
+    if not set(field) & set(',"\n'):
+        return field
+    return '"' + field.replace('"', '""') + '"'

@@ -1,0 +1,271 @@
+"""Container images: built from this installation, loaded from a tar, checked, taken away."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+import sep_containers
+from sep_launcher import facts, paths, route
+from sep_launcher.engines import GpuRefusedError
+from sep_launcher.engines.container import ContainerEngine, check_image
+from sep_launcher.setup import golden, torch_builds
+from sep_launcher.setup.wheel import wheel_of_this
+from sep_protocol.errors import EngineError, NotReadyError, PathError, RuntimeFailedError
+from sep_protocol.version import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    from sep_launcher.daemon import Daemon, Image
+    from sep_launcher.host import Docker, Host
+    from sep_launcher.render import Screen
+
+Variant = Literal["cpu", "cuda"]
+REPOSITORY = "sep-audio"
+FOLDER = Path(sep_containers.__file__).parent
+EXTRAS = {"cpu": "runtime", "cuda": "runtime,torchaudio"}
+OTHER = 400  # MB: base and packages beside torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked of an image."""
+
+    variant: Variant | None = None  # None: the one for this machine
+    base: str | None = None
+    index: str | None = None  # of packages
+    torch: str | None = None
+    torch_index: str | None = None
+    wheelhouse: Path | None = None
+    certificate: Path | None = None
+    archive: Path | None = None  # a tar to load instead of building
+    network: str | None = None  # of the build
+    repair: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What has to be done; `done` where the image is there."""
+
+    variant: Variant
+    build: torch_builds.Build
+    reason: str  # for torch's build
+    wheel: Path
+    digest: str  # of what goes into the image
+    endpoint: str
+    done: bool
+
+
+def plan(host: Host, wish: Wish) -> Work:
+    """Return the work; writes this installation's wheel into the cache and nothing else.
+
+    Raises EngineError where no daemon answers, PathError for a named file that is missing.
+    """
+    docker = reachable(host)
+    for path in (wish.wheelhouse, wish.certificate, wish.archive):
+        if path is not None and not path.exists():
+            raise PathError(f"there is no {path}")
+    daemon = _connected(docker)
+    try:
+        variant = wish.variant or ("cuda" if _can_use_gpu(host) else "cpu")
+        inside = replace(host, system="linux", arm=daemon.architecture == "arm64")
+        if variant == "cpu":
+            inside = replace(inside, gpus=())
+        named = wish.torch or ("cu130" if variant == "cuda" and not host.gpus else None)
+        choice = torch_builds.choose(inside, named, wish.torch_index)
+        if variant == "cuda" and not choice.build.cuda:
+            raise NotReadyError(f"no CUDA build of PyTorch fits: {choice.reason}")
+        wheel = wheel_of_this(paths.cache() / "wheels")
+        digest = _digest(wheel, choice.build.torch, variant)
+        there = next((each for each in daemon.images() if each.wheel == digest), None)
+    finally:
+        daemon.close()
+    return Work(
+        variant=variant,
+        build=choice.build,
+        reason=choice.reason,
+        wheel=wheel,
+        digest=digest,
+        endpoint=docker.endpoint,
+        done=there is not None and not wish.repair and wish.archive is None,
+    )
+
+
+def reachable(host: Host) -> Docker:
+    """Return the endpoint, or raise EngineError with what is wrong with it."""
+    docker = host.docker
+    if docker is None:
+        raise EngineError("no Docker engine was found", hint="sep setup --engine native")
+    if docker.remote:
+        raise EngineError(route.REMOTE, hint="unset DOCKER_HOST, or sep setup --engine native")
+    if docker.fault:
+        raise EngineError(f"Docker: {docker.fault}", hint="start Docker, or take --engine native")
+    return docker
+
+
+def _can_use_gpu(host: Host) -> bool:
+    """Say whether CUDA in a container is a way that is not known to fail."""
+    ways = route.candidates(host, "")
+    return any(
+        (way.engine, way.device) == ("container", "cuda") and not way.refused for way in ways
+    )
+
+
+def _connected(docker: Docker) -> Daemon:
+    from sep_launcher.daemon import Daemon  # noqa: PLC0415 (0.2 s)
+
+    return Daemon(docker.endpoint)
+
+
+def _digest(wheel: Path, torch: str, variant: str) -> str:
+    parts = [wheel, FOLDER / "Dockerfile", FOLDER / f"{variant}.txt"]
+    found = hashlib.sha256(torch.encode())
+    for part in parts:
+        found.update(part.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def described(work: Work, wish: Wish) -> list[str]:
+    """Return what people read before they say yes."""
+    if wish.archive:
+        return [f"the image in {wish.archive}, loaded into {work.endpoint}"]
+    build = work.build
+    fetched, taken = (build.fetched + OTHER) / 1000, (build.installed + OTHER) / 1000
+    base = wish.base or "python:3.13-slim"
+    return [
+        f"the image {REPOSITORY}:{work.variant} with PyTorch {build.torch} ({work.reason})",
+        f"in {work.endpoint}, on {base}",
+        f"fetches about {fetched:.1f} GB, then takes {taken:.1f} GB of the engine's disk",
+        "then separates a clip of four seconds to see what works",
+    ]
+
+
+def carry_out(host: Host, work: Work, wish: Wish, screen: Screen) -> None:
+    """Build or load the image, check it, record it; images that it replaces go.
+
+    Raises NotReadyError where it cannot be made; the image before it stays then.
+    """
+    docker = reachable(host)
+    daemon = _connected(docker)
+    try:
+        if wish.archive:
+            with wish.archive.open("rb") as archive:
+                for line in daemon.load(archive):
+                    screen.log(line)
+        elif not work.done:
+            _build(daemon, work, wish, screen)
+        image = check_image(daemon, work.variant)
+        _tag(daemon, image)
+        screen.say(f"image: {image.size / 1e9:.2f} GB, {image.id.removeprefix('sha256:')[:12]}")
+        _check(host, image, work, screen)
+        for other in daemon.images():
+            if other.variant == image.variant and other.id != image.id:
+                daemon.remove_image(other.id)
+    finally:
+        daemon.close()
+
+
+def _build(daemon: Daemon, work: Work, wish: Wish, screen: Screen) -> None:
+    arguments = {
+        "TORCH": work.build.requirement,
+        "TORCH_INDEX": "" if wish.wheelhouse else work.build.index,
+        "EXTRAS": EXTRAS[work.variant],
+        "VARIANT": work.variant,
+        "VERSION": __version__,
+        "PROTOCOL": str(PROTOCOL),
+        "WHEEL": work.digest,
+        "PIP_OPTIONS": "--no-index" if wish.wheelhouse else "",
+    }
+    if wish.index:
+        arguments["PIP_OPTIONS"] = f"--index-url {wish.index}"
+    if wish.base:
+        arguments["BASE"] = wish.base
+    with tempfile.TemporaryFile() as context:
+        _write_context(context, work, wish)
+        context.seek(0)
+        tag = f"{REPOSITORY}:{__version__}-{work.variant}-{work.digest}"
+        for line in daemon.build(context, tag, arguments, wish.network):
+            # Steps for everybody, what pip and others print for those who ask.
+            if line.startswith(("Step ", "Collecting ", "Downloading ", "Installing ")):
+                screen.progress_line(line)
+            screen.log(line)
+    screen.progress_line("")
+
+
+def _write_context(file: IO[bytes], work: Work, wish: Wish) -> None:
+    with tarfile.open(fileobj=file, mode="w") as context:
+        context.add(FOLDER / "Dockerfile", "Dockerfile")
+        context.add(FOLDER / f"{work.variant}.txt", "constraints.txt")
+        context.add(work.wheel, work.wheel.name)
+        for folder in ("wheelhouse", "certs"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            context.addfile(entry)
+        if wish.wheelhouse:
+            for wheel in sorted(wish.wheelhouse.glob("*.whl")):
+                if not wheel.name.startswith("sep_audio-"):
+                    context.add(wheel, f"wheelhouse/{wheel.name}")
+        if wish.certificate:
+            context.add(wish.certificate, f"certs/{wish.certificate.stem}.crt")
+
+
+def _tag(daemon: Daemon, image: Image) -> None:
+    for tag in (image.variant, f"{__version__}-{image.variant}"):
+        daemon.tag(image.id, f"{REPOSITORY}:{tag}")
+
+
+def _check(host: Host, image: Image, work: Work, screen: Screen) -> None:
+    """Separate the golden clip in the container; record whether it could use the GPU."""
+    screen.say("checking it with a clip of four seconds ...")
+    gpu = None
+    passed = None
+    if work.variant == "cuda" and host.gpus:
+        try:
+            passed = _separated(host, "cuda", screen)
+            gpu = passed.device.device.startswith("cuda")
+        except (GpuRefusedError, RuntimeFailedError) as fault:
+            gpu = False
+            screen.warn(f"{fault.message}\n       {fault.hint}")
+    if passed is None:
+        passed = _separated(host, "cpu", screen)
+    machine = facts.fingerprint(host.system, host.version, host.gpus)
+    device = passed.device
+    check = facts.Check(python=image.id, machine=machine, torch=device.torch, cuda=gpu)
+    facts.write(facts.read().with_check(check))
+    screen.say(f"works: {passed.seconds:.1f} s on {device.device} ({device.name}), {device.torch}")
+    if gpu is False:
+        screen.warn("containers cannot use the NVIDIA GPU here; runs take another way")
+
+
+def _separated(host: Host, device: route.Kind, screen: Screen) -> golden.Passed:
+    wanted = "auto" if device == "cpu" else device
+    chosen = route.Route(engine="container", device=device, reason="a check", ready=True)
+    return golden.separated(host, chosen, wanted, ContainerEngine(screen.log))
+
+
+def removable(host: Host) -> list[str]:
+    """Return the images of ours that a daemon has, of all versions."""
+    docker = host.docker
+    if docker is None or docker.fault or docker.remote:
+        return []
+    daemon = _connected(docker)
+    try:
+        return [f"{each.variant} image of sep {each.version}" for each in daemon.images()]
+    finally:
+        daemon.close()
+
+
+def remove(host: Host, screen: Screen) -> None:
+    """Take our images away; what is left of our containers, too."""
+    daemon = _connected(reachable(host))
+    try:
+        for container, _ in daemon.containers():
+            daemon.remove(container)
+        for image in daemon.images():
+            screen.say(f"removing the {image.variant} image of sep {image.version}")
+            daemon.remove_image(image.id)
+    finally:
+        daemon.close()
