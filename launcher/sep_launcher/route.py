@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sep_protocol.errors import DeviceError, NoRouteError
+from sep_protocol.errors import DeviceError, EngineError, NoRouteError
 
 if TYPE_CHECKING:
     from sep_launcher.host import Host
@@ -55,7 +55,7 @@ class Route:
 def choose(host: Host, wanted: Wanted | None = None) -> Route:
     """Return the best candidate that is set up; where none is, the best that could be.
 
-    Raises NoRouteError or, for a device that was named, DeviceError.
+    Raises NoRouteError; for a device that was named DeviceError, for the container EngineError.
     """
     wanted = wanted or Wanted()
     if host.rosetta:
@@ -68,7 +68,7 @@ def choose(host: Host, wanted: Wanted | None = None) -> Route:
     ranked = [_limited(each, wanted) for each in found]
     possible = [each for each in ranked if not each.refused]
     if not possible:
-        _refuse(ranked, wanted)
+        _refuse(host, ranked, wanted)
     chosen = next((each for each in possible if each.ready), possible[0])
     others = tuple(each for each in ranked if each is not chosen)
     reason = _named(wanted) or chosen.reason
@@ -211,7 +211,7 @@ def _named(wanted: Wanted) -> str:
     return f"you asked for {' '.join(named)}" if named else ""
 
 
-def _refuse(ranked: list[Candidate], wanted: Wanted) -> None:
+def _refuse(host: Host, ranked: list[Candidate], wanted: Wanted) -> None:
     asked = [
         each
         for each in ranked
@@ -225,4 +225,6 @@ def _refuse(ranked: list[Candidate], wanted: Wanted) -> None:
             + (f" for --engine {wanted.engine}" if wanted.engine != "auto" else ""),
             hint="sep route shows what it has",
         )
+    if wanted.engine == "container" and not (host.docker and host.docker.remote):
+        raise EngineError(why, hint="start Docker, or take --engine native")
     raise NoRouteError(f"nothing on this machine can do it: {why}")

@@ -1,0 +1,172 @@
+"""Paths between this host and the container: a bijection, for every kind of host."""
+
+import os
+import string
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sep_launcher.translate import Mapping, check_mountable, mapping
+from sep_protocol import Job, Model, Track
+from sep_protocol.errors import PathError
+
+# What a file may be called: anything but separators, on Windows without what it forbids.
+POSIX = st.text(
+    st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=12
+).filter(lambda name: name not in (".", ".."))
+WINDOWS = st.text(
+    st.characters(blacklist_characters='/\\:*?"<>|\0', blacklist_categories=("Cs", "Cc")),
+    min_size=1,
+    max_size=12,
+).filter(lambda name: name.strip(". ") == name)
+
+
+def posix_paths(least=2):
+    return st.lists(POSIX, min_size=least, max_size=5).map(lambda parts: "/" + "/".join(parts))
+
+
+def windows_paths(least=2):
+    drive = st.sampled_from([f"{letter}:\\" for letter in string.ascii_uppercase])
+    names = st.lists(WINDOWS, min_size=least, max_size=5)
+    return st.tuples(drive, names).map(lambda each: each[0] + "\\".join(each[1]))
+
+
+def job(tracks, **model):
+    return Job(
+        id="x",
+        tracks=tuple(Track(audio=audio, out=out) for audio, out in tracks),
+        model=Model(name="mini", **model),
+    )
+
+
+def identical(path):
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flavour", "paths"),
+    [(PurePosixPath, posix_paths), (PureWindowsPath, windows_paths)],
+    ids=["posix", "windows"],
+)
+def test_there_and_back(flavour, paths):
+    @given(st.lists(st.tuples(paths(), paths()), min_size=1, max_size=6))
+    def check(tracks):
+        wanted = job(tracks)
+        mapped = mapping(wanted, flavour, identical)
+        inside = mapped.job(wanted)
+        for there, here in zip(inside.tracks, wanted.tracks, strict=True):
+            assert there.audio.startswith("/app/in/")
+            assert there.out.startswith("/app/out/")
+            assert flavour(mapped.to_host(there.audio)) == flavour(here.audio)
+            assert flavour(mapped.to_host(there.out)) == flavour(here.out)
+        # Different files stay different, equal ones equal.
+        assert len({track.audio for track in inside.tracks}) == len(
+            {flavour(track.audio) for track in wanted.tracks}
+        )
+        assert len({bind.inside for bind in mapped.binds}) == len(mapped.binds)
+
+    check()
+
+
+def places(mapped: Mapping):
+    return {str(bind.host): (str(bind.inside), bind.writable) for bind in mapped.binds}
+
+
+def test_one_mount_for_a_tree_and_none_for_more():
+    mapped = mapping(
+        job(
+            [
+                ("/music/cd1/a.wav", "/out/cd1/a"),
+                ("/music/cd1/live/b.wav", "/out/cd1/live/b"),
+                ("/music/cd2/c.wav", "/out/cd2/c"),
+            ]
+        ),
+        PurePosixPath,
+        identical,
+    )
+    assert places(mapped) == {
+        "/music/cd1": ("/app/in/0", False),
+        "/music/cd2": ("/app/in/1", False),
+        "/out/cd1": ("/app/out/0", True),
+        "/out/cd2": ("/app/out/1", True),
+    }
+    assert mapped.reading("/music/cd1/live/b.wav") == "/app/in/0/live/b.wav"
+
+
+def test_a_prefix_of_a_name_is_no_parent():
+    mapped = mapping(job([("/a/b/x", "/o/x"), ("/a/bc/y", "/o/y")]), PurePosixPath, identical)
+    assert mapped.reading("/a/bc/y") == "/app/in/1/y"
+    assert mapped.to_host("/app/in/1/y") == "/a/bc/y"
+    assert mapped.to_host("/app/in/10/y") == "/app/in/10/y"
+
+
+def test_the_same_folder_is_read_and_written():
+    """Stems of a stem: what is read stays read-only, whatever is written beside it."""
+    mapped = mapping(
+        job([("/s/separated/other/drums.wav", "/s/separated/drums")]), PurePosixPath, identical
+    )
+    assert mapped.reading("/s/separated/other/drums.wav") == "/app/in/0/drums.wav"
+    assert mapped.writing("/s/separated/drums") == "/app/out/0/drums"
+    with pytest.raises(PathError, match="in no folder"):
+        mapped.writing("/elsewhere/x")
+
+
+def test_a_link_out_of_a_tree_gets_its_own_mount(tmp_path):
+    (tmp_path / "out" / "in").mkdir(parents=True)
+    (tmp_path / "far").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "far")
+    wanted = job(
+        [
+            ("/m/a.wav", f"{tmp_path}/out/a"),
+            ("/m/b.wav", f"{tmp_path}/out/in/b"),
+            ("/m/c.wav", f"{tmp_path}/out/link/c"),
+        ]
+    )
+    mapped = mapping(wanted, PurePosixPath, os.path.realpath)
+    assert [mapped.writing(track.out) for track in wanted.tracks] == [
+        "/app/out/0/a",
+        "/app/out/0/in/b",
+        "/app/out/1/c",
+    ]
+    assert mapped.to_host("/app/out/1/c") == f"{tmp_path}/out/link/c"
+    assert str(tmp_path / "far") in [bind.source for bind in mapped.binds]
+
+
+def test_windows_does_not_care_about_case():
+    mapped = mapping(
+        job([("C:\\Music\\A.wav", "D:\\Out\\A"), ("c:\\music\\b.wav", "d:\\out\\b")]),
+        PureWindowsPath,
+        identical,
+    )
+    assert len(mapped.binds) == 2
+    assert mapped.reading("c:\\MUSIC\\b.wav") == "/app/in/0/b.wav"
+    assert mapped.to_host("/app/in/0/A.wav").lower() == "c:\\music\\a.wav"
+
+
+def test_models_are_read_only():
+    mapped = mapping(
+        job([("/m/a", "/o/a")], folder="/data/models/larsnet"), PurePosixPath, identical
+    )
+    assert mapped.job(job([("/m/a", "/o/a")], folder="/data/models/larsnet")).model.folder == (
+        "/app/models/larsnet"
+    )
+    assert not next(bind for bind in mapped.binds if "models" in str(bind.inside)).writable
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        (PureWindowsPath(r"\\nas\music\drums"), "on a network"),
+        (PureWindowsPath(r"\\wsl$\Debian\home\me"), "of a Linux machine"),
+        (PureWindowsPath(r"\\wsl.localhost\Debian\home"), "of a Linux machine"),
+        (PureWindowsPath(r"music\drums"), "no absolute path"),
+        (PureWindowsPath(r"C:music"), "no absolute path"),
+        (PurePosixPath("music"), "no absolute path"),
+        (PurePosixPath("/music/\udcff"), "not named in UTF-8"),
+    ],
+)
+def test_what_docker_cannot_mount_is_told(folder, told):
+    with pytest.raises(PathError, match=told):
+        check_mountable(folder)
