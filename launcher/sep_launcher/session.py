@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,14 @@ from sep_launcher.engines import GpuRefusedError, native
 from sep_launcher.probe import probe
 from sep_launcher.stopping import stoppable
 from sep_protocol import Bench, DeviceChosen, Fallback
-from sep_protocol.errors import DeviceError, InterruptedJob, NotReadyError, SepError
+from sep_protocol.errors import (
+    DeviceError,
+    InterruptedJob,
+    MemoryLimitError,
+    NotReadyError,
+    RuntimeFailedError,
+    SepError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,11 +165,27 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
         except KeyboardInterrupt:
             screen.say("stopping ...")
             screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
+        except (RuntimeFailedError, MemoryLimitError):
+            engine.stop()
+            _sweep(plan, screen)
+            raise
         finally:
             try:
                 engine.stop()
             except KeyboardInterrupt:
                 engine.kill()
+
+
+def _sweep(plan: Plan, screen: Screen) -> None:
+    """Clear away what a runtime that died could not; where that fails, too, the next run does."""
+    folders = tuple(sorted({str(Path(track.out).parent) for track in plan.job.tracks}))
+    there = tuple(each for each in folders if Path(each).is_dir())
+    if there:
+        engine = _engine(plan, screen)
+        with suppress(SepError):
+            for _ in engine.start(replace(plan, job=replace(plan.job, tracks=(), sweep=there))):
+                pass
+        engine.stop()
 
 
 def _go_on(plan: Plan) -> str:

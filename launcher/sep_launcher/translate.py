@@ -82,6 +82,7 @@ class Mapping:
         return replace(
             job,
             tracks=tuple(self._track(each) for each in job.tracks),
+            sweep=tuple(self.writing(each) for each in job.sweep),
             model=replace(
                 model,
                 folder=model.folder and self.reading(model.folder),
@@ -105,7 +106,7 @@ def mapping(
     model = job.model
     audio = [str(flavour(track.audio).parent) for track in job.tracks]
     files = [str(flavour(each).parent) for each in (model.checkpoint, model.settings) if each]
-    outs = [str(flavour(track.out).parent) for track in job.tracks]
+    outs = [*(str(flavour(track.out).parent) for track in job.tracks), *job.sweep]
     binds = [
         *_numbered([*audio, *files], IN, flavour, real, writable=False),
         *_numbered(outs, OUT, flavour, real, writable=True),

@@ -104,6 +104,7 @@ class Job:
     batch: int | None = None  # chunks at once; None: the runtime's choice
     bench: Bench | None = None
     install: Install | None = None
+    sweep: tuple[str, ...] = path_field(default=())  # folders to clear of dead jobs' work, no more
     downmix: bool = False  # whether more than two channels may become two
     protocol: int = PROTOCOL
 
@@ -151,6 +152,8 @@ def map_paths(message: M, translate: Callable[[str], str]) -> M:
 def _translated(value: Any, translate: Callable[[str], str]) -> Any:  # noqa: ANN401
     if value is None:
         return None
+    if isinstance(value, tuple):
+        return tuple(translate(path) for path in value)
     if isinstance(value, dict):
         return {key: translate(path) for key, path in value.items()}
     return translate(value)

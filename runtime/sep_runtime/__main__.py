@@ -86,6 +86,12 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
     emit(Hello(job=job.id))
     if watch:
         threading.Thread(target=_watch, name="launcher-watch", daemon=True).start()
+    if job.sweep:
+        from sep_runtime.tracks import sweep  # noqa: PLC0415 (only such jobs need it, not torch)
+
+        for folder in job.sweep:
+            sweep(Path(folder))
+        return Done(done=0, failed=0, seconds=time.perf_counter() - BEGUN)
     emit(Phase(name="import"))
     try:
         from sep_runtime.separate import separate  # noqa: PLC0415 (hello comes before torch)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -47,13 +48,12 @@ class Dockerd:
         self.process = None
 
     def start(self):
-        self.process = subprocess.Popen(
-            ["dockerd", "--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
-            + ["--pidfile", self.folder / "pid", "-H", self.host],
-            stdout=(self.folder / "log").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        command = ["dockerd", "--pidfile", self.folder / "pid", "-H", self.host]
+        command += ["--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
         for _ in range(300):
             time.sleep(0.1)
             if (
@@ -69,11 +69,17 @@ class Dockerd:
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        (self.folder / "pid").unlink(missing_ok=True)
+        # Its containerd dies with it; where nobody reaps that, the next one takes it for alive.
+        for name in ("pid", "exec/containerd/containerd.pid"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def stop(self):
         self.process.terminate()
         self.process.wait(60)
+        subprocess.run(["pkill", "-9", "-f", str(self.folder)], check=False)
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in reversed([each for each in mounts if each.startswith(str(self.folder))]):
+            subprocess.run(["umount", "-l", mount], check=False)
 
     def __call__(self, *arguments, **options):
         return call("docker", "-H", self.host, *arguments, **options)
@@ -86,14 +92,11 @@ class Dockerd:
 @pytest.fixture(scope="session")
 def dockerd():
     # Short: a Unix socket's path has 108 bytes at most.
-    folder = Path(
-        subprocess.check_output(["mktemp", "-d", "/tmp/sep-docker-XXXX"], text=True).strip()
-    )
+    folder = Path(tempfile.mkdtemp(prefix="sep-docker-"))
     daemon = Dockerd(folder)
     daemon.start()
     yield daemon
     daemon.stop()
-    subprocess.run(["umount", "-R", *folder.glob("data/*/*/merged")], check=False)
     shutil.rmtree(folder)
 
 

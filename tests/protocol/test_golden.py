@@ -95,6 +95,7 @@ JOB = Job(
     install=Install(
         files=(Published(file="/app/in/1/kick.pth", stem="kick"),), folder="/app/models/larsnet"
     ),
+    sweep=("/app/out/0",),
 )
 
 
@@ -163,6 +164,7 @@ def test_only_paths_are_translated_and_back():
     assert there.tracks[0].audio == "/host/in/0/song.wav"
     assert there.model.folder == "/host/models/larsnet"
     assert there.model.checkpoint is None
+    assert there.sweep == ("/host/out/0",)
     assert (there.id, there.device, there.output) == (JOB.id, JOB.device, JOB.output)
     assert map_paths(there, lambda path: path.replace("/host", "/app")) == JOB
     done = map_paths(EVENTS["track-done"], str.upper)

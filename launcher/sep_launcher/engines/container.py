@@ -54,10 +54,14 @@ class _Run:
 
 
 class ContainerEngine:
-    """An Engine; `log` is called with every line that the runtime writes to its stderr."""
+    """An Engine; `log` is called with every line that the runtime writes to its stderr.
 
-    def __init__(self, log: Callable[[str], None] | None = None) -> None:
+    `image` names one by its digest, instead of the one for the route's device.
+    """
+
+    def __init__(self, log: Callable[[str], None] | None = None, image: str = "") -> None:
         self._log = log
+        self._image = image
         self._run: _Run | None = None
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
@@ -65,7 +69,7 @@ class ContainerEngine:
         from sep_launcher.daemon import Daemon  # noqa: PLC0415 (0.2 s that other runs need not pay)
 
         self._run = run = _Run(Daemon(plan.endpoint))
-        image = check_image(run.daemon, plan.route.device)
+        image = self._image or check_image(run.daemon, plan.route.device).id
         sweep(run.daemon)
         mapping = mapping_of(plan)
         made = _make_outs(mapping)
@@ -206,13 +210,13 @@ def _make_outs(mapping: translate.Mapping) -> list[Path]:
 
 
 def spec_of(
-    plan: Plan, mapping: translate.Mapping, image: Image, job_file: Path, daemon: Daemon
+    plan: Plan, mapping: translate.Mapping, image: str, job_file: Path, daemon: Daemon
 ) -> Spec:
     """Return the container for a plan."""
     binds = [(bind.source, str(bind.inside), bind.writable) for bind in mapping.binds]
     owner = owner_of(rootless=daemon.rootless, desktop=daemon.desktop)
     return Spec(
-        image=image.id,
+        image=image,
         command=("--watch-stdin", JOB_FILE),
         binds=(*binds, (str(job_file.parent), str(translate.JOB), False)),
         environment=plan.environment,
@@ -315,7 +319,7 @@ def shown(plan: Plan) -> tuple[Path, str]:
 
     daemon = Daemon(plan.endpoint)
     try:
-        image = check_image(daemon, plan.route.device)
+        image = check_image(daemon, plan.route.device).id
         mapping = mapping_of(plan)
         job_file = write_job(mapping.job(plan.job))
         spec = spec_of(plan, mapping, image, job_file, daemon)

@@ -224,13 +224,13 @@ def _check(host: Host, image: Image, work: Work, screen: Screen) -> None:
     passed = None
     if work.variant == "cuda" and host.gpus:
         try:
-            passed = _separated(host, "cuda", screen)
+            passed = _separated(host, "cuda", image, screen)
             gpu = passed.device.device.startswith("cuda")
         except (GpuRefusedError, RuntimeFailedError) as fault:
             gpu = False
             screen.warn(f"{fault.message}\n       {fault.hint}")
     if passed is None:
-        passed = _separated(host, "cpu", screen)
+        passed = _separated(host, "cpu", image, screen)
     machine = facts.fingerprint(host.system, host.version, host.gpus)
     device = passed.device
     check = facts.Check(python=image.id, machine=machine, torch=device.torch, cuda=gpu)
@@ -240,10 +240,10 @@ def _check(host: Host, image: Image, work: Work, screen: Screen) -> None:
         screen.warn("containers cannot use the NVIDIA GPU here; runs take another way")
 
 
-def _separated(host: Host, device: route.Kind, screen: Screen) -> golden.Passed:
+def _separated(host: Host, device: route.Kind, image: Image, screen: Screen) -> golden.Passed:
     wanted = "auto" if device == "cpu" else device
     chosen = route.Route(engine="container", device=device, reason="a check", ready=True)
-    return golden.separated(host, chosen, wanted, ContainerEngine(screen.log))
+    return golden.separated(host, chosen, wanted, ContainerEngine(screen.log, image.id))
 
 
 def removable(host: Host) -> list[str]:
