@@ -262,4 +262,4 @@ def test_what_the_kernel_says(running, question, answer):
 
 def test_its_ipc_is_its_own(running):
     inside, _ = running
-    assert inside("readlink /proc/1/ns/ipc") != str(Path("/proc/1/ns/ipc").readlink())
+    assert inside("readlink /proc/self/ns/ipc") != str(Path("/proc/self/ns/ipc").readlink())

@@ -79,11 +79,13 @@ class ContainerEngine:
             _launch(run, spec)
             yield from self._follow(run, plan, mapping)
         finally:
-            self.stop()
-            shutil.rmtree(job_file.parent, ignore_errors=True)
-            for folder in reversed(made):
-                with contextlib.suppress(OSError):  # it is kept where something was written
-                    folder.rmdir()
+            try:
+                self.stop()
+            finally:  # whatever a second Ctrl-C cuts short
+                shutil.rmtree(job_file.parent, ignore_errors=True)
+                for folder in reversed(made):
+                    with contextlib.suppress(OSError):  # it is kept where something was written
+                        folder.rmdir()
 
     def _follow(self, run: _Run, plan: Plan, mapping: translate.Mapping) -> Iterator[Event]:
         who = f"the image for {plan.route.device}"
