@@ -25,7 +25,7 @@ from workers import Renderers
 
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
-EMA = 0.999
+EMA = 0.998
 CLIP_NORM = 1.0
 # Waveforms and other window lengths cost a third of a step: one step in so many has them.
 WAVEFORM_EVERY = 4
@@ -38,6 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, help="full checkpoint, on this disk")
     parser.add_argument("--out", type=Path, required=True, help="weights in fp16 and the curve")
     parser.add_argument("--start", type=Path, help="a former --out, where --state is lost")
+    parser.add_argument("--warm", type=Path, help="weights to begin with, as of another input")
     parser.add_argument("--minutes", type=float, required=True, help="of this run, all included")
     parser.add_argument("--budget", type=float, required=True, help="training minutes, all runs")
     parser.add_argument("--batch", type=int, default=16)
@@ -67,12 +68,14 @@ class Trainer:
         self.masks = self.net.masks
         self.windows = tuple(torch.hann_window(size, device=device) for size in (512, 8192))
         self.best = -math.inf
+        self.skipped = torch.zeros((), device=device)
+        self.plain = False  # every step with waveforms
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(),
             lr=options.rate,
             betas=(0.9, 0.99),
             weight_decay=0.01,
-            fused=device.type == "cuda",
+            fused=True,
         )
         self.step = 0
         self.minutes = 0.0
@@ -89,6 +92,9 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
+        elif options.warm:
+            saved = load_file(options.warm)
+            self.net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
         elif options.start:
             for name, net in (("net", self.net), ("ema", self.ema)):
                 saved = load_file(options.start / f"{name}.safetensors")
@@ -132,7 +138,7 @@ class Trainer:
         shapes = 5 * losses.spectral_error(masks, spectrum, reference)
         shapes += 5 * losses.cross_entropy(masks, spectrum, reference)
         spectra = masks * spectrum.unsqueeze(1)
-        if self.step % WAVEFORM_EVERY:
+        if self.step % WAVEFORM_EVERY and not self.plain:
             error = losses.log_error(
                 torch.view_as_real(spectra), torch.view_as_real(reference), leak
             )
@@ -144,11 +150,15 @@ class Trainer:
     def update(self, pool: Pool) -> Tensor:
         """Take one step and return its loss, still on the device."""
         with torch.no_grad():
-            stems = vary(pool.batch(self.options.batch, CHUNK))
+            stems = vary(pool.batch(self.options.batch, CHUNK)).nan_to_num(0.0, 0.0, 0.0)
         loss = self.loss(stems)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        spoiled = (~norm.isfinite()).float()
+        self.skipped += spoiled
+        # The fused step reads this on the device and then leaves the weights as they are.
+        self.optimizer.found_inf = spoiled  # type: ignore[attr-defined]
         factor = losses.cosine(self.minutes / self.options.budget, self.options.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate * factor
@@ -157,7 +167,19 @@ class Trainer:
         keep = min(EMA, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - keep)
-        return loss.detach()
+        return loss.detach().nan_to_num(0.0, 0.0, 0.0)
+
+    def recover(self, steps: int) -> None:
+        """Go back to the average where most of the last steps were not finite."""
+        skipped = int(self.skipped)
+        if skipped:
+            print(f"  {skipped} of {steps} steps were not finite", flush=True)
+        if skipped > steps // 2:
+            self.net.load_state_dict(self.ema.state_dict())
+            self.optimizer.state.clear()
+            self.options.rate /= 2
+            self.plain = not self.plain
+        self.skipped.zero_()
 
     def pace(self, pool: Pool, steps: int) -> float:
         """Train a few steps and return seconds per step."""
@@ -203,6 +225,8 @@ class Trainer:
             count += 1
             if count % 10 == 0:
                 self._wait()
+            if count % 50 == 0:
+                self.recover(50)
             now = time.perf_counter()
             self.minutes += (now - last) / 60
             last = now
