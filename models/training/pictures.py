@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from itertools import pairwise
 from pathlib import Path
 
 import kits
@@ -51,10 +52,7 @@ def spectrogram(audio: Tensor) -> np.ndarray:
     spectrum = torch.stft(audio.mean(0), 2048, 1024, window=window, return_complex=True)
     power = spectrum.abs().square()
     edges = np.geomspace(40, 20000, 97) * 2048 / RATE
-    rows = [
-        power[int(low) : max(int(high), int(low) + 1)].mean(0)
-        for low, high in zip(edges, edges[1:], strict=False)
-    ]
+    rows = [power[int(low) : max(int(high), int(low) + 1)].mean(0) for low, high in pairwise(edges)]
     return np.asarray(10 * torch.log10(torch.stack(rows) + 1e-9))
 
 
