@@ -12,7 +12,8 @@ from pathlib import Path
 import kits
 import numpy as np
 import torch
-from score import Tally, validation_set
+import validation
+from score import Tally
 
 import sep_runtime
 from sep_runtime.mdx23c import Mdx23c
@@ -27,7 +28,10 @@ def main() -> None:
     parser.add_argument("--grooves", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=8)
     own = parser.parse_args()
-    clips = validation_set(*kits.read(own.kits, own.grooves, "validation"), own.clips)
+    bank, grooves = kits.read([own.kits], own.grooves, "validation")
+    (kit,) = bank.values()
+    rules = validation.RULES["set"]
+    clips = validation.clips(kit, grooves, own.clips, rules)
     separator = sep_runtime.load("mdx23c-mini", device="cpu").loaded.separator
     if not isinstance(separator, Mdx23c):
         raise TypeError("the bundled model is an MDX23C")
@@ -48,8 +52,11 @@ def main() -> None:
                     mix[0, :, :samples] = stems.sum(0)
                     with torch.inference_mode():
                         found = separator.network(mix)[0].narrow(-1, 0, samples)
-                    tally.add(stems, found)
-        means = [np.mean([v for stem in t.sdr.values() for v in stem]) for t in (small, padded)]
+                    tally.add(stems, found, validation.active(stems, rules))
+        means = [
+            np.mean([v for stem in t.sdr.values() for v in stem if v is not None])
+            for t in (small, padded)
+        ]
         print(f"{seconds:7} {means[0]:15.2f} {means[1]:22.2f}")
 
 

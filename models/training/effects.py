@@ -53,9 +53,19 @@ class Filter:
 
 
 def random_filters(rng: np.random.Generator, spread_db: float) -> tuple[Filter, ...]:
-    """Draw a low shelf, a peak and a high shelf."""
+    """Draw a low shelf, a peak, a high shelf, and up to three resonances or notches."""
     gains = rng.normal(0, spread_db, 3)
+    narrow = tuple(
+        Filter(
+            "peak",
+            float(np.exp(rng.uniform(4.6, 9.2))),
+            float(rng.normal(0, 5)),
+            float(np.exp(rng.uniform(0.3, 2.2))),
+        )
+        for _ in range(int(rng.integers(0, 4)))
+    )
     return (
+        *narrow,
         Filter("lowshelf", float(rng.uniform(60, 300)), float(gains[0])),
         Filter("peak", float(np.exp(rng.uniform(5.3, 8.7))), float(gains[1])),
         Filter("highshelf", float(rng.uniform(3000, 9000)), float(gains[2])),

@@ -1,4 +1,4 @@
-"""Write a checkpoint's moving average as the fp16 weights that ship."""
+"""Write the moving average of a checkpoint, or the mean of several, as fp16 weights that ship."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from sep_runtime.nets.tfc_tdf import TfcTdf
 
 
 def weights(path: Path) -> dict[str, Tensor]:
-    """Return the moving average of a full checkpoint, or of the folder that `train.py` wrote."""
+    """Return the moving average: of a full checkpoint, a folder of `train.py`, or a file of it."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
     if path.is_dir():
         return load_file(path / "ema.safetensors")
     state: dict[str, dict[str, Tensor]] = torch.load(path, map_location="cpu", weights_only=True)
@@ -25,10 +27,14 @@ def weights(path: Path) -> dict[str, Tensor]:
 def main() -> None:
     """Check the keys against the network, write, and print size and sha256."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="--state file or --out folder of train.py")
+    parser.add_argument(
+        "checkpoints", type=Path, nargs="+", help="--state file, --out folder or file in it"
+    )
     parser.add_argument("file", type=Path)
     options = parser.parse_args()
-    half = {key: tensor.half().contiguous() for key, tensor in weights(options.checkpoint).items()}
+    parts = [weights(path) for path in options.checkpoints]
+    means = {key: torch.stack([part[key].float() for part in parts]).mean(0) for key in parts[0]}
+    half = {key: tensor.half().contiguous() for key, tensor in means.items()}
     broken = [key for key, tensor in half.items() if not tensor.isfinite().all()]
     if broken:
         raise SystemExit(f"not finite in fp16: {', '.join(broken)}")

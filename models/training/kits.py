@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import metals
 import numpy as np
 import pack
 import soundfile
@@ -32,6 +33,7 @@ class Voice:
     hits: tuple[Pcm, ...]
     scale: float
     pitch: float
+    name: str = ""  # "PIECE ARTICULATION"
 
     def pick(self, rng: np.random.Generator, velocity: float) -> tuple[int, float]:
         """Return a hit's index among the nearest layers, and the gain its layer still needs."""
@@ -62,7 +64,7 @@ def pitch_of(audio: Pcm) -> float:
     return (low + int(spectrum[low:high].argmax())) * RATE / size
 
 
-def voice(hits: list[tuple[int, Pcm]], scale: float) -> Voice:
+def voice(hits: list[tuple[int, Pcm]], scale: float, name: str = "") -> Voice:
     """Make a voice of (velocity, [T, C]) pairs."""
     hits = sorted(hits, key=lambda hit: hit[0])
     return Voice(
@@ -70,17 +72,18 @@ def voice(hits: list[tuple[int, Pcm]], scale: float) -> Voice:
         tuple(audio for _, audio in hits),
         scale,
         pitch_of(hits[-1][1]),
+        name,
     )
 
 
 def kits_of(arrays: Arrays) -> dict[str, Kit]:
     """Decode a hit pack into kits; toms lie under "tom1", highest first."""
     table = json.loads(str(arrays["table"]))
-    offsets, flac = arrays["offsets"], arrays["flac"]
+    offsets, coded = arrays["offsets"], arrays["hits"]
     groups: dict[tuple[str, str, str, str], list[tuple[int, Pcm]]] = {}
     peaks: dict[tuple[str, str], int] = {}
     for index, entry in enumerate(table):
-        blob = flac[offsets[index] : offsets[index + 1]].tobytes()
+        blob = coded[offsets[index] : offsets[index + 1]].tobytes()
         audio, _ = soundfile.read(io.BytesIO(blob), dtype="int16", always_2d=True)
         role = "tom1" if entry["stem"] == "toms" else entry["role"]
         key = (entry["kit"], role, entry["piece"], entry["articulation"])
@@ -88,9 +91,10 @@ def kits_of(arrays: Arrays) -> dict[str, Kit]:
         stem = (entry["kit"], entry["stem"])
         peaks[stem] = max(peaks.get(stem, 1), int(np.abs(audio.astype(np.int32)).max()))
     kits: dict[str, Kit] = {}
-    for (name, role, _, _), hits in groups.items():
+    for (name, role, piece, articulation), hits in groups.items():
         scale = 1.0 / peaks[name, ROLES[role]]
-        kits.setdefault(name, {}).setdefault(role, []).append(voice(hits, scale))
+        sound = voice(hits, scale, f"{piece} {articulation}".strip())
+        kits.setdefault(name, {}).setdefault(role, []).append(sound)
     for kit in kits.values():
         kit.get("tom1", []).sort(key=lambda tom: -tom.pitch)
     return kits
@@ -111,7 +115,7 @@ def load(path: Path) -> tuple[dict[str, Kit], list[Groove]]:
     return kits_of(arrays), grooves_of(arrays)
 
 
-def read(kits: Path, grooves: Path, split: str) -> tuple[dict[str, Kit], list[Groove]]:
+def read(kits: list[Path], grooves: Path, split: str) -> tuple[dict[str, Kit], list[Groove]]:
     """Read the folders that `pack.py` reads; the result is the same."""
     arrays: Arrays = dict(pack.pack_hits(kits, split))
     arrays |= {f"groove_{name}": part for name, part in pack.pack_grooves(grooves, split).items()}
@@ -130,17 +134,18 @@ def find(kit: Kit, role: str) -> list[Voice]:
 
 
 def synthetic(rng: np.random.Generator, role: str) -> Voice:
-    """Draw a procedural voice of two or three hits."""
+    """Draw a procedural voice of one or two hits."""
     seed = int(rng.integers(1 << 62))
-    dark = ROLES[role] == "hihat" and rng.uniform() < 0.6
+    textured = ROLES[role] in ("hihat", "cymbals") and rng.uniform() < 0.7
     hits = []
-    for velocity in (60, 90, 120)[: int(rng.integers(1, 4))]:
-        # The same seed gives the same drum; hits differ by their noise, which velocity seeds.
-        if dark:
-            sound = synth.dark_hihat(np.random.default_rng(seed), opened=role == "open")
-            sound /= max(float(np.abs(sound).max()), 1e-6)
+    for velocity in (60, 110)[: int(rng.integers(1, 3))]:
+        # The same seed gives the same drum; hits differ by their level and the renderer's gains.
+        own = np.random.default_rng(seed)
+        if textured:
+            sound = metals.hihat(own, role) if ROLES[role] == "hihat" else metals.cymbal(own, role)
         else:
-            sound = synth.hit(np.random.default_rng(seed), role)
+            sound = synth.hit(own, role)
         gain = 32000 * (velocity / 120) ** 1.5 * rng.uniform(0.9, 1)
+        sound = sound / max(float(np.abs(sound).max()), 1e-6)
         hits.append((velocity, np.round(sound.T * gain).astype(np.int16)))
-    return voice(hits, 1 / 32000)
+    return voice(hits, 1 / 32000, "synthetic")

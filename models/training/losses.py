@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,24 +12,40 @@ from torch import Tensor
 FINEST = 3e-3
 # A stem this far below the mix is half heard, half silent (energies).
 AUDIBLE = 1e-4
-# In a silent stem, leakage counts from this part of the mix's energy on.
-LEAK = 3e-3
+# In a silent stem, leakage counts from this part of the mix's energy on: at first, and at last.
+LEAKS = (3e-3, 1e-4)
+# How much each stem's error counts: metal is quiet and hard, a kick is neither.
+WEIGHTS = (0.8, 1.0, 1.0, 1.3, 1.1)
+FALLING = (0.5, 0.9)  # parts of the budget between which it falls
 
 
-def log_error(found: Tensor, stems: Tensor) -> Tensor:
-    """[B, 5, 2, T] twice to [B, 5] in dB: error to signal, or leakage where a stem is silent.
+@cache
+def _weights(device: torch.device) -> Tensor:
+    return torch.tensor(WEIGHTS, device=device)
 
-    A smaller floor under leakage would reward silence itself: softmax masks then shut the rare
+
+def leak_floor(progress: float) -> float:
+    """Return the floor under leakage at a progress of 0..1."""
+    done = min(max((progress - FALLING[0]) / (FALLING[1] - FALLING[0]), 0.0), 1.0)
+    return float(LEAKS[0] ** (1 - done) * LEAKS[1] ** done)
+
+
+def log_error(found: Tensor, stems: Tensor, leak: float) -> Tensor:
+    """[B, 5, 2, ...] twice to [B, 5] in weighted dB: error to signal, or leakage in a silent stem.
+
+    Of waveforms, or of spectra given as real and imaginary parts: their energies are in proportion.
+
+    A low floor `leak` at first would reward silence itself: softmax masks then shut the rare
     stems for good, as their gradient vanishes with them.
     """
-    mix = stems.sum(1).square().sum((1, 2)).unsqueeze(1) + 1e-4
-    error = (found - stems).square().sum((2, 3))
-    power = stems.square().sum((2, 3))
+    mix = stems.sum(1).square().flatten(1).sum(1, keepdim=True) + 1e-4
+    error = (found - stems).square().flatten(2).sum(2)
+    power = stems.square().flatten(2).sum(2)
     heard = power / (power + AUDIBLE * mix)
     floor = power + 1e-7 * mix
     active = 10 * torch.log10((error + FINEST * floor) / floor)
-    silent = 10 * torch.log10((error + LEAK * mix) / (LEAK * mix))
-    return heard * active + (1 - heard) * silent
+    silent = 10 * torch.log10((error + leak * mix) / (leak * mix))
+    return (heard * active + (1 - heard) * silent) * _weights(error.device)
 
 
 def compressed(spectrum: Tensor) -> Tensor:
@@ -43,6 +60,24 @@ def spectral_error(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
     scale = reference.sum(1).mean((1, 2, 3)).clamp_min(0.05)
     difference = (found - reference).abs().mean((2, 3, 4)).sum(1)
     return (difference / scale).mean()
+
+
+def multi_resolution(found: Tensor, stems: Tensor, windows: tuple[Tensor, ...]) -> Tensor:
+    """[B, 5, 2, T] twice to []: the error of compressed magnitudes at other window lengths."""
+    total = found.new_zeros(())
+    for window in windows:
+        size = len(window)
+
+        def magnitudes(signal: Tensor, window: Tensor = window, size: int = size) -> Tensor:
+            flat = signal.mean(2).flatten(0, 1)
+            spectrum = torch.stft(flat, size, size // 2, window=window, return_complex=True)
+            return compressed(spectrum)
+
+        with torch.no_grad():
+            reference = magnitudes(stems)
+        scale = reference.mean().clamp_min(0.01)
+        total = total + (magnitudes(found) - reference).abs().mean() / scale
+    return total / len(windows)
 
 
 def cross_entropy(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from sep_runtime.nets.tfc_tdf import TfcTdfShape
 
-SHAPE = TfcTdfShape(stems=5, channels=32, growth=32, scales=5, output="mask")
-CHUNK = SHAPE.chunk(8)  # samples; training and inference alike, as InstanceNorm sees the chunk
+SHAPE = TfcTdfShape(
+    stems=5, channels=40, growth=24, scales=5, subbands=8, output="mask", input="magnitude"
+)
+CHUNK = SHAPE.chunk(16)  # samples; training and inference alike, as InstanceNorm sees the chunk

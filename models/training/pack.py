@@ -17,7 +17,8 @@ from stems import RATE, ROLE_OF_NOTE, ROLES, Pcm, decibels
 FLOOR_DB = -62.0
 LONGEST = {"kick": 2.0, "snare": 2.0, "toms": 2.5, "hihat": 2.5, "cymbals": 4.5}
 # More velocity layers of one articulation than this add size and little else.
-MOST_LAYERS = 10
+MOST_LAYERS = {"train": 14, "validation": 10}
+VORBIS = 0.4  # compression level of lossy packs: quality 6, about 190 kbit/s
 ROLE_LIST = tuple(ROLES)
 
 
@@ -61,6 +62,8 @@ def role_of(stem: str, name: str) -> str:
 
 def rows(kits: Path, split: str) -> list[dict[str, str]]:
     """Return the manifest's rows whose kit lies in the folder of this split."""
+    if not (kits / split).exists():
+        return []
     names = {folder.name for folder in (kits / split).iterdir()}
     articulations: dict[tuple[str, ...], list[dict[str, str]]] = {}
     with (kits / "manifest.csv").open(newline="") as file:
@@ -68,50 +71,67 @@ def rows(kits: Path, split: str) -> list[dict[str, str]]:
             if row["kit"] in names:
                 key = (row["kit"], row["class"], row["piece"], row["articulation"])
                 articulations.setdefault(key, []).append(row)
-    return [row for layers in articulations.values() for row in thinned(layers)]
+    return [row for layers in articulations.values() for row in thinned(layers, split)]
 
 
-def thinned(layers: list[dict[str, str]]) -> list[dict[str, str]]:
+def thinned(layers: list[dict[str, str]], split: str) -> list[dict[str, str]]:
     """Return at most `MOST_LAYERS` rows, spread evenly over velocity."""
+    most = MOST_LAYERS[split]
     layers = sorted(layers, key=lambda row: (int(row["velocity"]), row["file"]))
-    if len(layers) <= MOST_LAYERS:
+    if len(layers) <= most:
         return layers
-    picks = np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int)
+    picks = np.linspace(0, len(layers) - 1, most).round().astype(int)
     return [layers[pick] for pick in picks]
 
 
-def pack_hits(kits: Path, split: str) -> dict[str, np.ndarray]:
-    """Return the arrays of a hit pack: FLAC bytes end to end, their offsets, and JSON."""
+def encoded(audio: Pcm, *, lossy: bool) -> np.ndarray:
+    """[T, C] to the bytes of a FLAC file, or of an Ogg Vorbis file at a high rate."""
+    buffer = io.BytesIO()
+    kind = ("OGG", "VORBIS", VORBIS) if lossy else ("FLAC", "PCM_16", 1.0)
+    with soundfile.SoundFile(
+        buffer,
+        "w",
+        RATE,
+        audio.shape[1],
+        kind[1],
+        format=kind[0],
+        compression_level=kind[2],
+    ) as file:
+        for start in range(0, len(audio), 4096):  # libsndfile's Vorbis overflows on long blocks
+            file.write(audio[start : start + 4096])
+    return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+def pack_hits(
+    folders: list[Path], split: str, *, lossy: bool = False, without: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a hit pack: coded hits end to end, their offsets, and JSON.
+
+    `without` names articulations ("PIECE ARTICULATION") that are left out.
+    """
     table, blobs = [], []
-    for row in rows(kits, split):
+    for kits, row in ((folder, row) for folder in folders for row in rows(folder, split)):
+        name = f"{row['piece']} {row['articulation']}".strip()
+        if name in without:
+            continue
         path = kits / split / row["kit"] / row["file"]
         audio, rate = soundfile.read(path, dtype="int16", always_2d=True)
         if rate != RATE:
             raise ValueError(f"{path} is at {rate} Hz, not {RATE}")
-        buffer = io.BytesIO()
-        soundfile.write(
-            buffer,
-            trimmed(audio, row["class"]),
-            RATE,
-            "PCM_16",
-            format="FLAC",
-            compression_level=1.0,
-        )
-        blobs.append(np.frombuffer(buffer.getvalue(), np.uint8))
-        role = role_of(row["class"], f"{row['piece']} {row['articulation']}")
+        blobs.append(encoded(trimmed(audio, row["class"]), lossy=lossy))
         table.append(
             {
                 "kit": row["kit"],
                 "stem": row["class"],
                 "piece": row["piece"],
                 "articulation": row["articulation"],
-                "role": role,
+                "role": role_of(row["class"], name),
                 "velocity": int(row["velocity"]),
             }
         )
     offsets = np.cumsum([0, *(blob.size for blob in blobs)])
     return {
-        "flac": np.concatenate(blobs),
+        "hits": np.concatenate(blobs),
         "offsets": offsets,
         "table": np.array(json.dumps(table)),
     }
@@ -144,13 +164,19 @@ def pack_grooves(grooves: Path, split: str) -> dict[str, np.ndarray]:
 def main() -> None:
     """Write OUT/train.npz and OUT/validation.npz."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kits", type=Path, required=True)
+    parser.add_argument("--kits", type=Path, required=True, nargs="+")
     parser.add_argument("--grooves", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--lossy", action="store_true", help="training hits as Ogg Vorbis")
+    parser.add_argument(
+        "--without", nargs="*", default=(), help='validation articulations, "PIECE ARTICULATION"'
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
-        hits = pack_hits(options.kits, split)
+        train = split == "train"
+        without = () if train else tuple(options.without)
+        hits = pack_hits(options.kits, split, lossy=options.lossy and train, without=without)
         grooves = pack_grooves(options.grooves, split)
         arrays = hits | {f"groove_{name}": array for name, array in grooves.items()}
         path = options.out / f"{split}.npz"

@@ -18,15 +18,15 @@ class Pool:
     def add(self, clip: Tensor) -> None:
         """Put a clip in the next slot."""
         slot = self.seen % len(self.clips)
-        self.clips[slot].copy_(clip, non_blocking=True)
+        self.clips[slot].copy_(clip)
         self.seen += 1
         self.filled = min(self.seen, len(self.clips))
 
     def batch(self, size: int, chunk: int) -> Tensor:
-        """[size, 5, 2, chunk]: random crops; a third of them take stems from several clips."""
+        """[size, 5, 2, chunk]: random crops; a fifth of them take stems from several clips."""
         base = torch.randint(self.filled, (size, 1)).expand(size, 5)
         other = torch.randint(self.filled, (size, 5))
-        swap = (torch.rand(size, 1) < 0.35) & (torch.rand(size, 5) < 0.5)
+        swap = (torch.rand(size, 1) < 0.2) & (torch.rand(size, 5) < 0.5)
         index = torch.where(swap, other, base).tolist()
         length = self.clips.shape[-1]
         common = torch.randint(length - chunk + 1, (size, 1)).expand(size, 5)
@@ -61,6 +61,9 @@ def vary(stems: Tensor) -> Tensor:
     )
     used = torch.rand(size, 1, 1, 1, device=device) < 0.4
     stems = torch.where(used, driven(stems, uniform(0.4, 3, size, 1, 1)), stems)
+    some = max(size // 6, 1)  # rows are alike, so the first ones do
+    few = coded(stems[:some], uniform(0.3, 3, some, 1, 1, 1))
+    stems = torch.cat((few, stems[some:]))
     quiet = torch.rand(size, 1, 1, 1, device=device) < 0.12
     level = torch.where(quiet, uniform(-36, -12, size, 1, 1, 1), uniform(-12, 0, size, 1, 1, 1))
     return stems / peak(stems) * 10 ** (level / 20)
@@ -110,3 +113,22 @@ def driven(stems: Tensor, drive: Tensor) -> Tensor:
     mix = stems.sum(1) * drive
     ratio = torch.where(mix.abs() < 1e-3, torch.ones_like(mix), torch.tanh(mix) / (mix + 1e-12))
     return stems * ratio.unsqueeze(1)
+
+
+def coded(stems: Tensor, loss: Tensor) -> Tensor:
+    """[B, 5, 2, T]: what a lossy codec leaves: weak bins of the mix and the top octave are gone.
+
+    `loss` [B, 1, 1, 1] is the part of a frame's mean magnitude below which a bin is dropped.
+    """
+    size, length = len(stems), stems.shape[-1]
+    window = torch.hann_window(2048, device=stems.device)
+    flat = stems.flatten(0, 2)
+    spectrum = torch.stft(flat, 2048, 512, window=window, return_complex=True)
+    spectrum = spectrum.reshape(size, 10, *spectrum.shape[1:])
+    mix = spectrum.reshape(size, 5, 2, *spectrum.shape[2:]).sum(1).abs().mean(1, keepdim=True)
+    bins = torch.arange(1025, device=stems.device).view(1, 1, -1, 1)
+    near = functional.avg_pool2d(mix, (33, 1), 1, (16, 0))
+    cut = 500 + torch.rand(size, 1, 1, 1, device=stems.device) * 450  # 10.8 .. 20.5 kHz
+    kept = (mix > 0.15 * loss * near) & (bins < cut)
+    out = torch.istft((spectrum * kept).flatten(0, 1), 2048, 512, window=window, length=length)
+    return out.reshape(stems.shape)

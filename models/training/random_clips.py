@@ -10,20 +10,51 @@ from render import LEVELS, ROLE_LIST, Notes, Part, Record, render, window
 from stems import RATE, ROLES, STEMS, Audio, Pcm, decibels
 
 # How often a stem is played by procedural sounds, and how kits are weighted where they have it.
-SYNTHETIC = {"kick": 0.15, "snare": 0.15, "toms": 0.2, "hihat": 0.3, "cymbals": 0.25}
-WEIGHTS = {"muldjord": 4.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.3}
-WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4}
+SYNTHETIC = {"kick": 0.12, "snare": 0.12, "toms": 0.2, "hihat": 0.4, "cymbals": 0.35}
+WEIGHTS = {"muldjord": 3.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.4}
+WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4, "gogodze_phu_2_retro": 1.5}
+WEIGHTS |= {"fluid_standard": 2.0, "fluid_electronic": 1.5, "marching": 0.5, "fluid_808": 0.5}
+OTHERS = 0.5  # the weight of soundfont programs that have but a kick and a snare of their own
 SECONDS = 12.0
 
 
-def draw_voice(rng: np.random.Generator, kit: Kit, role: str) -> Voice:
-    """Return a voice for a role; toms are drawn so that tom1 is the highest."""
+def weight(name: str) -> float:
+    """Return how often a kit is drawn, relative to others that have the stem."""
+    return WEIGHTS.get(name, OTHERS if name.startswith("fluid") else 1.0)
+
+
+def draw_kit(rng: np.random.Generator, names: list[str]) -> str:
+    """Return one of the kits."""
+    odds = np.array([weight(name) for name in names])
+    return names[int(rng.choice(len(names), p=odds / odds.sum()))]
+
+
+def draw_voice(rng: np.random.Generator, kit: Kit, role: str) -> tuple[Voice, bool]:
+    """Return a voice for a role, and whether it is longer than the role and needs shortening.
+
+    Toms are drawn so that tom1 is the highest. A closed or pedalled hat may borrow an open hat or
+    a cymbal: two plates that stop at once sound like a hat whatever they are.
+    """
     if role in ("tom1", "tom2", "tom3"):
         toms = kit["tom1"]
         place = (int(role[3]) - 1 + rng.uniform(0, 0.99)) / 3
-        return toms[int(place * len(toms))]
-    voices = kits.find(kit, role)
-    return voices[int(rng.integers(len(voices)))]
+        return toms[int(place * len(toms))], False
+    lent: list[Voice] = []
+    if role in ("closed", "pedal"):
+        chance = rng.uniform()
+        if chance < 0.1:
+            lent = [*kits.find(kit, "crash"), *kits.find(kit, "ride")]
+        elif chance < 0.3:
+            lent = kits.find(kit, "open")
+    voices = lent or kits.find(kit, role)
+    return voices[int(rng.integers(len(voices)))], bool(lent)
+
+
+def draw_attack(rng: np.random.Generator) -> tuple[float, float] | None:
+    """Return seconds and gain of the first moment of a hit, or None."""
+    if rng.uniform() < 0.5:
+        return None
+    return float(np.exp(rng.uniform(np.log(0.004), np.log(0.06)))), decibels(rng.normal(0, 4))
 
 
 def draw_filters(rng: np.random.Generator, role: str) -> tuple[effects.Filter, ...]:
@@ -35,13 +66,18 @@ def draw_filters(rng: np.random.Generator, role: str) -> tuple[effects.Filter, .
     return filters
 
 
-def draw_part(rng: np.random.Generator, voice: Voice, role: str, gain: float, pan: float) -> Part:
-    """Return a voice with its own tuning, length, tone and place."""
+def draw_part(
+    rng: np.random.Generator, voice: Voice, role: str, place: tuple[float, float], *, shorten: bool
+) -> Part:
+    """Return a voice with its own tuning, length and tone at a place (gain, pan)."""
+    gain, pan = place
     stem = ROLES[role]
     spread = {"kick": 0.1, "snare": 0.12, "toms": 0.2, "hihat": 0.25, "cymbals": 0.18}[stem]
     shortest = {"kick": 0.05, "snare": 0.03, "toms": 0.04, "hihat": 0.04, "cymbals": 0.25}[stem]
     longest = {"kick": 0.6, "snare": 0.5, "toms": 0.9, "hihat": 0.6, "cymbals": 2.5}[stem]
     decay = float(np.exp(rng.uniform(np.log(shortest), np.log(longest))))
+    if shorten:
+        decay = float(np.exp(rng.uniform(np.log(0.02), np.log(0.18))))
     low, high = (0.45, 1.5) if stem == "hihat" else (0.6, 1.7)
     return Part(
         voice,
@@ -49,7 +85,8 @@ def draw_part(rng: np.random.Generator, voice: Voice, role: str, gain: float, pa
         pan=float(np.clip(pan + rng.normal(0, 0.04), 0, 1)),
         width=float(rng.uniform(0.3, 1.2)),
         ratio=float(np.clip(np.exp(rng.normal(0, spread)), low, high)),
-        decay=decay if rng.uniform() < 0.5 else None,
+        decay=decay if shorten or rng.uniform() < 0.5 else None,
+        attack=draw_attack(rng),
         filters=draw_filters(rng, role) if rng.uniform() < 0.85 else (),
     )
 
@@ -57,16 +94,14 @@ def draw_part(rng: np.random.Generator, voice: Voice, role: str, gain: float, pa
 def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
     """Return parts for all roles: one kit, or each stem from another."""
     names = sorted(bank)
-    weights = np.array([WEIGHTS.get(name, 1.0) for name in names])
-    same = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    same = draw_kit(rng, names)
     mixed = rng.uniform() < 0.6
     side = 1 if rng.uniform() < 0.5 else -1
     record = {}
     for stem in STEMS:
         roles = [role for role, owner in ROLES.items() if owner == stem]
         able = [name for name in names if kits.find(bank[name], roles[0])]
-        odds = np.array([WEIGHTS.get(name, 1.0) for name in able])
-        name = able[int(rng.choice(len(able), p=odds / odds.sum()))]
+        name = draw_kit(rng, able)
         if not mixed and same in able:
             name = same
         made = rng.uniform() < SYNTHETIC[stem]
@@ -77,10 +112,15 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
             source = role
             if role == "closed" and rng.uniform() < 0.25:
                 source = "open"  # half open: choked by the next hit, as hats are
-            voice = kits.synthetic(rng, source) if made else draw_voice(rng, bank[name], source)
+            shorten = False
+            if made:
+                voice = kits.synthetic(rng, source)
+            else:
+                voice, shorten = draw_voice(rng, bank[name], source)
             offset = home + (side * 0.18 * (number - 1) if stem == "toms" else 0)
             offset += rng.normal(0, 0.15) if stem == "cymbals" else 0
-            record[role] = draw_part(rng, voice, role, gain, 0.5 + offset)
+            place = (gain, 0.5 + offset)
+            record[role] = draw_part(rng, voice, role, place, shorten=shorten)
     return record
 
 

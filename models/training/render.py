@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import effects
-import kits
 import numpy as np
-from kits import Groove, Kit, Voice
 from numpy.typing import NDArray
 from stems import RATE, ROLES, STEMS, Audio, decibels, stem_index
+
+if TYPE_CHECKING:
+    from kits import Groove, Voice
 
 Notes = NDArray[np.float32]
 ROLE_LIST = tuple(ROLES)
 # The peaks of a kit's stems in a mix: mean and spread in dB when drawn for training.
-LEVELS = {"kick": (0, 3), "snare": (0, 3), "toms": (-2, 4), "hihat": (-5, 5), "cymbals": (-4, 5)}
-# The levels of the validation mixes.
-PLAIN_DB = {"kick": 0.0, "snare": 0.0, "toms": 0.0, "hihat": -8.0, "cymbals": -4.0}
+LEVELS = {"kick": (0, 3), "snare": (0, 3), "toms": (-1, 4), "hihat": (-8, 5), "cymbals": (-5, 5)}
 CHOKE = int(0.03 * RATE)
 
 
@@ -30,6 +30,7 @@ class Part:
     width: float = 1.0
     ratio: float = 1.0
     decay: float | None = None  # s; None leaves the hit's own
+    attack: tuple[float, float] | None = None  # the first seconds, and the gain they get
     filters: tuple[effects.Filter, ...] = ()
 
     def sound(self, index: int) -> Audio:
@@ -40,6 +41,9 @@ class Part:
         if self.decay is not None:
             t = np.arange(audio.shape[1], dtype=np.float32) / RATE
             audio = audio * np.exp(-t / np.float32(self.decay))
+        if self.attack is not None:
+            t = np.arange(audio.shape[1], dtype=np.float32) / RATE
+            audio = audio * (1 + (self.attack[1] - 1) * np.exp(-t / np.float32(self.attack[0])))
         if audio.shape[0] == 1:
             audio = np.repeat(audio, 2, axis=0)
         middle = audio.mean(axis=0)
@@ -95,33 +99,3 @@ def window(groove: Groove, start: float, seconds: float, tempo: float) -> Notes:
     notes = groove.notes.copy()
     notes[:, 0] = notes[:, 0] / tempo - start
     return notes[(notes[:, 0] > -3) & (notes[:, 0] < seconds)]
-
-
-def plain_record(rng: np.random.Generator, kit: Kit) -> Record:
-    """Return a voice for every role, untreated, at the validation levels."""
-    record = {}
-    for role, stem in ROLES.items():
-        if role in ("tom1", "tom2", "tom3"):
-            toms = kit["tom1"]
-            voice = toms[round("123".index(role[3]) * (len(toms) - 1) / 2)]
-        else:
-            voices = kits.find(kit, role)
-            voice = voices[int(rng.integers(len(voices)))]
-        record[role] = Part(voice, gain=decibels(PLAIN_DB[stem]))
-    return record
-
-
-def validation_clip(index: int, kit: Kit, grooves: list[Groove], length: int) -> Audio:
-    """[5, 2, length]: clip `index` of the validation set, its mix at peak -3 dBFS."""
-    rng = np.random.default_rng([20240607, index])
-    record = plain_record(rng, kit)
-    seconds = length / RATE
-    while True:
-        groove = grooves[int(rng.integers(len(grooves)))]
-        end = float(groove.notes[-1, 0])
-        if end < seconds:
-            continue
-        start = float(rng.uniform(0, end - seconds))
-        stems = render(rng, record, window(groove, start, seconds, 1.0), length)
-        if int((np.abs(stems).max(axis=(1, 2)) > 0).sum()) >= 3:
-            return stems * np.float32(decibels(-3) / np.abs(stems.sum(axis=0)).max())

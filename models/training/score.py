@@ -1,4 +1,4 @@
-"""Score weights on the validation set: SDR per stem, leakage, bounds, speed."""
+"""Score weights on the validation sets: SDR, SI-SDR, leakage, bounds, kit types, density, speed."""
 
 from __future__ import annotations
 
@@ -6,50 +6,71 @@ import argparse
 import json
 import math
 import time
+import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import kits
 import numpy as np
 import torch
-from kits import Groove, Kit
+import validation
 from mini import CHUNK, SHAPE
-from render import validation_clip
 from safetensors.torch import load_file
 from stems import RATE, STEMS
 from torch import Tensor
 
-from sep_runtime.mdx23c import Mdx23c, cut_for
+from sep_runtime.mdx23c import Mdx23c, cut_for, shape_of
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
-CLIPS = 24
-SECONDS = 12
 SILENT = -160.0  # dBFS given to a leakage of nothing at all
+KIT_TYPES = {"open_source_drumkit": "acoustic", "sonic_pi": "electronic"}
+
+
+def _lists() -> dict[str, list[float | None]]:
+    return {stem: [] for stem in STEMS}
 
 
 @dataclass
 class Tally:
-    """Figures of one way of separating, clip by clip."""
+    """Figures in dB of one way of separating, clip by clip; None where there is none."""
 
-    sdr: dict[str, list[float]] = field(default_factory=lambda: {stem: [] for stem in STEMS})
-    leakage: dict[str, list[float]] = field(default_factory=lambda: {stem: [] for stem in STEMS})
+    sdr: dict[str, list[float | None]] = field(default_factory=_lists)
+    si_sdr: dict[str, list[float | None]] = field(default_factory=_lists)
+    leakage: dict[str, list[float | None]] = field(default_factory=_lists)  # RMS in dBFS
+    rest: list[float] = field(default_factory=list)  # mix less the sum of stems, to the mix
 
-    def add(self, stems: Tensor, found: Tensor) -> None:
+    def add(self, stems: Tensor, found: Tensor, active: list[bool]) -> None:
         """Count a clip of references and estimates [5, 2, T]."""
-        for name, reference, estimate in zip(STEMS, stems.double(), found.double(), strict=True):
-            power = float(reference.square().sum())
-            if power:
-                error = float((reference - estimate).square().sum())
-                self.sdr[name].append(10 * math.log10(power / max(error, 1e-20)))
-            else:
-                mean = float(estimate.square().mean())
-                self.leakage[name].append(10 * math.log10(mean) if mean > 1e-16 else SILENT)
+        parts = zip(STEMS, stems.double(), found.double(), active, strict=True)
+        for name, reference, estimate, counts in parts:
+            products = (reference * reference, reference * estimate, estimate * estimate)
+            power, cross, own = torch.stack([product.sum() for product in products]).tolist()
+            error = float((reference - estimate).square().sum())
+            scale = cross / max(power, 1e-20)
+            off = own - scale * cross
+            mean = own / estimate.numel()
+            self.sdr[name].append(_ratio(power, error) if counts else None)
+            self.si_sdr[name].append(_ratio(scale * scale * power, off) if counts else None)
+            leak = 10 * math.log10(mean) if mean > 1e-16 else SILENT
+            self.leakage[name].append(None if power else leak)
+        mix = stems.double().sum(0)
+        off = float((mix - found.double().sum(0)).square().sum())
+        self.rest.append(_ratio(off, float(mix.square().sum())))
 
-    def means(self) -> dict[str, float]:
-        """Return the mean SDR of every stem, and "mean", the mean of those."""
-        found = {stem: float(np.mean(values)) for stem, values in self.sdr.items() if values}
-        return found | {"mean": float(np.mean(list(found.values())))}
+    def means(self, what: str = "sdr", only: list[bool] | None = None) -> dict[str, float]:
+        """Return the mean of every stem over clips, and "mean", the mean of those."""
+        found = {}
+        for stem, values in getattr(self, what).items():
+            kept = only or [True] * len(values)
+            counted = [v for v, keep in zip(values, kept, strict=True) if keep and v is not None]
+            if counted:
+                found[stem] = float(np.mean(counted))
+        return found | ({"mean": float(np.mean(list(found.values())))} if found else {})
+
+
+def _ratio(signal: float, error: float) -> float:
+    return 10 * math.log10(max(signal, 1e-20) / max(error, 1e-20))
 
 
 def oracle(stems: Tensor, shape: Stft) -> Tensor:
@@ -62,88 +83,114 @@ def oracle(stems: Tensor, shape: Stft) -> Tensor:
     return torch.nn.functional.pad(found, (0, stems.shape[-1] - chunk))
 
 
-def validation_set(bank: dict[str, Kit], grooves: list[Groove], clips: int) -> list[Tensor]:
-    """Return clips [5, 2, T]; the bank holds the one validation kit."""
-    (kit,) = bank.values()
-    length = SECONDS * RATE
-    return [
-        torch.from_numpy(validation_clip(index, kit, grooves, length)) for index in range(clips)
-    ]
-
-
 @torch.inference_mode()
-def separated(net: TfcTdf, mix: Tensor, batch: int) -> Tensor:
+def separated(net: TfcTdf, mix: Tensor, batch: int, chunk: int = CHUNK) -> Tensor:
     """[2, T] to [5, 2, T], as sep separates."""
-    cut = cut_for(net.shape, CHUNK, overlap=2.0, batch=batch)
+    cut = cut_for(net.shape, chunk, overlap=2.0, batch=batch)
     stream = Mdx23c(net, stems=STEMS, sample_rate=RATE, cut=cut).stream()
     return torch.cat((stream.push(mix), stream.finish()), -1)
 
 
-def score_net(net: TfcTdf, clips: list[Tensor], batch: int = 1) -> tuple[Tally, float]:
+def score_net(
+    net: TfcTdf, clips: list[Tensor], rules: validation.Rules, batch: int = 1, chunk: int = CHUNK
+) -> tuple[Tally, float]:
     """Return the tally of a network and its speed in times real time."""
     tally = Tally()
     device = next(net.parameters()).device
-    started = time.perf_counter()
+    taken = 0.0
     for stems in clips:
-        tally.add(stems, separated(net, stems.sum(0).to(device), batch).cpu())
-    taken = time.perf_counter() - started
+        near = stems.to(device)
+        started = time.perf_counter()
+        found = separated(net, near.sum(0), batch, chunk)
+        taken += time.perf_counter() - started
+        tally.add(near, found.to(device), validation.active(near, rules))
     return tally, sum(clip.shape[-1] for clip in clips) / RATE / taken
 
 
-def bounds(clips: list[Tensor]) -> tuple[Tally, Tally]:
+def bounds(clips: list[Tensor], rules: validation.Rules) -> dict[str, Tally]:
     """Return the tallies of the untouched mix and of the oracle ratio mask."""
     untouched, ideal = Tally(), Tally()
     shape = Stft(SHAPE.n_fft, SHAPE.hop)
     for stems in clips:
-        untouched.add(stems, stems.sum(0).expand_as(stems))
-        ideal.add(stems, oracle(stems, shape))
-    return untouched, ideal
+        counts = validation.active(stems, rules)
+        untouched.add(stems, stems.sum(0).expand_as(stems), counts)
+        ideal.add(stems, oracle(stems, shape), counts)
+    return {"untouched mix": untouched, "oracle mask": ideal}
 
 
-def table(rows: dict[str, Tally]) -> str:
-    """Return SDR in dB by stem, and below it the leakage into silent stems in dBFS."""
-    head = f"{'SDR, dB':16}" + "".join(f"{name:>9}" for name in (*STEMS, "mean"))
-    lines = [head]
+def table(rows: dict[str, Tally], what: str, only: list[bool] | None = None) -> str:
+    """Return lines of the means by stem in dB."""
+    lines = []
     for name, tally in rows.items():
-        means = tally.means()
-        cells = "".join(f"{means.get(stem, math.nan):9.2f}" for stem in (*STEMS, "mean"))
-        lines.append(f"{name:16}{cells}")
-    for name, tally in rows.items():
+        means = tally.means(what, only)
         cells = "".join(
-            f"{np.mean(values):9.1f}" if values else f"{'-':>9}"
-            for values in tally.leakage.values()
+            f"{means[stem]:9.2f}" if stem in means else f"{'-':>9}" for stem in (*STEMS, "mean")
         )
-        lines.append(f"{name + ' leak':16}{cells}")
+        lines.append(f"{what + ' ' + name:26}{cells}")
     return "\n".join(lines)
 
 
-def load_net(path: Path) -> TfcTdf:
-    """Return the network with weights of any float type, computing in float32."""
-    net = TfcTdf(SHAPE)
+def load_net(path: Path) -> tuple[TfcTdf, int]:
+    """Return the network, computing in float32, and its chunk, as a model.toml beside it says."""
+    shape, chunk = SHAPE, CHUNK
+    manifest = path.with_name("model.toml")
+    if manifest.exists():
+        table = tomllib.loads(manifest.read_text())
+        shape, chunk = shape_of(table["network"], len(table["stems"])), int(table["chunk"])
+    net = TfcTdf(shape)
     net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    return net.eval()
+    return net.eval(), chunk
+
+
+def report(
+    name: str, clips: list[Tensor], rules: validation.Rules, model: tuple[TfcTdf, int] | None
+) -> object:
+    """Print the tables of one set and return the figures clip by clip."""
+    rows = bounds(clips, rules)
+    speed = math.nan
+    if model:
+        rows["network"], speed = score_net(model[0], clips, rules, chunk=model[1])
+    onsets = [validation.density(stems) for stems in clips]
+    middle = float(np.median(onsets))
+    print(f"\n{name}: {len(clips)} clips of {validation.SECONDS} s")
+    print(f"{'dB':26}" + "".join(f"{stem:>9}" for stem in (*STEMS, "mean")))
+    print(table(rows, "sdr"))
+    for label, kept in (
+        (f"sparse (to {middle:.0f} onsets/s)", [n <= middle for n in onsets]),
+        (f"dense (over {middle:.0f})", [n > middle for n in onsets]),
+    ):
+        print(table({label: list(rows.values())[-1]}, "sdr", kept))
+    if model:
+        print(table({"network": rows["network"]}, "si_sdr"))
+        print(table({"network": rows["network"]}, "leakage"))
+        print(f"sum of stems to the mix: {max(rows['network'].rest):.0f} dB at worst")
+        print(f"{speed:.2f} x real time on {torch.get_num_threads()} threads")
+    return {
+        "speed": speed,
+        "onsets": onsets,
+        "rows": {key: asdict(tally) | {"means": tally.means()} for key, tally in rows.items()},
+    }
 
 
 def main() -> None:
-    """Print the table; with --json, the figures clip by clip too."""
+    """Print the tables of every validation kit; with --json, the figures clip by clip too."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path, nargs="?", help="without it, the bounds alone")
-    parser.add_argument("--kits", type=Path, required=True)
+    parser.add_argument("--kits", type=Path, required=True, nargs="+")
     parser.add_argument("--grooves", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=CLIPS)
+    parser.add_argument("--clips", type=int, default=validation.CLIPS)
+    parser.add_argument("--rules", choices=validation.RULES, default="set")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    clips = validation_set(*kits.read(options.kits, options.grooves, "validation"), options.clips)
-    untouched, ideal = bounds(clips)
-    rows = {"untouched mix": untouched, "oracle mask": ideal}
-    speed = math.nan
-    if options.weights:
-        rows["network"], speed = score_net(load_net(options.weights), clips)
-    print(table(rows))
-    print(f"{options.clips} clips of {SECONDS} s; network at {speed:.2f} x real time")
+    bank, grooves = kits.read(options.kits, options.grooves, "validation")
+    model = load_net(options.weights) if options.weights else None
+    found = {}
+    for name, kit in bank.items():
+        rules = validation.RULES[options.rules]
+        clips = validation.clips(kit, grooves, options.clips, rules)
+        found[name] = report(f"{name} ({KIT_TYPES.get(name, 'other')})", clips, rules, model)
     if options.json:
-        found = {name: asdict(tally) | {"means": tally.means()} for name, tally in rows.items()}
-        options.json.write_text(json.dumps({"speed": speed, "rows": found}, indent=1))
+        options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

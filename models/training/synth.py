@@ -185,15 +185,6 @@ def hihat(rng: np.random.Generator, *, opened: bool) -> Audio:
     return _faded(metal(rng, length, rng.uniform(2500, 6000), decay, rng.uniform(0.5, 2)))
 
 
-def dark_hihat(rng: np.random.Generator, *, opened: bool) -> Audio:
-    """[2, T]: a heavy hi-hat miked close: lower and longer than `hihat`, half open at times."""
-    decay = _log_uniform(rng, 0.1, 0.7) if opened else _log_uniform(rng, 0.03, 0.2)
-    length = int(RATE * min(decay * 7, 3)) + 441
-    out = metal(rng, length, _log_uniform(rng, 350, 2500), decay, rng.uniform(0.4, 2))
-    stick = band_noise(rng, length, [(1500, 12000, rng.uniform(0.004, 0.015), 1.0)])
-    return _faded(out + stick * rng.uniform(0, 0.6))
-
-
 def cymbal(rng: np.random.Generator, kind: str) -> Audio:
     """[2, T]: `kind` is crash, ride or bell."""
     decay = _log_uniform(rng, 0.5, 1.8)

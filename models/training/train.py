@@ -6,25 +6,29 @@ import argparse
 import csv
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 
 import kits
 import losses
 import torch
+import validation
 from mini import CHUNK, SHAPE
 from pool import Pool, vary
 from random_clips import SECONDS
 from safetensors.torch import load_file, save_file
-from score import CLIPS, score_net, validation_set
+from score import Tally, score_net
 from stems import RATE, STEMS
 from torch import Tensor
 from workers import Renderers
 
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
-EMA = 0.999
+EMA = 0.998
 CLIP_NORM = 1.0
+# Waveforms and other window lengths cost a third of a step: one step in so many has them.
+WAVEFORM_EVERY = 4
 
 
 def parse() -> argparse.Namespace:
@@ -34,17 +38,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, help="full checkpoint, on this disk")
     parser.add_argument("--out", type=Path, required=True, help="weights in fp16 and the curve")
     parser.add_argument("--start", type=Path, help="a former --out, where --state is lost")
+    parser.add_argument("--warm", type=Path, help="weights to begin with, as of another input")
     parser.add_argument("--minutes", type=float, required=True, help="of this run, all included")
     parser.add_argument("--budget", type=float, required=True, help="training minutes, all runs")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--warmup", type=float, default=0.03, help="part of the budget")
-    parser.add_argument("--slots", type=int, default=2500, help="clips kept on the device")
+    parser.add_argument("--slots", type=int, default=2400, help="clips kept on the device")
     parser.add_argument("--first", type=int, default=200, help="clips rendered before step 1")
-    parser.add_argument("--per-second", type=float, default=15, help="clips rendered later on")
-    parser.add_argument("--workers", type=int, default=15)
+    parser.add_argument("--per-second", type=float, default=25, help="clips rendered later on")
+    parser.add_argument("--workers", type=int, default=13)
     parser.add_argument("--score-every", type=float, default=2.0, help="training minutes")
-    parser.add_argument("--clips", type=int, default=CLIPS, help="validation clips")
+    parser.add_argument("--clips", type=int, default=validation.CLIPS, help="of each kit")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="use it if it is faster")
     return parser.parse_args()
@@ -61,8 +66,16 @@ class Trainer:
         self.ema = TfcTdf(SHAPE).to(device).eval().requires_grad_(requires_grad=False)
         self.ema.load_state_dict(self.net.state_dict())
         self.masks = self.net.masks
+        self.windows = tuple(torch.hann_window(size, device=device) for size in (512, 8192))
+        self.best = -math.inf
+        self.skipped = torch.zeros((), device=device)
+        self.plain = False  # every step with waveforms
         self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01
+            self.net.parameters(),
+            lr=options.rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            fused=True,
         )
         self.step = 0
         self.minutes = 0.0
@@ -79,6 +92,9 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
+        elif options.warm:
+            saved = load_file(options.warm)
+            self.net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
         elif options.start:
             for name, net in (("net", self.net), ("ema", self.ema)):
                 saved = load_file(options.start / f"{name}.safetensors")
@@ -118,21 +134,31 @@ class Trainer:
         masks = masks.float()
         with torch.no_grad():
             reference = self.net.stft(stems)
-        found = self.net.stft.inverse(masks * spectrum.unsqueeze(1))
-        return (
-            losses.log_error(found, stems).mean()
-            + 5 * losses.spectral_error(masks, spectrum, reference)
-            + 5 * losses.cross_entropy(masks, spectrum, reference)
-        )
+        leak = losses.leak_floor(self.minutes / self.options.budget)
+        shapes = 5 * losses.spectral_error(masks, spectrum, reference)
+        shapes += 5 * losses.cross_entropy(masks, spectrum, reference)
+        spectra = masks * spectrum.unsqueeze(1)
+        if self.step % WAVEFORM_EVERY and not self.plain:
+            error = losses.log_error(
+                torch.view_as_real(spectra), torch.view_as_real(reference), leak
+            )
+            return error.mean() + shapes
+        found = self.net.stft.inverse(spectra)
+        other = losses.multi_resolution(found, stems, self.windows)
+        return losses.log_error(found, stems, leak).mean() + 3 * other + shapes
 
     def update(self, pool: Pool) -> Tensor:
         """Take one step and return its loss, still on the device."""
         with torch.no_grad():
-            stems = vary(pool.batch(self.options.batch, CHUNK))
+            stems = vary(pool.batch(self.options.batch, CHUNK)).nan_to_num(0.0, 0.0, 0.0)
         loss = self.loss(stems)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        spoiled = (~norm.isfinite()).float()
+        self.skipped += spoiled
+        # The fused step reads this on the device and then leaves the weights as they are.
+        self.optimizer.found_inf = spoiled  # type: ignore[attr-defined]
         factor = losses.cosine(self.minutes / self.options.budget, self.options.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate * factor
@@ -141,7 +167,19 @@ class Trainer:
         keep = min(EMA, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - keep)
-        return loss.detach()
+        return loss.detach().nan_to_num(0.0, 0.0, 0.0)
+
+    def recover(self, steps: int) -> None:
+        """Go back to the average where most of the last steps were not finite."""
+        skipped = int(self.skipped)
+        if skipped:
+            print(f"  {skipped} of {steps} steps were not finite", flush=True)
+        if skipped > steps // 2:
+            self.net.load_state_dict(self.ema.state_dict())
+            self.optimizer.state.clear()
+            self.options.rate /= 2
+            self.plain = not self.plain
+        self.skipped.zero_()
 
     def pace(self, pool: Pool, steps: int) -> float:
         """Train a few steps and return seconds per step."""
@@ -175,7 +213,7 @@ class Trainer:
             f"compiled: {compiled:.3f} s a step, {time.perf_counter() - started:.0f} s to find out"
         )
 
-    def run(self, pool: Pool, clips: list[Tensor], until: float) -> None:
+    def run(self, pool: Pool, clips: list[list[Tensor]], until: float) -> None:
         """Train until the clock, scoring the moving average now and then."""
         total = torch.zeros((), device=self.device)
         count = 0
@@ -187,6 +225,8 @@ class Trainer:
             count += 1
             if count % 10 == 0:
                 self._wait()
+            if count % 50 == 0:
+                self.recover(50)
             now = time.perf_counter()
             self.minutes += (now - last) / 60
             last = now
@@ -202,18 +242,31 @@ class Trainer:
             self.report(clips, float(total / count), began)
         self.save(full=True)
 
-    def report(self, clips: list[Tensor], loss: float, began: tuple[int, float]) -> None:
+    def report(self, clips: list[list[Tensor]], loss: float, began: tuple[int, float]) -> None:
         """Score, print and record a line of the curve, and save weights."""
         pace = (self.step - began[0]) / max(time.perf_counter() - began[1], 1e-6)
-        tally, _ = score_net(self.ema, clips, batch=10)
         row = {"step": self.step, "minutes": round(self.minutes, 2), "loss": round(loss, 3)}
-        means = tally.means()
-        row |= {name: round(means.get(name, math.nan), 2) for name in (*STEMS, "mean")}
+        score = 0.0
+        for index, set_ in enumerate(clips):
+            tally, _ = score_net(self.ema, set_, validation.RULES["set"], batch=4)
+            means = tally.means()
+            score += means["mean"] / len(clips)
+            mark = "" if index == 0 else f" {index + 1}"
+            row |= {name + mark: round(means.get(name, math.nan), 2) for name in (*STEMS, "mean")}
+            row["leak" + mark] = round(worst_leak(tally), 1)
         self.rows.append(row)
         print(" ".join(f"{key} {value}" for key, value in row.items()), f"| {pace:.1f} steps/s")
         if self.device.type == "cuda":
             print(f"  {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
         self.save(full=False)
+        if score > self.best:
+            self.best = score
+            shutil.copy(self.options.out / "ema.safetensors", self.options.out / "best.safetensors")
+
+
+def worst_leak(tally: Tally) -> float:
+    """Return the mean leakage in dBFS of the stem where it is highest."""
+    return max(tally.means("leakage").values(), default=math.nan)
 
 
 def main() -> None:
@@ -226,12 +279,18 @@ def main() -> None:
         seed += int(options.state.stat().st_mtime)
     bank, grooves = kits.load(options.pack / "train.npz")
     renderers = Renderers(bank, grooves, processes=options.workers, seed=seed)
-    clips = validation_set(*kits.load(options.pack / "validation.npz"), options.clips)
+    rules = validation.RULES["set"]
+    validation_bank, validation_grooves = kits.load(options.pack / "validation.npz")
+    clips = [
+        validation.clips(kit, validation_grooves, options.clips, rules)
+        for kit in validation_bank.values()
+    ]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     trainer = Trainer(options, device)
+    clips = [[clip.to(device) for clip in set_] for set_ in clips]
     pool = Pool(options.slots, int(SECONDS * RATE), device)
     renderers.feed(pool, options.first, options.per_second)
     while pool.seen < options.first:

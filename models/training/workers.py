@@ -10,38 +10,56 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from random_clips import draw_clip, quantised
+from random_clips import SECONDS, draw_clip, quantised
+from stems import RATE, STEMS
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
     from kits import Groove, Kit
     from pool import Pool
-    from stems import Pcm
+    from torch import Tensor
 
 
 def _work(
-    out: Queue[Pcm], bank: dict[str, Kit], grooves: list[Groove], seed: int, number: int
+    ready: Queue[int],
+    free: Queue[int],
+    clips: Tensor,
+    record: tuple[dict[str, Kit], list[Groove]],
+    seed: tuple[int, int],
 ) -> None:
+    """Render into free slots of the shared clips, and tell which are ready."""
     torch.set_num_threads(1)
     count = 0
     while True:
-        rng = np.random.default_rng([seed, number, count])
-        out.put(quantised(draw_clip(rng, bank, grooves)))
+        rng = np.random.default_rng([*seed, count])
+        clip = quantised(draw_clip(rng, *record))
+        slot = free.get()
+        clips[slot].numpy()[:] = clip
+        ready.put(slot)
         count += 1
 
 
 class Renderers:
-    """Forked renderers; start them before the parent touches a GPU."""
+    """Forked renderers that share their clips' memory; start them before the parent's GPU."""
 
     def __init__(
         self, bank: dict[str, Kit], grooves: list[Groove], *, processes: int, seed: int
     ) -> None:
         context = multiprocessing.get_context("fork")
-        self._queue: Queue[Pcm] = context.Queue(2 * processes)
+        slots = 3 * processes
+        length = int(SECONDS * RATE)
+        self._clips = torch.zeros(slots, len(STEMS), 2, length, dtype=torch.int16)
+        self._clips.share_memory_()  # type: ignore[no-untyped-call]
+        self._ready: Queue[int] = context.Queue()
+        self._free: Queue[int] = context.Queue()
+        for slot in range(slots):
+            self._free.put(slot)
         self._processes = [
             context.Process(
-                target=_work, args=(self._queue, bank, grooves, seed, number), daemon=True
+                target=_work,
+                args=(self._ready, self._free, self._clips, (bank, grooves), (seed, number)),
+                daemon=True,
             )
             for number in range(processes)
         ]
@@ -55,10 +73,11 @@ class Renderers:
         def run() -> None:
             while not self._stop.is_set():
                 try:
-                    clip = self._queue.get(timeout=1)
+                    slot = self._ready.get(timeout=1)
                 except queue.Empty:
                     continue
-                pool.add(torch.from_numpy(clip))
+                pool.add(self._clips[slot])
+                self._free.put(slot)
                 if pool.seen > first:
                     time.sleep(1 / per_second)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sep_runtime.nets.stft import Stft, frames_to_signal
-from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape, compress
+from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape, compress, magnitudes
 
 
 @pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (4096, 1024), (8192, 1024), (512, 100)])
@@ -24,10 +24,10 @@ def test_frames_are_added_where_they_belong():
     assert frames_to_signal(frames, 2).tolist() == [1, 1, 2, 2, 3, 2, 3, 2, 2, 1, 1]
 
 
-def test_masked_stems_sum_to_the_mix():
-    shape = TfcTdfShape(
-        stems=3, n_fft=512, hop=128, dim_f=128, channels=8, growth=4, scales=2, output="mask"
-    )
+@pytest.mark.parametrize("sees", ["complex", "magnitude"])
+def test_masked_stems_sum_to_the_mix(sees):
+    small = {"n_fft": 512, "hop": 128, "dim_f": 128, "channels": 8, "growth": 4, "scales": 2}
+    shape = TfcTdfShape(stems=3, **small, output="mask", input=sees)
     network = TfcTdf(shape).eval()
     mix = torch.randn(2, 2, shape.chunk(4)) * 0.1
     with torch.inference_mode():
@@ -45,6 +45,19 @@ def test_compression_keeps_phase_and_survives_zero():
     assert out[0].tolist() == [0.0, 0.0]
     assert torch.allclose(out[1] / out[1].norm(), spectrum[1] / 5)
     assert torch.allclose(out[1].norm(), torch.log(torch.tensor(151.0)) / 4)
+
+
+def test_magnitudes_have_no_phase_and_survive_zero():
+    turned = torch.tensor([[0.0, 0.0], [3.0, -4.0], [0.0, 5.0]])
+    out = magnitudes(turned)
+    assert out[0].abs().max() < 1e-3
+    assert torch.allclose(out[1], out[2])
+    assert torch.allclose(out[1], torch.tensor([151.0, 15001.0]).log() / torch.tensor([4.0, 8.0]))
+
+
+def test_magnitudes_alone_give_no_mapping():
+    with pytest.raises(ValueError, match="masks"):
+        TfcTdfShape(stems=5, input="magnitude")
 
 
 @pytest.mark.parametrize("options", [{"dim_f": 1000}, {"dim_f": 4096}])

@@ -55,6 +55,7 @@ class TfcTdfShape:
     norm: str = "InstanceNorm"  # InstanceNorm | BatchNorm | GroupNorm<n> | none
     act: str = "gelu"  # gelu | relu | elu<alpha>
     output: Literal["mapping", "mask"] = "mapping"
+    input: Literal["complex", "magnitude"] = "complex"  # of a network that gives masks
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is absurd or the frequency axis cannot be split."""
@@ -67,6 +68,9 @@ class TfcTdfShape:
             raise ValueError(msg)
         _norm(self.norm, self.channels)
         _act(self.act)
+        if self.input == "magnitude" and self.output != "mask":
+            msg = "a network that sees magnitudes alone can give masks alone"
+            raise ValueError(msg)
         if self.dim_f > self.n_fft // 2 + 1:
             msg = f"dim_f {self.dim_f} is more than the {self.n_fft // 2 + 1} bins of n_fft"
             raise ValueError(msg)
@@ -202,7 +206,8 @@ class TfcTdf(nn.Module):
     With `output="mapping"` the last layer gives the stems' complex spectra, as published MDX23C
     weights do. With `output="mask"` it gives one logit per stem, channel and bin; their softmax
     over stems multiplies the mix's spectrum, so the stems sum to the mix, and the network sees a
-    log-compressed spectrum.
+    log-compressed spectrum; with `input="magnitude"` it sees magnitudes, at two compressions in
+    place of the real and imaginary parts.
     """
 
     def __init__(self, shape: TfcTdfShape) -> None:
@@ -244,7 +249,8 @@ class TfcTdf(nn.Module):
 
     def masks(self, spectrum: Tensor) -> Tensor:
         """[B, C, F, frames] complex to [B, S, C, F, frames] in 0..1 that sum to 1 over S."""
-        logits = self._unet(compress(torch.view_as_real(spectrum)))
+        see = magnitudes if self.shape.input == "magnitude" else compress
+        logits = self._unet(see(torch.view_as_real(spectrum)))
         batch, _, _, frames = logits.shape
         shape = (batch, self.shape.stems, self.shape.audio_channels, self.shape.dim_f, frames)
         masks = logits.reshape(shape).softmax(1)
@@ -278,3 +284,13 @@ def compress(spectrum: Tensor) -> Tensor:
     """[..., 2] real and imaginary parts, each magnitude m replaced by log(1 + 30 m) / 4."""
     magnitude = spectrum.square().sum(-1, keepdim=True).add(1e-12).sqrt()
     return spectrum * (torch.log1p(30.0 * magnitude) / (4.0 * magnitude))
+
+
+def magnitudes(spectrum: Tensor) -> Tensor:
+    """[..., 2] real and imaginary parts to [..., 2]: log(1 + 30 m) / 4 and log(1 + 3000 m) / 8.
+
+    The first tells loud from soft; the second still tells the tail of a cymbal from silence.
+    """
+    magnitude = spectrum.square().sum(-1).add(1e-12).sqrt()
+    loud, soft = torch.log1p(30.0 * magnitude) / 4.0, torch.log1p(3000.0 * magnitude) / 8.0
+    return torch.stack((loud, soft), -1)
