@@ -26,8 +26,9 @@ def run(engine: str, audio: Path, out: Path) -> dict[str, float]:
     )
     whole = time.perf_counter() - begun
     found = json.loads(done.stdout)
-    inside = sum(found["phases"].values())
-    return {"whole": whole, "runtime": inside, "around": whole - inside} | found["phases"]
+    phases: dict[str, float] = found["phases"]
+    inside = sum(phases.values())
+    return {"whole": whole, "runtime": inside, "around": whole - inside} | phases
 
 
 def main() -> None:
