@@ -58,8 +58,8 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    # 12: nobody is there to say yes.
-    assert done.returncode in (0, 3) or "nothing was done" in done.stderr, done.stderr
+    # 11: no Docker here. 12: nobody is there to say yes.
+    assert done.returncode in (0, 3, 11) or "nothing was done" in done.stderr, done.stderr
 
 
 def test_exit_codes_are_all_documented():
