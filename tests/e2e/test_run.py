@@ -76,7 +76,7 @@ def test_json_is_one_document(sep, clip, with_tiny):
         (["clip.wav", "--out", "/proc/x"], 3),
         (["clip.wav", "--stems", "kick,bass"], 2),
         (["clip.wav", "--device", "cuda:7"], 13),
-        (["clip.wav", "--engine", "container"], (10, 12)),
+        (["clip.wav", "--engine", "container"], (11, 12)),
         (["bad.wav"], 1),
         (["bad.wav", "clip.wav"], 1),
         ([], 2),
@@ -248,18 +248,14 @@ def test_kill_9_of_the_launcher_ends_the_runtime(long_run, tmp_path):
     assert not (tmp_path / "separated").exists()
 
 
-def test_kill_9_of_the_runtime_is_told_and_swept(long_run, tmp_path, sep, clip, with_tiny):
+def test_kill_9_of_the_runtime_is_told_and_swept(long_run, tmp_path):
     process, child = long_run()
     os.kill(child, signal.SIGKILL)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 15, told
     assert "signal 9" in told
     assert "memory" in told
-    left = [p.name for p in (tmp_path / "separated").iterdir()]
-    assert len(left) == 1
-    assert left[0].startswith(".sep-")
-    sep("run", clip, *with_tiny)
-    assert [p.name for p in (tmp_path / "separated").iterdir()] == ["clip"]
+    assert not list((tmp_path / "separated").iterdir())
 
 
 def test_routes_and_models(sep):
