@@ -5,8 +5,8 @@ Everything foreign is translated here: what it raises is a SepError.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -105,11 +105,11 @@ class Daemon:
 
     def image(self, name: str) -> Image | None:
         """Return an image by id or tag, None where there is none."""
-        try:
-            with _translated():
+        with _translated():
+            try:
                 found = self._api.inspect_image(name)
-        except NotReadyError:
-            return None
+            except ImageNotFound:
+                return None
         labels = found["Config"].get("Labels") or {}
         return Image(
             id=found["Id"],
@@ -160,6 +160,12 @@ class Daemon:
         repository, _, name = tag.partition(":")
         with _translated():
             self._api.tag(image, repository, name)
+
+    def prune(self, label: str) -> None:
+        """Remove nameless images with this label of ours."""
+        wanted = {"dangling": True, "label": f"{LABEL}.{label}"}
+        with _translated():
+            self._api.prune_images(filters=wanted)
 
     def remove_image(self, image: str) -> None:
         """Remove an image with all its names."""
@@ -230,11 +236,8 @@ class Daemon:
 
     def remove(self, container: str) -> None:
         """Kill it if it lives, and remove it; no matter if it is gone already."""
-        try:
-            with _translated():
-                self._api.remove_container(container, force=True, v=True)
-        except NotReadyError:
-            return
+        with _translated(), contextlib.suppress(NotFound):
+            self._api.remove_container(container, force=True, v=True)
 
     def containers(self) -> list[tuple[str, dict[str, str]]]:
         """Return id and labels of every container of ours, running or not."""
@@ -281,7 +284,7 @@ def _said(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
         yield from (line for line in str(text).splitlines() if line.strip())
 
 
-@contextmanager
+@contextlib.contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
@@ -297,8 +300,8 @@ def of_daemon(text: str, fault: APIError | None = None) -> SepError:
     """Return our error for what a daemon said."""
     if any(each in text for each in GPU_REFUSED):
         return GpuRefusedError(f"Docker cannot give the GPU to containers: {text}", hint=TOOLKIT)
-    if isinstance(fault, ImageNotFound | NotFound):
-        return NotReadyError(f"Docker does not have it: {text}", hint=SETUP)
+    if isinstance(fault, ImageNotFound):
+        return NotReadyError(f"Docker does not have the image: {text}", hint=SETUP)
     if "bind source path does not exist" in text:
         return EngineError(
             f"the Docker daemon does not see this computer's files: {text}",

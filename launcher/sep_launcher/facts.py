@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import paths
 from sep_protocol.codec import FormError, decode
+from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:
     from sep_launcher.host import Gpu
@@ -65,12 +66,15 @@ def read() -> Facts:
 
 
 def write(facts: Facts) -> None:
-    """Replace the file, in one step; raises OSError."""
+    """Replace the file, in one step; raises PathError."""
     path = paths.facts()
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as fault:
+        raise PathError(f"{path} cannot be written: {fault.strerror}") from fault
 
 
 def fingerprint(system: str, version: str, gpus: tuple[Gpu, ...]) -> str:

@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sep_protocol.errors import PathError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -30,9 +32,16 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock that ends with this process; `wait` is called once if another one holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    """Hold a lock that ends with this process; `wait` is called once if another one holds it.
+
+    Raises PathError where it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("ab")
+    except OSError as fault:
+        raise PathError(f"{path.parent} cannot be written: {fault.strerror}") from fault
+    with opened as file:
         if sys.platform == "win32":  # never run on Windows
             import msvcrt  # noqa: PLC0415
 

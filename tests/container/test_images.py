@@ -31,6 +31,7 @@ def test_the_image(built, dockerd):
     ask = "cd /; ls -A tmp; ls -A app"
     left = dockerd("run", "--rm", "--entrypoint", "sh", "sep-audio:cpu", "-c", ask)
     assert left.split() == ["in", "job", "models", "out"]
+    assert dockerd("images", "-q", "--filter", "label=dev.sep.stage") == ""  # as large again
 
 
 def test_setup_is_idempotent(sep, base, wheelhouse, dockerd):

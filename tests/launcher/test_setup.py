@@ -320,3 +320,11 @@ def test_environment_yml_is_in_step_with_pyproject():
 def test_a_folder_that_is_not_there(home):
     with pytest.raises(PathError):
         native.plan(LINUX, native.Wish(pip=True, wheelhouse=Path("/nowhere")))
+
+
+def test_a_home_that_cannot_be_written_is_told(sep, tmp_path):
+    (tmp_path / "file").touch()
+    done = sep("setup", "--yes", check=3, env={"SEP_HOME": str(tmp_path / "file" / "sep")})
+    assert "cannot be written" in done.stderr
+    done = sep("setup", "--wheel", tmp_path / "file" / "x", check=3)
+    assert "no wheel can be written" in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass, replace
@@ -15,7 +17,13 @@ from sep_launcher.engines import GpuRefusedError
 from sep_launcher.engines.container import ContainerEngine, check_image
 from sep_launcher.setup import golden, torch_builds
 from sep_launcher.setup.wheel import wheel_of_this
-from sep_protocol.errors import EngineError, NotReadyError, PathError, RuntimeFailedError
+from sep_protocol.errors import (
+    EngineError,
+    NotReadyError,
+    PathError,
+    RuntimeFailedError,
+    SepError,
+)
 from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 Variant = Literal["cpu", "cuda"]
 REPOSITORY = "sep-audio"
+STAGE = "stage"  # the label of the Dockerfile's first stage
 FOLDER = Path(sep_containers.__file__).parent
 EXTRAS = {"cpu": "runtime", "cuda": "runtime,torchaudio"}
 OTHER = 400  # MB: base and packages beside torch
@@ -163,9 +172,11 @@ def carry_out(host: Host, work: Work, wish: Wish, screen: Screen) -> None:
         _check(host, image, work, screen)
         for other in daemon.images():
             if other.variant == image.variant and other.id != image.id:
-                daemon.remove_image(other.id)
+                with contextlib.suppress(SepError):  # a run may be using it
+                    daemon.remove_image(other.id)
     finally:
         daemon.close()
+        shutil.rmtree(paths.cache() / "wheels", ignore_errors=True)
 
 
 def _build(daemon: Daemon, work: Work, wish: Wish, screen: Screen) -> None:
@@ -193,6 +204,7 @@ def _build(daemon: Daemon, work: Work, wish: Wish, screen: Screen) -> None:
                 screen.progress_line(line)
             screen.log(line)
     screen.progress_line("")
+    daemon.prune(STAGE)  # what the packages were installed in: as large as the image itself
 
 
 def _write_context(file: IO[bytes], work: Work, wish: Wish) -> None:

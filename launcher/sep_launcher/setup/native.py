@@ -126,10 +126,7 @@ def check_and_record(
     known = facts.read().with_check(check)
     if environment:
         known = replace(known, native=environment)
-    try:
-        facts.write(known)
-    except OSError as fault:
-        raise PathError(f"{paths.facts()} cannot be written: {fault.strerror}") from fault
+    facts.write(known)
     device = passed.device
     screen.say(f"works: {passed.seconds:.1f} s on {device.device} ({device.name}), {device.torch}")
     if host.gpus and not check.cuda:

@@ -42,12 +42,12 @@ def wheel_of_this(folder: Path) -> Path:
             hint="install it: python -m pip install <its folder or wheel>",
         ) from None
     folder = folder.resolve()  # the build runs in the checkout
+    checkout = checkout_of(dist)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        return _built(checkout, folder) if checkout else _packed(dist, folder)
     except OSError as fault:
-        raise PathError(f"{folder} cannot be made: {fault.strerror}") from fault
-    checkout = checkout_of(dist)
-    return _built(checkout, folder) if checkout else _packed(dist, folder)
+        raise PathError(f"no wheel can be written in {folder}: {fault.strerror}") from fault
 
 
 def checkout_of(dist: Distribution) -> Path | None:
