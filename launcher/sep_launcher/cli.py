@@ -265,7 +265,7 @@ def main(argv: list[str]) -> int:
     if argv in ([], ["models"]):
         argv = [*argv, "--help"]
     try:
-        return int(app(args=argv, standalone_mode=False) or 0)
+        return int(app(args=argv, standalone_mode=False, prog_name="sep") or 0)
     except ParserFault as fault:
         return _end(_usage(fault), argv)
     except SepError as fault:

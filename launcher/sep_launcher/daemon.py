@@ -292,7 +292,7 @@ def _translated() -> Iterator[None]:
         raise of_daemon(str(fault.explanation or fault), fault) from fault
     except (DockerException, requests.RequestException, OSError) as fault:
         raise EngineError(
-            f"the Docker daemon does not answer: {_innermost(fault)}", hint="sep doctor"
+            f"the Docker daemon does not answer: {_innermost(fault)}", hint="docker info says more"
         ) from fault
 
 
@@ -318,7 +318,7 @@ def of_daemon(text: str, fault: APIError | None = None) -> SepError:
         return NotReadyError("the image is for another processor", hint=SETUP)
     if "not found in $PATH" in text or "no such file or directory" in text:
         return NotReadyError(f"the image is not one of sep's: {text}", hint=SETUP)
-    return EngineError(f"the Docker daemon refused: {text}", hint="sep doctor")
+    return EngineError(f"the Docker daemon refused: {text}", hint="docker info says more")
 
 
 def _innermost(fault: BaseException) -> str:

@@ -41,9 +41,9 @@ def probe() -> Docker | None:
         wanted = json.dumps({"label": [f"{LABEL}.version={__version__}"]})
         images = _get(endpoint, f"/images/json?filters={quote(wanted)}")
     except PermissionError:
-        return Docker(endpoint=endpoint, fault="no permission to use its socket")
+        return Docker(endpoint=endpoint, fault=f"no permission to use {endpoint}")
     except (OSError, ValueError, http.client.HTTPException) as fault:
-        return Docker(endpoint=endpoint, fault=f"it does not answer ({_short(fault)})")
+        return Docker(endpoint=endpoint, fault=f"{endpoint} does not answer ({_short(fault)})")
     return facts(endpoint, info, version, images)
 
 

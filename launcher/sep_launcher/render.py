@@ -100,10 +100,13 @@ class Screen:
             case _:
                 pass
 
+    @property
+    def can_ask(self) -> bool:
+        """Say whether there is a person to ask."""
+        return not self._style.machine and sys.stdin.isatty() and sys.stderr.isatty()
+
     def ask(self, question: str) -> bool:
-        """Ask a person; False where there is nobody to ask."""
-        if self._style.machine or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            return False
+        """Ask a person."""
         self._hide()
         sys.stderr.write(f"{question} [Y/n] ")
         sys.stderr.flush()
@@ -130,7 +133,8 @@ class Screen:
             sys.stderr.write(f"\r\x1b[K{text[:100]}")
             sys.stderr.flush()
         elif text.startswith("Step "):
-            self.say(f"     {text[:100]}")
+            number, _, total = text.split()[1].partition("/")
+            self.say(f"     step {number} of {total}")
 
     @property
     def open(self) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "{track}/{stem}"
+LEAST_MEMORY = 6 << 20  # what Docker allows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,4 +66,9 @@ def bytes_of(size: str | None) -> int | None:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([bkmg]?)(?:i?b)?", size.strip().lower())
     if not found:
         raise UsageError(f"{size!r} is no size", hint="for example --memory 4g")
-    return int(float(found[1]) * 1024 ** "bkmg".index(found[2] or "b"))
+    count = int(float(found[1]) * 1024 ** "bkmg".index(found[2] or "b"))
+    if count < LEAST_MEMORY:
+        raise UsageError(
+            f"a container needs more memory than {size}", hint="for example --memory 4g"
+        )
+    return count

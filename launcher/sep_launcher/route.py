@@ -226,5 +226,6 @@ def _refuse(host: Host, ranked: list[Candidate], wanted: Wanted) -> None:
             hint="sep route shows what it has",
         )
     if wanted.engine == "container" and not (host.docker and host.docker.remote):
-        raise EngineError(why, hint="start Docker, or take --engine native")
+        start = "docker context ls shows them" if "context" in why else "start Docker"
+        raise EngineError(why, hint=f"{start}, or take --engine native")
     raise NoRouteError(f"nothing on this machine can do it: {why}")

@@ -155,6 +155,7 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
 
 def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
     """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
+    missing = _missing(plan)
     with stoppable():
         try:
             with closing(engine.start(plan)) as heard:
@@ -168,12 +169,22 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
         except (RuntimeFailedError, MemoryLimitError):
             engine.stop()
             _sweep(plan, screen)
+            for folder in missing:
+                with suppress(OSError):  # it is kept where something was written
+                    folder.rmdir()
             raise
         finally:
             try:
                 engine.stop()
             except KeyboardInterrupt:
                 engine.kill()
+
+
+def _missing(plan: Plan) -> list[Path]:
+    """Return the folders that the run has to make, the innermost first."""
+    parents = {Path(track.out).parent for track in plan.job.tracks}
+    found = {each for parent in parents for each in (parent, *parent.parents) if not each.exists()}
+    return sorted(found, key=lambda each: -len(each.parts))
 
 
 def _sweep(plan: Plan, screen: Screen) -> None:

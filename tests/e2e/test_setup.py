@@ -97,6 +97,9 @@ def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     _, told = command("setup", "--yes")
     assert "is there already" in told
     assert folder.stat().st_mtime_ns == stamp
+    # Making it anew and being interrupted leaves what works.
+    command("setup", "--yes", "--repair", code=130, until="2/3")
+    command("run", CLIP, "--overwrite")
     # Damaged: named by its check, mended by --repair out of what is here.
     python = Path(recorded["native"]["python"])
     subprocess.run(

@@ -217,7 +217,7 @@ def test_a_dry_run_prints_the_commands_and_does_nothing(sep, home):
     ("arguments", "code", "told"),
     [
         (["--torch", "cu1"], 2, "no torch build 'cu1'"),
-        (["--torch", "cpu"], 12, "--yes answers for you"),  # nobody to ask
+        (["--torch", "cpu"], 2, "--yes answers for you"),  # nobody to ask
         (["--wheelhouse", "/nowhere", "--yes"], 3, "no folder /nowhere"),
         (["--model", "nope", "--yes"], 16, "no model called 'nope'"),
         (["--model", "drumsep", "--offline", "--yes"], 16, "--offline forbids"),
@@ -255,7 +255,7 @@ def test_remove_keeps_models_and_says_so(sep, home):
     model.parent.mkdir(parents=True)
     model.touch()
     facts.write(facts.Facts())
-    assert "nothing was done" in sep("setup", "--remove", check=12).stderr
+    assert "nothing was done" in sep("setup", "--remove", check=2).stderr
     assert "are kept" in sep("setup", "--remove", "--yes").stderr
     assert not paths.facts().exists()
     assert model.exists()
@@ -276,7 +276,8 @@ def test_a_run_with_nothing_set_up_says_what_to_do(home, tmp_path, capfd):
         env={**os.environ, "PATH": str(Path(shutil.which("sh")).parent)},
     )
     assert done.returncode == 12, done.stderr
-    assert "sep setup" in done.stderr
+    assert "run: sep setup, or add --yes" in done.stderr
+    assert not list(home.iterdir())
     offline = subprocess.run(
         [sys.executable, "-P", "-c", LAUNCHER_ALONE, "run", clip(), "--offline", "--yes"],
         cwd=tmp_path,

@@ -165,7 +165,7 @@ def _mend() -> str:
     """Return the hint for an environment that cannot run this sep: setup touches only its own."""
     named = os.environ.get("SEP_RUNTIME_PYTHON")
     if not named:
-        return SETUP
+        return f"{SETUP} --repair"
     return (
         "sep setup --wheel DIR writes this sep as a wheel; "
         f"{named} -m pip install 'DIR/<that wheel>[runtime]', or unset SEP_RUNTIME_PYTHON"

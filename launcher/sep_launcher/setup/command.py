@@ -92,6 +92,8 @@ def offer(screen: Screen, why: SepError, engine: str, *, yes: bool, offline: boo
     """Set up what a run needs, if that is wanted; otherwise raise the reason it cannot run."""
     if offline:
         raise why
+    if not (yes or screen.can_ask):
+        raise NotReadyError(why.message, hint=f"{why.hint}, or add --yes to have it done now")
     if not yes:
         screen.say(f"sep: {why.message}")
     with stoppable(), alone(paths.lock(), lambda: screen.say(_WAIT)):
@@ -219,5 +221,9 @@ def _list(screen: Screen, head: str, found: list[str]) -> None:
 
 
 def _agree(screen: Screen, *, yes: bool) -> None:
-    if not yes and not screen.ask("go on?"):
-        raise NotReadyError("nothing was done", hint="--yes answers for you")
+    if yes:
+        return
+    if not screen.can_ask:
+        raise UsageError("nothing was done: nobody is here to ask", hint="--yes answers for you")
+    if not screen.ask("go on?"):
+        raise InterruptedJob("nothing was done")

@@ -144,10 +144,11 @@ def described(work: Work, wish: Wish) -> list[str]:
     build = work.build
     fetched, taken = (build.fetched + OTHER) / 1000, (build.installed + OTHER) / 1000
     base = wish.base or "python:3.13-slim"
+    fetch = "" if wish.wheelhouse else f"fetches about {fetched:.1f} GB, then "
     return [
         f"the image {REPOSITORY}:{work.variant} with PyTorch {build.torch} ({work.reason})",
         f"in {work.endpoint}, on {base}",
-        f"fetches about {fetched:.1f} GB, then takes {taken:.1f} GB of the engine's disk",
+        f"{fetch}takes {taken:.1f} GB of the engine's disk, for a while twice that",
         "then separates a clip of four seconds to see what works",
     ]
 

@@ -50,6 +50,7 @@ class Work:
     reason: str  # for the build
     installer: Installer
     steps: tuple[Step, ...]
+    offline: bool  # all of it comes from a wheelhouse
 
 
 def plan(host: Host, wish: Wish) -> Work:
@@ -61,6 +62,13 @@ def plan(host: Host, wish: Wish) -> Work:
     wheel = wheel_of_this(paths.cache() / "wheels")
     digest = hashlib.sha256(wheel.read_bytes() + choice.build.torch.encode()).hexdigest()[:8]
     folder = paths.environments() / f"{__version__}-{choice.build.name}-{digest}"
+    made = facts.read().native
+    there = made is not None and Path(made.python).exists()
+    done = made is not None and there and Path(made.folder) in (folder, again(folder))
+    if made is not None and done:
+        # Made anew it is made elsewhere: what works stays until the new one does.
+        other = again(folder) if Path(made.folder) == folder else folder
+        folder = other if wish.repair else Path(made.folder)
     recipe = installers.Recipe(
         folder=folder,
         cache=paths.cache(),
@@ -68,22 +76,32 @@ def plan(host: Host, wish: Wish) -> Work:
         build=choice.build,
         wheelhouse=wish.wheelhouse.resolve() if wish.wheelhouse else None,
     )
-    made = facts.read().native
-    done = made is not None and Path(made.folder) == folder and Path(made.python).exists()
     steps = () if done and not wish.repair else tuple(installers.steps(installer, recipe))
     return Work(
-        folder=folder, build=choice.build, reason=choice.reason, installer=installer, steps=steps
+        folder=folder,
+        build=choice.build,
+        reason=choice.reason,
+        installer=installer,
+        steps=steps,
+        offline=wish.wheelhouse is not None,
     )
+
+
+def again(folder: Path) -> Path:
+    """Return the other place of the two that an environment may have."""
+    return folder.with_name(f"{folder.name}-again")
 
 
 def described(work: Work) -> list[str]:
     """Return what people read before they say yes."""
     build = work.build
-    fetched, installed = _size(build.fetched + SPARE // 3), _size(build.installed + SPARE)
+    fetched = f"fetches about {_size(build.fetched + SPARE // 3)}, then "
+    if work.offline:
+        fetched = ""
     return [
         f"a Python environment with PyTorch {build.torch} ({build.name}: {work.reason})",
         f"in {work.folder}, by {work.installer.name}",
-        f"fetches about {fetched}, then takes {installed} of disk",
+        f"{fetched}takes {_size(build.installed + SPARE)} of disk",
         "then separates a clip of four seconds to see what works",
     ]
 
@@ -109,7 +127,12 @@ def carry_out(host: Host, work: Work, screen: Screen) -> None:
         build=work.build.name,
         installer=work.installer.name,
     )
-    check_and_record(host, native, screen, environment)
+    try:
+        check_and_record(host, native, screen, environment)
+    except NotReadyError as fault:
+        if work.steps:
+            raise
+        raise NotReadyError(fault.message, hint="run: sep setup --repair") from fault
     for other in paths.environments().iterdir():
         if other != work.folder:
             _remove(other)
