@@ -21,6 +21,7 @@ IN = PurePosixPath("/app/in")
 OUT = PurePosixPath("/app/out")
 MODELS = PurePosixPath("/app/models")
 JOB = PurePosixPath("/app/job")
+JOB_FILE = str(JOB / "job.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sep_launcher import daemon
-from sep_launcher.engines import GpuRefusedError, Spec, container
+from sep_launcher.engines import (
+    PROCESSES,
+    SHARED,
+    TMP,
+    GpuRefusedError,
+    Spec,
+    container,
+    docker_run,
+)
 from sep_launcher.request import bytes_of
 from sep_protocol.errors import EngineError, NotReadyError, UsageError
 
@@ -110,7 +118,7 @@ def test_what_a_daemon_says_is_classified(said, fault, hint):
 
 
 def test_the_line_for_bash_is_quoted():
-    line = container.in_bash(SPEC, ["/out:x"])
+    line = docker_run.in_bash(SPEC, ["/out:x"])
     make, run = line.split(" && ")
     assert shlex.split(make) == ["mkdir", "-p", "/out:x"]
     words = shlex.split(run)
@@ -128,7 +136,7 @@ def test_the_line_for_powershell_is_quoted():
         environment={},
         labels={},
     )
-    line = container.in_powershell(spec, ["C:\\out"])
+    line = docker_run.in_powershell(spec, ["C:\\out"])
     assert line.startswith("New-Item -ItemType Directory -Force -Path C:\\out | Out-Null; & docker")
     assert "'type=bind,source=C:\\Bob''s Music,target=/app/in/0,readonly'" in line
     import tree_sitter
@@ -162,6 +170,6 @@ def test_what_is_no_size(size):
 
 def test_options_of_the_engine_are_named_once():
     """The printed line and the real container come from the same numbers."""
-    text = json.dumps(container.arguments(SPEC))
-    for value in (container.TMP, str(container.PROCESSES), container.SHARED):
+    text = json.dumps(docker_run.arguments(SPEC))
+    for value in (TMP, str(PROCESSES), SHARED):
         assert value in text

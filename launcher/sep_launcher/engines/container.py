@@ -6,8 +6,6 @@ import codecs
 import contextlib
 import os
 import queue
-import re
-import shlex
 import shutil
 import sys
 import threading
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import translate
 from sep_launcher.docker_probe import LABEL
-from sep_launcher.engines import PROCESSES, SHARED, TMP, TMP_FOLDER, GpuRefusedError, Spec
+from sep_launcher.engines import GpuRefusedError, Spec, docker_run
 from sep_launcher.engines.listener import Listener
 from sep_launcher.engines.native import write_job
 from sep_protocol.errors import (
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 5
 KILLED = 137  # 128 + SIGKILL
-JOB_FILE = str(translate.JOB / "job.json")
 SETUP = "run: sep setup --engine container"
 
 
@@ -219,7 +216,7 @@ def spec_of(
     owner = owner_of(rootless=daemon.rootless, desktop=daemon.desktop)
     return Spec(
         image=image,
-        command=("--watch-stdin", JOB_FILE),
+        command=("--watch-stdin", translate.JOB_FILE),
         binds=(*binds, (str(job_file.parent), str(translate.JOB), False)),
         environment=plan.environment,
         labels=labels(plan.job.id),
@@ -328,52 +325,5 @@ def shown(plan: Plan) -> tuple[Path, str]:
     finally:
         daemon.close()
     outs = [bind.source for bind in mapping.binds if bind.writable]
-    return job_file, in_powershell(spec, outs) if sys.platform == "win32" else in_bash(spec, outs)
-
-
-def in_bash(spec: Spec, outs: list[str]) -> str:
-    """Return the line for bash and its like."""
-    return f"{shlex.join(['mkdir', '-p', *outs])} && {shlex.join(arguments(spec))}"
-
-
-def in_powershell(spec: Spec, outs: list[str]) -> str:
-    """Return the line for PowerShell."""
-
-    def quoted(text: str) -> str:
-        plain = re.fullmatch(r"[\w./:\\-]+", text, re.ASCII)
-        return text if plain else "'" + text.replace("'", "''") + "'"
-
-    makes = "".join(
-        f"New-Item -ItemType Directory -Force -Path {quoted(out)} | Out-Null; " for out in outs
-    )
-    return f"{makes}& {' '.join(quoted(each) for each in arguments(spec))}"
-
-
-def arguments(spec: Spec) -> list[str]:
-    """Return the `docker run` command that makes the same container."""
-    command = ["docker", "run", "--rm", "--network", "none", "--read-only"]
-    command += ["--tmpfs", f"{TMP_FOLDER}:{TMP}", "--cap-drop", "ALL", "--init"]
-    command += ["--security-opt", "no-new-privileges:true", "--security-opt", "label=disable"]
-    command += ["--pids-limit", str(PROCESSES), "--shm-size", SHARED, "--ipc", "private"]
-    if spec.user:
-        command += ["--user", spec.user]
-    for group in spec.groups:
-        command += ["--group-add", str(group)]
-    if spec.memory:
-        command += ["--memory", str(spec.memory), "--memory-swap", str(spec.memory)]
-    if spec.gpu:
-        command += ["--gpus", "all"]
-    for name, value in spec.environment.items():
-        command += ["--env", f"{name}={value}"]
-    for source, target, writable in spec.binds:
-        fields = ["type=bind", f"source={source}", f"target={target}"]
-        fields += [] if writable else ["readonly"]
-        command += ["--mount", ",".join(_csv(each) for each in fields)]
-    return [*command, spec.image, JOB_FILE]
-
-
-def _csv(field: str) -> str:
-    """Quote a field of --mount, which is a line of CSV."""
-    if not set(field) & set(',"\n'):
-        return field
-    return '"' + field.replace('"', '""') + '"'
+    line = docker_run.in_powershell if sys.platform == "win32" else docker_run.in_bash
+    return job_file, line(spec, outs)

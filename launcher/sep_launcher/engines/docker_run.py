@@ -1,0 +1,57 @@
+"""A container as a `docker run` line to paste, that does the same by itself. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from sep_launcher.engines import PROCESSES, SHARED, TMP, TMP_FOLDER, Spec
+from sep_launcher.translate import JOB_FILE
+
+
+def in_bash(spec: Spec, outs: list[str]) -> str:
+    """Return the line for bash and its like."""
+    return f"{shlex.join(['mkdir', '-p', *outs])} && {shlex.join(arguments(spec))}"
+
+
+def in_powershell(spec: Spec, outs: list[str]) -> str:
+    """Return the line for PowerShell."""
+
+    def quoted(text: str) -> str:
+        plain = re.fullmatch(r"[\w./:\\-]+", text, re.ASCII)
+        return text if plain else "'" + text.replace("'", "''") + "'"
+
+    makes = "".join(
+        f"New-Item -ItemType Directory -Force -Path {quoted(out)} | Out-Null; " for out in outs
+    )
+    return f"{makes}& {' '.join(quoted(each) for each in arguments(spec))}"
+
+
+def arguments(spec: Spec) -> list[str]:
+    """Return the `docker run` command that makes the same container."""
+    command = ["docker", "run", "--rm", "--network", "none", "--read-only"]
+    command += ["--tmpfs", f"{TMP_FOLDER}:{TMP}", "--cap-drop", "ALL", "--init"]
+    command += ["--security-opt", "no-new-privileges:true", "--security-opt", "label=disable"]
+    command += ["--pids-limit", str(PROCESSES), "--shm-size", SHARED, "--ipc", "private"]
+    if spec.user:
+        command += ["--user", spec.user]
+    for group in spec.groups:
+        command += ["--group-add", str(group)]
+    if spec.memory:
+        command += ["--memory", str(spec.memory), "--memory-swap", str(spec.memory)]
+    if spec.gpu:
+        command += ["--gpus", "all"]
+    for name, value in spec.environment.items():
+        command += ["--env", f"{name}={value}"]
+    for source, target, writable in spec.binds:
+        fields = ["type=bind", f"source={source}", f"target={target}"]
+        fields += [] if writable else ["readonly"]
+        command += ["--mount", ",".join(_csv(each) for each in fields)]
+    return [*command, spec.image, JOB_FILE]
+
+
+def _csv(field: str) -> str:
+    """Quote a field of --mount, which is a line of CSV."""
+    if not set(field) & set(',"\n'):
+        return field
+    return '"' + field.replace('"', '""') + '"'
