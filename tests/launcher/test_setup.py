@@ -329,3 +329,37 @@ def test_a_home_that_cannot_be_written_is_told(sep, tmp_path):
     assert "cannot be written" in done.stderr
     done = sep("setup", "--wheel", tmp_path / "file" / "x", check=3)
     assert "no wheel can be written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["run", "CLIP"], 12), (["setup", "--torch", "cpu"], 130)]
+)
+def test_a_person_is_asked_and_may_say_no(home, tmp_path, arguments, code):
+    """At a real terminal: it says what it would do, asks, and a no leaves nothing."""
+    import pty
+    import subprocess
+
+    ours, theirs = pty.openpty()
+    command = [clip() if each == "CLIP" else each for each in arguments]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", LAUNCHER_ALONE, *command],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        told = b""
+        while b"go on? [Y/n]" not in told:
+            told += os.read(ours, 1024)
+        os.write(ours, b"n\n")
+        try:
+            while more := os.read(ours, 1024):
+                told += more
+        except OSError:  # the terminal is gone when its last user is
+            pass
+    os.close(ours)
+    assert process.returncode == code, told
+    assert b"a Python environment with PyTorch" in told
+    assert b"GB of disk" in told
+    assert not (home / "sep" / "envs").exists()
