@@ -17,7 +17,7 @@ from docker.types import DeviceRequest, Mount
 from docker.utils import socket as sockets
 
 from sep_launcher.docker_probe import LABEL
-from sep_launcher.engines import PROCESSES, SHARED, TMP, TMP_FOLDER, GpuRefusedError
+from sep_launcher.engines import IMAGE_SETUP, PROCESSES, SHARED, TMP, TMP_FOLDER, GpuRefusedError
 from sep_protocol.errors import EngineError, NotReadyError, SepError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 60
 BUILD_SECONDS = 3600
-SETUP = "run: sep setup --engine container"
+
 TOOLKIT = (
     "install the NVIDIA Container Toolkit, then: "
     "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
@@ -301,7 +301,7 @@ def of_daemon(text: str, fault: APIError | None = None) -> SepError:
     if any(each in text for each in GPU_REFUSED):
         return GpuRefusedError(f"Docker cannot give the GPU to containers: {text}", hint=TOOLKIT)
     if isinstance(fault, ImageNotFound):
-        return NotReadyError(f"Docker does not have the image: {text}", hint=SETUP)
+        return NotReadyError(f"Docker does not have the image: {text}", hint=IMAGE_SETUP)
     if "bind source path does not exist" in text:
         return EngineError(
             f"the Docker daemon does not see this computer's files: {text}",
@@ -315,9 +315,9 @@ def of_daemon(text: str, fault: APIError | None = None) -> SepError:
     if "no space left on device" in text:
         return EngineError("the disk of the Docker daemon is full", hint="docker system prune")
     if "exec format error" in text:
-        return NotReadyError("the image is for another processor", hint=SETUP)
+        return NotReadyError("the image is for another processor", hint=IMAGE_SETUP)
     if "not found in $PATH" in text or "no such file or directory" in text:
-        return NotReadyError(f"the image is not one of sep's: {text}", hint=SETUP)
+        return NotReadyError(f"the image is not one of sep's: {text}", hint=IMAGE_SETUP)
     return EngineError(f"the Docker daemon refused: {text}", hint="docker info says more")
 
 

@@ -12,7 +12,7 @@ from sep_launcher import files, models
 from sep_launcher import plan as plans
 from sep_launcher import route as routes
 from sep_launcher.awake import awake
-from sep_launcher.engines import GpuRefusedError, native
+from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, native
 from sep_launcher.probe import probe
 from sep_launcher.stopping import stoppable
 from sep_protocol import Bench, DeviceChosen, Fallback
@@ -133,9 +133,7 @@ def _not_ready(plan: Plan) -> NotReadyError | None:
     if plan.route.engine == "container":
         if plan.route.ready:
             return None
-        return NotReadyError(
-            f"there is no image for {plan.route.device}", hint="run: sep setup --engine container"
-        )
+        return NotReadyError(f"there is no image for {plan.route.device}", hint=IMAGE_SETUP)
     if plan.python is None:
         return NotReadyError("no Python environment with torch is set up", hint=native.SETUP)
     return None

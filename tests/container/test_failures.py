@@ -157,11 +157,6 @@ def proxy(dockerd, change, address=("127.0.0.1", 0)):
         server.shutdown()
 
 
-def same_length(old, new):
-    """Replace within a request without changing its length: spaces are nothing to JSON."""
-    return lambda data: data.replace(old, new + b" " * (len(old) - len(new)))
-
-
 def test_a_daemon_that_does_not_see_our_files(sep, clip, dockerd, sep_home, seen):
     """One that answers on this host and lives elsewhere: its own /cache has no such job."""
     jobs = f'"Source": "{sep_home}/cache'.encode()
@@ -326,7 +321,7 @@ def test_the_daemon_is_killed_in_the_middle(start, sep, song, clip, dockerd, tmp
     assert process.returncode == 11, told
     assert "the Docker daemon does not answer" in told
     assert time.monotonic() - begun < 60
-    assert not list(tmp_path.rglob("*.wav")) or not list((tmp_path / "separated").glob("song"))
+    assert not (tmp_path / "separated" / "song").exists()
     dockerd.start()
     # What is left, the next run sweeps: the container, and hidden folders in the same place.
     sep("run", clip, "--engine", "container")

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -116,4 +115,3 @@ def test_the_launcher_in_the_image_is_this_one(built, dockerd):
 
     told = dockerd("run", "--rm", "--entrypoint", "/opt/sep/bin/sep", "sep-audio:cpu", "--version")
     assert told == f"sep {__version__}"
-    assert sys.version_info >= (3, 11)

@@ -185,10 +185,7 @@ def test_an_engineers_own_environment_is_used_and_not_touched(sep, home):
     done = sep("setup", "--yes")
     assert "nothing is installed into it" in done.stderr
     assert "works:" in done.stderr
-    assert [path.name for path in (home / "sep").iterdir() if path.is_file()] == [
-        "setup.lock",
-        "facts.json",
-    ] or not (home / "sep" / "envs").exists()
+    assert not (home / "sep" / "envs").exists()
     recorded = json.loads((home / "sep" / "facts.json").read_text())
     assert recorded["native"] is None
     assert recorded["checks"][0]["python"] == sys.executable

@@ -19,6 +19,7 @@ TMP_FOLDER = "/tmp"  # noqa: S108 (the container's own)
 TMP = "size=2g,mode=1777"
 PROCESSES = 512
 SHARED = "256m"
+IMAGE_SETUP = "run: sep setup --engine container"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

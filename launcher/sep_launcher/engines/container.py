@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import translate
 from sep_launcher.docker_probe import LABEL
-from sep_launcher.engines import GpuRefusedError, Spec, docker_run
+from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, Spec, docker_run
 from sep_launcher.engines.listener import Listener
 from sep_launcher.engines.native import write_job
 from sep_protocol.errors import (
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 5
 KILLED = 137  # 128 + SIGKILL
-SETUP = "run: sep setup --engine container"
 
 
 @dataclass(slots=True)
@@ -86,7 +85,7 @@ class ContainerEngine:
 
     def _follow(self, run: _Run, plan: Plan, mapping: translate.Mapping) -> Iterator[Event]:
         who = f"the image for {plan.route.device}"
-        listener = Listener(who, SETUP, self._log, mapping.to_host)
+        listener = Listener(who, IMAGE_SETUP, self._log, mapping.to_host)
         for is_out, line in _lines(run):
             if not is_out:
                 listener.log(line)
@@ -131,21 +130,21 @@ def check_image(daemon: Daemon, device: str) -> Image:
         if found:
             break
     else:
-        raise NotReadyError(f"there is no image for {device}", hint=SETUP)
+        raise NotReadyError(f"there is no image for {device}", hint=IMAGE_SETUP)
     current = [each for each in found if each.version == __version__]
     if not current or current[0].protocol != str(PROTOCOL):
         was = (current or found)[0]
         raise NotReadyError(
             f"the image for {variant} has sep {was.version} (protocol {was.protocol}), "
             f"this is {__version__} (protocol {PROTOCOL})",
-            hint=SETUP,
+            hint=IMAGE_SETUP,
         )
     image = current[0]
     if image.architecture != daemon.architecture:
         raise NotReadyError(
             f"the image for {variant} is for {image.architecture}, "
             f"this engine runs {daemon.architecture}",
-            hint=SETUP,
+            hint=IMAGE_SETUP,
         )
     return image
 
@@ -305,7 +304,7 @@ def _vanished(state: State, listener: Listener, daemon: Daemon) -> SepError:
             ),
         )
     if not listener.said_hello and "No module named" in tail:
-        return NotReadyError(f"the image cannot run sep: {tail}", hint=SETUP)
+        return NotReadyError(f"the image cannot run sep: {tail}", hint=IMAGE_SETUP)
     if not listener.said_hello and not tail:
         return EngineError(f"the container ended with code {state.code} before it said a word")
     message = f"the runtime ended with code {state.code} without a last word"
