@@ -209,6 +209,27 @@ def bench(
 
 
 @app.command()
+def doctor(
+    *,
+    deep: o.Deep = False,
+    bundle: o.Bundle = None,
+    list_rules: o.ListRules = False,
+    json_: o.Json = False,
+    verbose: o.Verbose = False,
+) -> int:
+    """Say what is wrong with this machine, what that breaks, and the line that mends it.
+
+    Exit code 0: healthy, or warnings alone. 1: errors.
+    """
+    from sep_launcher.doctor import command  # noqa: PLC0415 (runs need none of it)
+
+    if list_rules:
+        command.list_rules(as_json=json_)
+        return ExitCode.OK
+    return command.doctor(command.Wanted(deep=deep, json=json_, verbose=verbose, bundle=bundle))
+
+
+@app.command()
 def route(
     *, engine: o.EngineName = "auto", device: o.DeviceName = "auto", json_: o.Json = False
 ) -> int:

@@ -17,7 +17,16 @@ from docker.types import DeviceRequest, Mount
 from docker.utils import socket as sockets
 
 from sep_launcher.docker_probe import LABEL
-from sep_launcher.engines import IMAGE_SETUP, PROCESSES, SHARED, TMP, TMP_FOLDER, GpuRefusedError
+from sep_launcher.engines import (
+    GPU_REFUSED,
+    IMAGE_SETUP,
+    PROCESSES,
+    SHARED,
+    TMP,
+    TMP_FOLDER,
+    TOOLKIT,
+    GpuRefusedError,
+)
 from sep_protocol.errors import EngineError, NotReadyError, SepError
 
 if TYPE_CHECKING:
@@ -28,19 +37,6 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 60
 BUILD_SECONDS = 3600
 
-TOOLKIT = (
-    "install the NVIDIA Container Toolkit, then: "
-    "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
-)
-# What daemons and their hooks say where they cannot give a container the GPU.
-GPU_REFUSED = (
-    "could not select device driver",
-    "nvidia-container-cli",
-    "unresolvable CDI devices",
-    "failed to inject CDI devices",
-    "unknown or invalid runtime name: nvidia",
-    "no adapters were found",
-)
 STDOUT = 1
 
 

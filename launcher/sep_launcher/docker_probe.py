@@ -13,11 +13,15 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sep_launcher.host import Docker
-from sep_protocol.version import __version__
+from sep_protocol.version import PROTOCOL, __version__
 
 SECONDS = 2.0  # for each question
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PORT = 2375  # of a daemon that speaks plain HTTP
+# Words by which the rules of `sep doctor` know what is wrong.
+SILENT = "does not answer"
+PERMISSION = "no permission to use"
+UNKNOWN_CONTEXT = "there is no Docker context called"
 LABEL = "dev.sep"  # labels of our images: <LABEL>.version, .protocol, .variant
 
 
@@ -38,12 +42,12 @@ def probe() -> Docker | None:
     try:
         info = _get(endpoint, "/info")
         version = _get(endpoint, "/version")
-        wanted = json.dumps({"label": [f"{LABEL}.version={__version__}"]})
+        wanted = json.dumps({"label": [f"{LABEL}.variant"]})
         images = _get(endpoint, f"/images/json?filters={quote(wanted)}")
     except PermissionError:
-        return Docker(endpoint=endpoint, fault=f"no permission to use {endpoint}")
+        return Docker(endpoint=endpoint, fault=f"{PERMISSION} {endpoint}")
     except (OSError, ValueError, http.client.HTTPException) as fault:
-        return Docker(endpoint=endpoint, fault=f"{endpoint} does not answer ({_short(fault)})")
+        return Docker(endpoint=endpoint, fault=f"{endpoint} {SILENT} ({_short(fault)})")
     return facts(endpoint, info, version, images)
 
 
@@ -53,11 +57,7 @@ def facts(
     """Return the facts in the daemon's three answers."""
     parts = version.get("Components") or []
     security = info.get("SecurityOptions") or []
-    variants = {
-        variant: str(image.get("Id", ""))
-        for image in images
-        if (variant := (image.get("Labels") or {}).get(f"{LABEL}.variant"))
-    }
+    variants, others = _by_variant(images)
     return Docker(
         endpoint=endpoint,
         version=str(info.get("ServerVersion", "")),
@@ -65,9 +65,32 @@ def facts(
         desktop=str(info.get("OperatingSystem", "")) == "Docker Desktop",
         rootless=any("rootless" in str(option) for option in security),
         memory=int(info.get("MemTotal") or 0),
+        system=str(info.get("OSType") or ""),
+        kernel=str(info.get("KernelVersion") or ""),
+        root=str(info.get("DockerRootDir") or ""),
+        runtimes=tuple(sorted(info.get("Runtimes") or ())),
+        api=str(version.get("ApiVersion") or ""),
+        stale=tuple(others[each] for each in sorted(others) if each not in variants),
         images=tuple(sorted(variants)),
         digests=tuple(variants[each] for each in sorted(variants)),
     )
+
+
+def _by_variant(images: list[dict[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the digests of this sep's images, and what other images of sep there are."""
+    found: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for image in images:
+        labels = image.get("Labels") or {}
+        variant = labels.get(f"{LABEL}.variant")
+        version, protocol = labels.get(f"{LABEL}.version"), labels.get(f"{LABEL}.protocol")
+        if not variant:
+            continue
+        if (version, protocol) == (__version__, str(PROTOCOL)):
+            found[variant] = str(image.get("Id", ""))
+        else:
+            others[variant] = f"the image for {variant} has sep {version} (protocol {protocol})"
+    return found, others
 
 
 def _endpoint() -> tuple[str, bool]:
@@ -83,7 +106,7 @@ def _endpoint() -> tuple[str, bool]:
             meta = json.loads((folder / "contexts" / "meta" / key / "meta.json").read_text())
             return str(meta["Endpoints"]["docker"]["Host"]), True
         except (OSError, ValueError, KeyError, TypeError):
-            return f"fault:there is no Docker context called {name!r}", True
+            return f"fault:{UNKNOWN_CONTEXT} {name!r}", True
     if sys.platform == "win32":
         return "npipe:////./pipe/docker_engine", False
     candidates = [

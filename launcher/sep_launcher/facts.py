@@ -38,11 +38,20 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """Weights that were converted here, so that damage shows later."""
+
+    model: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """The file."""
 
     native: Environment | None = None
     checks: tuple[Check, ...] = field(default=())
+    weights: tuple[Converted, ...] = field(default=())
 
     def check_of(self, python: str, machine: str) -> Check | None:
         """Return what is known of a Python on this machine."""
@@ -56,6 +65,11 @@ class Facts:
         others = tuple(each for each in self.checks if each.python != check.python)
         return replace(self, checks=(*others, check))
 
+    def with_weights(self, converted: Converted) -> Facts:
+        """Return the facts with these weights in the place of older ones of the same model."""
+        others = tuple(each for each in self.weights if each.model != converted.model)
+        return replace(self, weights=(*others, converted))
+
 
 def read() -> Facts:
     """Return what is recorded; nothing where the file is missing or not ours."""
@@ -63,6 +77,20 @@ def read() -> Facts:
         return decode(Facts, json.loads(paths.facts().read_text(encoding="utf-8")))
     except (OSError, ValueError, FormError):
         return Facts()
+
+
+def fault() -> str:
+    """Return what is wrong with the file, nothing where it is fine or not there."""
+    path = paths.facts()
+    try:
+        decode(Facts, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ""
+    except OSError as fault:
+        return f"{path} cannot be read: {fault.strerror}"
+    except (ValueError, FormError) as fault:
+        return f"{path}: {fault}"
+    return ""
 
 
 def write(facts: Facts) -> None:

@@ -30,6 +30,12 @@ class Docker:
     desktop: bool = False
     rootless: bool = False
     memory: int = 0  # bytes that containers can have
+    system: str = ""  # of its containers: linux or windows
+    kernel: str = ""
+    root: str = ""  # where it keeps its data
+    runtimes: tuple[str, ...] = ()
+    api: str = ""  # version
+    stale: tuple[str, ...] = ()  # images of other versions of sep, for people
     images: tuple[str, ...] = ()  # variants of this sep version that are set up: cpu, cuda
     digests: tuple[str, ...] = ()  # of those images, in the same order
     gpu: bool | None = None  # whether a container has used the GPU; None: never tried

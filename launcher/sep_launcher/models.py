@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sep_models
-from sep_launcher import paths
+from sep_launcher import facts, paths
 from sep_protocol import Model
 from sep_protocol.errors import ModelError, PathError, UsageError
 
@@ -69,6 +70,20 @@ def _how(manifest: Manifest) -> str:
     if all(source.urls for source in manifest.sources):
         return f"sep models pull {manifest.name} (licence: {manifest.licence})"
     return "sep models list --json has what is known of its files; give one with --model FILE"
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256 in hex; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(manifest: Manifest) -> str | None:
+    """Return the SHA-256 that weights had when they came here, None if nobody noted it."""
+    if folder(manifest) == sep_models.folder_of(manifest.name):
+        return manifest.sha256
+    noted = {each.model: each.sha256 for each in facts.read().weights}
+    return noted.get(manifest.name)
 
 
 def table() -> list[dict[str, object]]:

@@ -101,6 +101,13 @@ WheelFolder = Annotated[
     typer.Option("--wheel", metavar="DIR", help="Only write this sep as a wheel into a folder."),
 ]
 DryRunSetup = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")]
+Deep = Annotated[
+    bool, typer.Option("--deep", help="Separate a clip on every way and compare with the CPU.")
+]
+Bundle = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a report for a bug report, redacted.")
+]
+ListRules = Annotated[bool, typer.Option("--list-rules", help="Show all that is looked for.")]
 Seconds = Annotated[float, typer.Option(help="Length of the audio.", min=0.1)]
 Runs = Annotated[int, typer.Option(help="Medians are of so many.", min=1)]
 NoBaselines = Annotated[

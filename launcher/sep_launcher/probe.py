@@ -29,13 +29,12 @@ def probe() -> Host:
     with ThreadPoolExecutor(2) as pool:
         asked_gpus, asked_docker = pool.submit(gpus), pool.submit(docker_probe.probe)
         recorded = facts.read()
-        system = SYSTEMS.get(platform.system(), "linux")
-        rosetta = system == "macos" and _sysctl("sysctl.proc_translated") == "1"
-        version = platform.mac_ver()[0] if system == "macos" else platform.release()
+        kind, version = system()
+        rosetta = kind == "macos" and _sysctl("sysctl.proc_translated") == "1"
         found = asked_gpus.result()
-        machine = facts.fingerprint(system, version, found)
+        machine = facts.fingerprint(kind, version, found)
         return Host(
-            system=system,
+            system=kind,
             version=version,
             arm=rosetta or platform.machine().lower() in ("arm64", "aarch64"),
             rosetta=rosetta,
@@ -48,6 +47,12 @@ def probe() -> Host:
             batch_system=_batch_system(),
             wsl="microsoft" in platform.release().lower(),
         )
+
+
+def system() -> tuple[System, str]:
+    """Return the operating system and its version."""
+    kind = SYSTEMS.get(platform.system(), "linux")
+    return kind, platform.mac_ver()[0] if kind == "macos" else platform.release()
 
 
 def gpus() -> tuple[Gpu, ...]:

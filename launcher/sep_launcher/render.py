@@ -170,6 +170,8 @@ class Screen:
         if report.error:
             told = report.error
             self.say(f"error: {told['message']}{_hint(str(told['hint']))}", loud=True)
+        for each in report.findings:
+            self.say(f"sep doctor: {each.title} [{each.id}]\n       {each.fix}", loud=True)
         if report.done and not self._style.quiet:
             self._table()
         if self._style.machine == "json":

@@ -19,6 +19,7 @@ from sep_protocol.errors import ExitCode, InterruptedJob, SepError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
+    from sep_launcher.doctor.rule import Finding
     from sep_launcher.plan import Plan
     from sep_protocol import Event
 
@@ -36,6 +37,7 @@ class Report:
     bench: Benched | None = None
     done: Done | None = None
     error: dict[str, Any] | None = None
+    findings: list[Finding] = field(default_factory=list)  # of the rules, behind what failed
     exit_code: int = ExitCode.OK
     seconds: float = 0.0  # wall time of the whole command
 
@@ -70,6 +72,15 @@ class Report:
         self.exit_code = code
         self.error = {"code": code, "error": error, "message": message, "hint": hint}
 
+    @property
+    def failures(self) -> list[str]:
+        """What failed, in the words that were shown; nothing for what the user did."""
+        told = [each.message for each in self.tracks.values() if isinstance(each, TrackFailed)]
+        told += [each.reason for each in self.fallbacks]
+        if self.error and self.error["code"] not in (ExitCode.USAGE, ExitCode.INTERRUPTED):
+            told.append(str(self.error["message"]))
+        return told
+
     def mix_of(self, track: int) -> str:
         """Return the path of a track's mix."""
         return self.plan.job.tracks[track].audio if self.plan else ""
@@ -98,5 +109,6 @@ class Report:
             **({"command": self.command} if self.command else {}),
             **({"bench": asdict(self.bench)} if self.bench else {}),
             "phases": self.done.phases if self.done else {},
+            "findings": [asdict(each) for each in self.findings],
             "seconds": self.seconds,
         }

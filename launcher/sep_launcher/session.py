@@ -101,6 +101,10 @@ def _told(work: Callable[[], None], screen: Screen) -> int:
         screen.fault(fault)
     except KeyboardInterrupt:
         screen.fault(InterruptedJob("stopped before anything was done"))
+    if screen.report.failures:
+        from sep_launcher.doctor import look  # noqa: PLC0415 (most runs need none of it)
+
+        screen.report.findings = look.behind(screen.report.failures)
     return screen.close()
 
 

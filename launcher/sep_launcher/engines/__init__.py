@@ -20,6 +20,19 @@ TMP = "size=2g,mode=1777"
 PROCESSES = 512
 SHARED = "256m"
 IMAGE_SETUP = "run: sep setup --engine container"
+TOOLKIT = (
+    "install the NVIDIA Container Toolkit, then: "
+    "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+)
+# What daemons and their hooks say where they cannot give a container the GPU.
+GPU_REFUSED = (
+    "could not select device driver",
+    "nvidia-container-cli",
+    "unresolvable CDI devices",
+    "failed to inject CDI devices",
+    "unknown or invalid runtime name: nvidia",
+    "no adapters were found",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

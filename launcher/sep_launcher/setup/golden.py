@@ -14,7 +14,7 @@ from sep_launcher import plan as plans
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.files import Found
 from sep_launcher.request import Request
-from sep_protocol import DeviceChosen, Failed, Model, TrackDone, TrackFailed
+from sep_protocol import DeviceChosen, Failed, Model, Output, TrackDone, TrackFailed
 from sep_protocol.errors import DeviceError, RuntimeFailedError, SepError
 
 if TYPE_CHECKING:
@@ -71,11 +71,20 @@ def separate(host: Host, native: Native, device: str, log: Callable[[str], None]
     return separated(here, chosen, device, NativeEngine(log))
 
 
-def separated(host: Host, chosen: route.Route, device: str, engine: Engine) -> Passed:
-    """Separate the clip by an engine, into a folder that is gone afterwards."""
+def separated(
+    host: Host, chosen: route.Route, device: str, engine: Engine, keep: Path | None = None
+) -> Passed:
+    """Separate the clip by an engine, into a folder that is gone afterwards, or into `keep`.
+
+    Raises the SepError that ended the run.
+    """
     with tempfile.TemporaryDirectory(prefix="sep-check-") as folder:
         request = Request(
-            files=(), out=Path(folder), wanted=route.Wanted(device=device), fallback=False
+            files=(),
+            out=keep or Path(folder),
+            output=Output(bit_depth="float"),
+            wanted=route.Wanted(device=device),
+            fallback=False,
         )
         clip = Found(path=sep_models.golden_clip(), name=PurePath("golden"))
         model = Model(name=BUNDLED)

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher import models, paths, route
+import sep_models
+from sep_launcher import facts, models, paths, route
 from sep_launcher import plan as plans
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.request import Request
@@ -77,6 +78,9 @@ def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
     model = Model(name=manifest.name)
     plan = plans.plan(request, host, chosen, found=[], model=model, manifest=None)
     golden.follow(replace(plan, job=replace(plan.job, install=order)), NativeEngine(screen.log))
+    found = models.digest(target / sep_models.WEIGHTS)
+    noted = facts.Converted(model=manifest.name, sha256=found)
+    facts.write(facts.read().with_weights(noted))
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,0 +1,134 @@
+"""`sep doctor`: what is wrong with this machine, and the one line that mends it."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sep_launcher import probe, render
+from sep_launcher.doctor import look, report
+from sep_launcher.doctor.catalogue import RULES, examine
+from sep_launcher.doctor.redact import Redactor
+from sep_launcher.doctor.report import Report
+from sep_launcher.doctor.rule import Group
+from sep_launcher.stopping import stoppable
+from sep_protocol.errors import PathError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from sep_launcher.doctor.evidence import Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One `sep doctor`."""
+
+    deep: bool = False
+    json: bool = False
+    verbose: bool = False
+    bundle: Path | None = None
+
+
+class _Out:
+    """Lines for people, redacted, as they come; none where a document is wanted."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self.redact = Redactor()
+        self._silent = silent
+
+    def lines(self, found: Iterable[str]) -> None:
+        if not self._silent:
+            render.lines(self.redact.text(each) for each in found)
+
+
+def doctor(wanted: Wanted) -> int:
+    """Examine this machine; return 1 where a finding is an error, else 0.
+
+    Raises PathError where the bundle cannot be written.
+    """
+    out = _Out(silent=wanted.json)
+    with stoppable():
+        found = _examined(wanted, out)
+    document = out.redact.all(found.document())
+    if wanted.json:
+        render.document(document)
+    if wanted.bundle:
+        try:
+            text = json.dumps(document, indent=1, ensure_ascii=False)
+            wanted.bundle.write_text(text + "\n", encoding="utf-8")
+        except OSError as fault:
+            raise PathError(f"{wanted.bundle} cannot be written: {fault.strerror}") from fault
+        out.lines([f"the report is in {wanted.bundle}; read it before you send it"])
+    return found.exit_code
+
+
+def _examined(wanted: Wanted, out: _Out) -> Report:
+    begun = time.perf_counter()
+    host = probe.probe()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(look.ask, host)
+        evidence = look.look(host)
+        if wanted.deep:
+            evidence = replace(evidence, weights=tuple(look.weights(all_of_it=True)))
+        findings = examine(evidence)
+        out.lines(report.head(evidence))
+        for group in Group:
+            if group is not Group.NATIVE:
+                out.lines(report.section(group, evidence, findings))
+        seconds = time.perf_counter() - begun
+        answers, installed = asked.result() or (None, {})
+    evidence = replace(evidence, answers=answers)
+    if wanted.deep:
+        evidence = _deep(evidence, wanted, out)
+    findings = examine(evidence)
+    out.lines(report.section(Group.NATIVE, evidence, findings))
+    found = Report(
+        evidence=evidence, findings=tuple(findings), installed=installed, seconds=seconds
+    )
+    out.lines(report.foot(found))
+    return found
+
+
+def _deep(evidence: Evidence, wanted: Wanted, out: _Out) -> Evidence:
+    from sep_launcher.doctor import deep  # noqa: PLC0415 (a quick look needs no engine)
+
+    def log(line: str) -> None:
+        if wanted.verbose:
+            out.lines([f"runtime: {line}"])
+
+    found = []
+    for tried in deep.try_all(evidence.host, log):
+        out.lines([report.tried(tried)])
+        found.append(tried)
+    # Whatever was found out about GPUs is recorded now, and counts.
+    return replace(evidence, tried=tuple(found))
+
+
+def list_rules(*, as_json: bool) -> None:
+    """Show every rule."""
+    if as_json:
+        render.document(
+            {
+                "rules": [
+                    {
+                        "id": each.id,
+                        "group": each.group.value,
+                        "severity": each.severity,
+                        "title": each.title,
+                        "breaks": each.breaks,
+                        "fix": {name: each.fix.on(name) for name in ("linux", "macos", "windows")},
+                    }
+                    for each in RULES
+                ]
+            }
+        )
+        return
+    for group in Group:
+        rules = [each for each in RULES if each.group is group]
+        render.lines([f"{group} ({len(rules)})"])
+        render.lines(f"  {each.id:30}{each.severity:9}{each.title}" for each in rules)

@@ -1,0 +1,386 @@
+"""Rules about Docker: the daemon, what it can reach, and its images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sep_launcher.docker_probe import PERMISSION, SILENT, UNKNOWN_CONTEXT
+from sep_launcher.doctor.rule import Fix, Group, rule
+from sep_launcher.engines import GPU_REFUSED, IMAGE_SETUP, TOOLKIT
+from sep_launcher.route import REMOTE
+from sep_launcher.setup.torch_builds import numbers
+
+if TYPE_CHECKING:
+    from sep_launcher.doctor.evidence import Evidence
+
+GIB = 1 << 30
+LITTLE_MEMORY = 3 * GIB
+OLDEST_API = "1.41"  # Docker 20.10: device requests, init, cgroup v2
+CONTAINERS = "runs in containers"
+CONTAINER_GPU = "the GPU in containers"
+NATIVE = "; sep run --engine native needs no Docker"
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINERS,
+    fix=Fix(
+        linux="sudo systemctl enable --now docker",
+        macos="open -a Docker",
+        windows='start "Docker Desktop" from the start menu',
+    ),
+)
+def docker_stopped(evidence: Evidence) -> str | None:
+    """Docker is installed and its daemon does not answer."""
+    docker = evidence.host.docker
+    if docker is None:
+        found = evidence.docker_command
+        # Under WSL the socket is Docker Desktop's to lend, and in a container nobody expects one.
+        expected = found and not evidence.host.wsl and not evidence.host.in_container
+        return f"there is {found} and no socket" if expected else evidence.heard(SILENT)
+    return evidence.heard(SILENT)
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINERS,
+    fix=Fix(
+        linux="sudo usermod -aG docker $USER, then log in again (this group is as mighty as root)",
+        macos="start Docker Desktop as this user",
+        windows="add this user to the group docker-users, then log in again",
+    ),
+)
+def docker_permission(evidence: Evidence) -> str | None:
+    """This user may not use Docker."""
+    return evidence.heard(PERMISSION)
+
+
+@rule(
+    Group.ENGINE, "error", breaks=CONTAINERS, fix="docker context ls, then: docker context use NAME"
+)
+def docker_context_unknown(evidence: Evidence) -> str | None:
+    """The chosen Docker context does not exist."""
+    return evidence.heard(UNKNOWN_CONTEXT)
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks=CONTAINERS,
+    fix=Fix(
+        everywhere="unset DOCKER_HOST; docker context use default",
+        windows="Remove-Item Env:DOCKER_HOST; docker context use default",
+    ),
+)
+def docker_remote(evidence: Evidence) -> str | None:
+    """The Docker engine is on another machine."""
+    docker = evidence.host.docker
+    if docker and docker.remote:
+        return f"{docker.endpoint}: it does not see this computer's files"
+    return evidence.heard(REMOTE)
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINERS,
+    fix="take --engine native, or a Docker daemon of this computer (unset DOCKER_HOST)",
+)
+def docker_sees_other_files(evidence: Evidence) -> str | None:
+    """The Docker daemon does not see this computer's files."""
+    return evidence.heard("does not see this computer's files", "bind source path does not exist")
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks="runs in containers from this folder",
+    fix="Docker Desktop: Settings, Resources, File sharing: add it; or take --engine native",
+)
+def folder_not_shared(evidence: Evidence) -> str | None:
+    """Docker Desktop does not share this folder."""
+    return evidence.heard("does not share this folder", "Mounts denied", "not shared from the host")
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks="containers from this place: Docker cannot reach network drives and WSL's folders",
+    fix="copy the files to a disk of this computer, or take --engine native",
+)
+def place_not_mountable(evidence: Evidence) -> str | None:
+    """The files are where Docker cannot reach."""
+    return evidence.heard("cannot be reached from a container", "is on a network")
+
+
+@rule(Group.ENGINE, "warning", breaks=CONTAINERS, fix="update Docker")
+def docker_old(evidence: Evidence) -> str | None:
+    """Docker is older than 20.10."""
+    docker = evidence.host.docker
+    if docker and docker.api and numbers(docker.api) < numbers(OLDEST_API):
+        return f"Docker {docker.version}, API {docker.api}; {OLDEST_API} is needed"
+    return evidence.heard("client version", "is too old. Minimum supported API")
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINERS,
+    fix="Docker's tray icon: Switch to Linux containers",
+)
+def docker_windows_containers(evidence: Evidence) -> str | None:
+    """Docker is set to Windows containers."""
+    docker = evidence.host.docker
+    return "its containers are for Windows" if docker and docker.system == "windows" else None
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks="building and loading images",
+    fix="docker system prune; Docker Desktop: Settings, Resources, Disk usage limit",
+)
+def docker_disk_full(evidence: Evidence) -> str | None:
+    """The disk of the Docker daemon is full."""
+    return evidence.heard("disk of the Docker daemon is full")
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks="large models in containers",
+    fix=Fix(
+        everywhere="Docker Desktop: Settings, Resources, Memory",
+        windows="in %UserProfile%\\.wslconfig: [wsl2] memory=8GB, then: wsl --shutdown",
+        linux="run with fewer other programs; --batch 1 needs least",
+    ),
+)
+def docker_memory_small(evidence: Evidence) -> str | None:
+    """Containers have little memory."""
+    docker = evidence.host.docker
+    if docker and 0 < docker.memory < LITTLE_MEMORY:
+        return f"{docker.memory / GIB:.1f} GiB for all of them"
+    return None
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks="this run",
+    fix="--batch 1 needs less; raise --memory, or Docker Desktop's in Settings, Resources",
+)
+def container_memory(evidence: Evidence) -> str | None:
+    """A container ran out of memory."""
+    return evidence.heard("the container ran out of memory")
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks=CONTAINERS,
+    fix="Docker Desktop on Windows: Settings, Resources, WSL integration: switch this one on",
+)
+def wsl_integration(evidence: Evidence) -> str | None:
+    """Docker Desktop does not lend its engine to this WSL distribution."""
+    host = evidence.host
+    if host.wsl and host.docker is None and evidence.docker_command:
+        return "the docker command is here, its socket is not"
+    return None
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINER_GPU,
+    fix=TOOLKIT,
+)
+def toolkit_missing(evidence: Evidence) -> str | None:
+    """The NVIDIA Container Toolkit is not installed."""
+    if evidence.graphics.toolkit:
+        return None
+    if said := evidence.heard(*_REFUSED):
+        return said
+    docker = evidence.host.docker
+    usable = docker and not (docker.fault or docker.remote or docker.desktop)
+    if usable and evidence.host.gpus and evidence.host.system == "linux" and not evidence.host.wsl:
+        return "there is an NVIDIA GPU, Docker answers, and nvidia-ctk is not here"
+    return None
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINER_GPU,
+    fix="sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
+)
+def toolkit_not_configured(evidence: Evidence) -> str | None:
+    """Docker does not know the NVIDIA Container Toolkit."""
+    if not evidence.graphics.toolkit:
+        return None
+    docker = evidence.host.docker
+    tried = docker is not None and docker.gpu is False and "nvidia" not in docker.runtimes
+    return evidence.heard(*_REFUSED) or ("nvidia is not among its runtimes" if tried else None)
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINER_GPU,
+    fix="sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+)
+def cdi_stale(evidence: Evidence) -> str | None:
+    """The CDI file is of another driver."""
+    graphics = evidence.graphics
+    others = [each for each in graphics.cdi if graphics.driver and each != graphics.driver]
+    if others:
+        return f"it names {', '.join(others)}, the driver is {graphics.driver}"
+    return evidence.heard("failed to inject CDI devices", "unresolvable CDI devices")
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks=CONTAINER_GPU,
+    fix="in /etc/nvidia-container-runtime/config.toml: no-cgroups = true, or rootful Docker",
+)
+def rootless_gpu(evidence: Evidence) -> str | None:
+    """Rootless Docker cannot hand out the GPU as it is set up."""
+    return evidence.heard("bpf_prog_query", "failed to initialize NVML: Unknown Error")
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks=f"{CONTAINER_GPU}: snap keeps the driver's libraries from Docker",
+    fix="sudo snap remove docker, then install Docker from docker.com or your distribution",
+)
+def docker_from_snap(evidence: Evidence) -> str | None:
+    """Docker is the snap."""
+    docker = evidence.host.docker
+    root = docker.root if docker else ""
+    if evidence.host.gpus and (
+        root.startswith("/var/snap/") or evidence.docker_command.startswith("/snap/")
+    ):
+        return root or evidence.docker_command
+    return None
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks=f"{CONTAINER_GPU}: its machine has none",
+    fix=f"docker context use default (the system's own Docker){NATIVE}",
+)
+def docker_desktop_on_linux(evidence: Evidence) -> str | None:
+    """Docker Desktop on Linux has no GPU."""
+    host = evidence.host
+    desktop = host.docker is not None and host.docker.desktop
+    return (
+        host.gpus[0].name
+        if desktop and host.system == "linux" and host.gpus and not host.wsl
+        else None
+    )
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks=f"{CONTAINER_GPU}: Podman ignores the request and says nothing",
+    fix=f"use Docker{NATIVE}",
+)
+def podman(evidence: Evidence) -> str | None:
+    """The engine is Podman."""
+    host = evidence.host
+    if host.docker and host.docker.podman and host.gpus:
+        return f"Podman {host.docker.version} answers in Docker's place"
+    return None
+
+
+@rule(
+    Group.ENGINE,
+    "warning",
+    breaks=CONTAINER_GPU,
+    fix="Docker Desktop: Settings, General: Use the WSL 2 based engine",
+)
+def docker_hyper_v(evidence: Evidence) -> str | None:
+    """Docker Desktop runs in Hyper-V, which has no GPU."""
+    host = evidence.host
+    if host.system == "windows" and host.gpus and host.docker and "linuxkit" in host.docker.kernel:
+        return host.docker.kernel
+    return None
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINER_GPU,
+    fix="in PowerShell: wsl --update; wsl --shutdown; then update the NVIDIA driver of Windows",
+)
+def wsl_without_adapter(evidence: Evidence) -> str | None:
+    """WSL does not show the GPU."""
+    return evidence.heard("no adapters were found")
+
+
+@rule(Group.IMAGE, "error", breaks=CONTAINERS, fix=IMAGE_SETUP.removeprefix("run: "))
+def image_missing(evidence: Evidence) -> str | None:
+    """There is no image, and runs would take a container."""
+    route = evidence.route
+    docker = evidence.host.docker
+    if route and route.engine == "container" and not route.ready and docker and not docker.stale:
+        return f"for {route.device}"
+    return evidence.heard("there is no image for", "Docker does not have the image")
+
+
+@rule(Group.IMAGE, "error", breaks=CONTAINERS, fix=IMAGE_SETUP.removeprefix("run: "))
+def image_stale(evidence: Evidence) -> str | None:
+    """The image is of another sep."""
+    docker = evidence.host.docker
+    if docker and docker.stale:
+        return ", ".join(docker.stale)
+    said = evidence.heard("the image for")
+    return said if said and "has sep" in said else None
+
+
+@rule(Group.IMAGE, "error", breaks=CONTAINERS, fix=IMAGE_SETUP.removeprefix("run: "))
+def image_for_another_processor(evidence: Evidence) -> str | None:
+    """The image is for another processor."""
+    return evidence.heard("this engine runs", "image is for another processor", "exec format error")
+
+
+@rule(Group.IMAGE, "error", breaks=CONTAINERS, fix="sep setup --engine container --repair")
+def image_broken(evidence: Evidence) -> str | None:
+    """The image cannot run sep."""
+    return evidence.heard("the image cannot run sep", "the image is not one of sep's")
+
+
+_REFUSED = tuple(each for each in GPU_REFUSED if "CDI" not in each and "adapters" not in each)
+RULES = (
+    docker_stopped,
+    docker_permission,
+    docker_context_unknown,
+    docker_remote,
+    docker_sees_other_files,
+    folder_not_shared,
+    place_not_mountable,
+    docker_old,
+    docker_windows_containers,
+    docker_disk_full,
+    docker_memory_small,
+    container_memory,
+    wsl_integration,
+    toolkit_missing,
+    toolkit_not_configured,
+    cdi_stale,
+    rootless_gpu,
+    docker_from_snap,
+    docker_desktop_on_linux,
+    podman,
+    docker_hyper_v,
+    wsl_without_adapter,
+    image_missing,
+    image_stale,
+    image_for_another_processor,
+    image_broken,
+)

@@ -1,0 +1,321 @@
+"""Gather what the rules look at. Bounded in time; nothing here raises or judges."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes.util
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sep_models
+from sep_launcher import facts, models, paths, probe
+from sep_launcher.doctor.catalogue import explain
+from sep_launcher.doctor.evidence import (
+    Answers,
+    Disk,
+    Evidence,
+    Graphics,
+    Package,
+    Recorded,
+    Weights,
+)
+from sep_launcher.doctor.native_rules import CANNOT_START
+from sep_launcher.host import Host
+
+if TYPE_CHECKING:
+    from sep_launcher.doctor.rule import Finding
+    from sep_models import Manifest
+
+ASK_SECONDS = 90.0  # a cold disk takes long over torch
+SCRIPT = Path(__file__).with_name("ask_python.py")
+VENDORS = {"0x10de": "nvidia", "0x1002": "amd", "0x8086": "intel"}
+# Variables that change what a run does; others are nobody's business.
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "DOCKER_CONTEXT",
+    "DOCKER_DEFAULT_PLATFORM",
+    "DOCKER_HOST",
+    "OMP_NUM_THREADS",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTORCH_ENABLE_MPS_FALLBACK",
+    "PYTORCH_MPS_HIGH_WATERMARK_RATIO",
+    "SEP_HOME",
+    "SEP_RUNTIME_PYTHON",
+    "SEP_TORCH_INDEX",
+    "SYSTEM_VERSION_COMPAT",
+    "TMPDIR",
+)
+CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
+WSL_LIBRARIES = ("/usr/lib/wsl/lib/libcuda.so.1", "/usr/lib/x86_64-linux-gnu/libcuda.so.1")
+
+
+def look(host: Host) -> Evidence:
+    """Return all that can be had at once; the runtime's Python is asked by `ask`."""
+    return Evidence(
+        host=host,
+        graphics=graphics(host),
+        disks=disks(),
+        weights=tuple(weights()),
+        recorded=recorded(),
+        variables=variables(),
+        docker_command=_docker_command(),
+        avx2=avx2(host),
+    )
+
+
+def behind(failures: list[str]) -> list[Finding]:
+    """Return the findings behind what a run said when it failed, each once."""
+    system, version = probe.system()
+    seen = Evidence(
+        host=Host(system=system, version=version),
+        graphics=Graphics(toolkit=shutil.which("nvidia-ctk") is not None),
+        variables=variables(),
+    )
+    found = [explain(seen, each) for each in failures]
+    return list(dict.fromkeys(each for each in found if each))
+
+
+def variables() -> tuple[tuple[str, str], ...]:
+    """Return the variables of the environment that change what a run does."""
+    return tuple((name, os.environ[name]) for name in VARIABLES if name in os.environ)
+
+
+def graphics(host: Host, root: Path = Path("/")) -> Graphics:
+    """Return what the system shows of GPUs."""
+    smi = shutil.which("nvidia-smi")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return Graphics(
+        vendors=_vendors(root) if sys.platform != "win32" else _windows_vendors(),
+        board=_board(root),
+        driver=_driver(root),
+        smi=_smi_fault(smi) if smi and not host.gpus and hidden not in ("", "-1") else "",
+        smi_here=smi is not None,
+        toolkit=shutil.which("nvidia-ctk") is not None,
+        cdi=_cdi(root),
+        hidden=hidden,
+        wsl_library=_wsl_library() if host.wsl else "",
+    )
+
+
+def _docker_command() -> str:
+    found = shutil.which("docker")
+    return os.path.realpath(found) if found else ""
+
+
+def _vendors(root: Path) -> tuple[str, ...]:
+    found = set()
+    for device in (root / "sys/bus/pci/devices").glob("*"):
+        with contextlib.suppress(OSError):
+            if (device / "class").read_text().startswith("0x03"):
+                found.add(VENDORS.get((device / "vendor").read_text().strip(), "other"))
+    return tuple(sorted(found))
+
+
+def _windows_vendors() -> tuple[str, ...]:
+    """Return the vendors of display adapters, from the registry. Never run on Windows."""
+    found: set[str] = set()
+    if sys.platform == "win32":
+        import winreg  # noqa: PLC0415 (only there)
+
+        key = r"SYSTEM\CurrentControlSet\Enum\PCI"
+        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as pci:
+            for index in range(winreg.QueryInfoKey(pci)[0]):
+                name = winreg.EnumKey(pci, index)
+                with winreg.OpenKey(pci, name) as device:
+                    place = winreg.EnumKey(device, 0)
+                    with contextlib.suppress(OSError), winreg.OpenKey(device, place) as value:
+                        if winreg.QueryValueEx(value, "Class")[0] == "Display":
+                            found.add(VENDORS.get(f"0x{name[4:8].lower()}", "other"))
+    return tuple(sorted(found))
+
+
+def _board(root: Path) -> str:
+    with contextlib.suppress(OSError):
+        model = (root / "proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
+        if "jetson" in model.lower() or (root / "etc/nv_tegra_release").exists():
+            return model
+    return ""
+
+
+def _driver(root: Path) -> str:
+    """Return the version of NVIDIA's kernel module."""
+    with contextlib.suppress(OSError):
+        text = (root / "proc/driver/nvidia/version").read_text(errors="replace")
+        found = re.search(r"(\d{3}\.\d+(\.\d+)?)", text)
+        return found.group(1) if found else ""
+    return ""
+
+
+def _smi_fault(smi: str) -> str:
+    try:
+        done = subprocess.run(
+            [smi], capture_output=True, text=True, timeout=probe.SMI_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError) as fault:
+        return f"nvidia-smi: {fault}"
+    told = (done.stdout + done.stderr).strip().splitlines()
+    if done.returncode:
+        return told[0] if told else f"nvidia-smi ended with code {done.returncode}"
+    return "nvidia-smi works and lists no GPU"
+
+
+def _cdi(root: Path) -> tuple[str, ...]:
+    """Return the driver versions in the CDI files: libraries carry them in their names."""
+    found = set()
+    for folder in CDI_FOLDERS:
+        for path in (root / folder.lstrip("/")).glob("*nvidia*"):
+            with contextlib.suppress(OSError):
+                text = path.read_text(errors="replace")
+                found |= set(re.findall(r"libcuda\.so\.(\d{3}\.\d+(?:\.\d+)?)", text))
+    return tuple(sorted(found))
+
+
+def _wsl_library() -> str:
+    if ctypes.util.find_library("cuda") is None:
+        return ""
+    there = [each for each in reversed(WSL_LIBRARIES) if Path(each).exists()]
+    return os.path.realpath(there[0]) if there else ""
+
+
+def disks() -> tuple[Disk, ...]:
+    """Return room and rights of the places that sep writes to."""
+    found = []
+    places = {"data": paths.data(), "temporary": Path(tempfile.gettempdir()), "output": Path.cwd()}
+    for what, path in places.items():
+        there = next((each for each in (path, *path.parents) if each.exists()), path)
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(there).free
+            writable = os.access(there, os.W_OK)
+            found.append(Disk(what=what, path=str(path), free=free, writable=writable))
+    return tuple(found)
+
+
+def weights(*, all_of_it: bool = False) -> list[Weights]:
+    """Return the installed weights; large ones are hashed only where all of it is looked at."""
+    found = []
+    for manifest in sep_models.catalogue():
+        folder = models.folder(manifest)
+        if folder is None:
+            if manifest.bundled:
+                path = sep_models.folder_of(manifest.name) / sep_models.WEIGHTS
+                found.append(
+                    Weights(model=manifest.name, path=str(path), fault="the file is missing")
+                )
+            continue
+        path = folder / sep_models.WEIGHTS
+        found.append(
+            Weights(model=manifest.name, path=str(path), fault=_fault_in(path, manifest, all_of_it))
+        )
+    return found
+
+
+def _fault_in(path: Path, manifest: Manifest, all_of_it: bool) -> str:  # noqa: FBT001
+    """Return what is wrong with a safetensors file: its header says how long it must be."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size:
+                return f"it is cut off: {size} bytes"
+            header: dict[str, Any] = json.loads(file.read(length))
+        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+        expected = 8 + length + max(ends)
+    except (
+        OSError,
+        ValueError,
+        struct.error,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+    ) as fault:
+        return f"it is no safetensors file ({type(fault).__name__})"
+    if size != expected:
+        return f"it has {size} bytes, {expected} are expected"
+    wanted = models.digest_of(manifest)
+    if wanted and (all_of_it or manifest.bundled) and models.digest(path) != wanted:
+        return "its SHA-256 is another one"
+    return ""
+
+
+def recorded() -> Recorded:
+    """Return what setup noted."""
+    made = facts.read().native
+    if made is None:
+        return Recorded(fault=facts.fault())
+    return Recorded(python=made.python, version=made.version, exists=Path(made.python).exists())
+
+
+def avx2(host: Host) -> bool | None:
+    """Say whether the processor has AVX2, None where that is no question or not known."""
+    if host.arm or host.system != "linux":
+        return None
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return "avx2" in flags.split() if flags else None
+
+
+def ask(host: Host) -> tuple[Answers, dict[str, str]] | None:
+    """Return what the runtime's Python says, and what is installed there; None without one."""
+    if host.native is None:
+        return None
+    begun = time.perf_counter()
+    try:
+        done = subprocess.run(
+            [host.native.python, str(SCRIPT)],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=ASK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as fault:
+        answers, installed = read_answers((fault.stdout or b"").decode("utf-8", "replace"))
+        late = f"it did not answer within {ASK_SECONDS:.0f} s"
+        return replace(answers, fault=late), installed
+    except OSError as fault:
+        return Answers(fault=f"{host.native.python} {CANNOT_START}: {fault.strerror}"), {}
+    answers, installed = read_answers(done.stdout.decode("utf-8", "replace"))
+    answers = replace(answers, seconds=time.perf_counter() - begun)
+    if done.returncode:
+        told = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        how = f"ended by signal {-done.returncode}" if done.returncode < 0 else "failed"
+        answers = replace(answers, fault=f"{host.native.python} {how}: {told[-1] if told else ''}")
+    return answers, installed
+
+
+def read_answers(text: str) -> tuple[Answers, dict[str, str]]:
+    """Return the answers in the script's lines; lines of others are passed over."""
+    found: dict[str, Any] = {}
+    packages: list[Package] = []
+    installed: dict[str, str] = {}
+    known = {each.name for each in fields(Answers)}
+    for line in text.splitlines():
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(told, dict):
+            continue
+        installed |= told.pop("distributions", {})
+        if "package" in told:
+            packages.append(Package(**told.pop("package")))
+        found |= {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in told.items()
+            if name in known
+        }
+    return Answers(packages=tuple(packages), **found), installed
