@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sep_launcher import route as routes
+from sep_launcher.host import Native
 from sep_protocol.errors import SepError
 
 if TYPE_CHECKING:
@@ -149,6 +150,6 @@ class Evidence:
         return route is not None and route.ready and route.engine == "native"
 
     def told(self, message: str) -> Evidence:
-        """Return what is known where a run ended with this message, and of that run alone."""
-        host = replace(self.host, docker=None, native=None)
+        """Return the evidence of a run that ended with this message, apart from the machine's."""
+        host = replace(self.host, docker=None, native=Native(python="", source="own"))
         return replace(self, host=host, said=message)

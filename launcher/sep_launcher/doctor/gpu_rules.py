@@ -60,7 +60,7 @@ def nvidia_driver_mixed(evidence: Evidence) -> str | None:
 
 @rule(Group.GPU, "error", breaks=SLOW, fix=UPDATE_DRIVER)
 def nvidia_smi_fails(evidence: Evidence) -> str | None:
-    """nvidia-smi does not work."""
+    """The command nvidia-smi does not work."""
     said = evidence.graphics.smi
     if not said or nvidia_driver_mixed.detect(evidence) or nvidia_selinux.detect(evidence):
         return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.doctor.rule import Fix, Group, rule
 from sep_launcher.route import ROSETTA_FIX
-from sep_launcher.setup.torch_builds import numbers, table
+from sep_launcher.setup.torch_builds import numbers
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence
@@ -41,23 +41,6 @@ def intel_mac(evidence: Evidence) -> str | None:
     if host.system == "macos" and not host.arm and host.docker is None:
         return "no Docker engine was found"
     return evidence.heard("PyTorch has no builds for Intel Macs", "PyTorch has no builds for macOS")
-
-
-@rule(
-    Group.HOST,
-    "error",
-    breaks="native runs: no PyTorch build of the table runs on it",
-    fix="update macOS (System Settings, General, Software Update)",
-)
-def macos_too_old(evidence: Evidence) -> str | None:
-    """This macOS is older than PyTorch needs."""
-    host = evidence.host
-    if host.system != "macos" or not host.arm or numbers(host.version)[:1] == (10,):
-        return None
-    oldest = min((row.oldest_system for row in table().build if row.system == "macos"), key=numbers)
-    if numbers(host.version) < numbers(oldest):
-        return f"macOS {host.version}, {oldest} is needed"
-    return None
 
 
 @rule(
@@ -180,7 +163,6 @@ def python_variables(evidence: Evidence) -> str | None:
 RULES = (
     rosetta,
     intel_mac,
-    macos_too_old,
     macos_version_hidden,
     little_memory,
     wsl_memory,
