@@ -27,13 +27,16 @@ def tell(**facts: object) -> None:
 
 
 def first_line(fault: object) -> str:
-    """Return what an exception says, in one line."""
+    """Return what an exception says, and the one that caused it, in one line."""
     text = str(fault).strip().splitlines()
-    return "{}: {}".format(type(fault).__name__, text[0] if text else "")
+    told = "{}: {}".format(type(fault).__name__, text[0] if text else "")
+    cause = getattr(fault, "__cause__", None)
+    return told if cause is None else told + "; " + first_line(cause)
 
 
 def look(name: str, version_in: str = ""):  # type: ignore[no-untyped-def]  # noqa: ANN201
     """Import a package; tell its version or why it cannot be."""
+    tell(importing=name)
     try:
         module = import_module(name)
         version = getattr(import_module(version_in or name), "__version__", "here")

@@ -74,6 +74,7 @@ class Answers:
     python: str = ""  # version
     fault: str = ""  # why it did not answer; nothing else is known then
     packages: tuple[Package, ...] = ()
+    importing: str = ""  # the package that was tried last
     cuda: str = ""  # version that torch was built for
     cuda_available: bool | None = None
     cuda_fault: str = ""

@@ -292,9 +292,19 @@ def ask(host: Host) -> tuple[Answers, dict[str, str]] | None:
     answers = replace(answers, seconds=time.perf_counter() - begun)
     if done.returncode:
         told = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        how = f"ended by signal {-done.returncode}" if done.returncode < 0 else "failed"
-        answers = replace(answers, fault=f"{host.native.python} {how}: {told[-1] if told else ''}")
+        answers = _crashed(answers, host.native.python, done.returncode, told)
     return answers, installed
+
+
+def _crashed(answers: Answers, python: str, code: int, told: list[str]) -> Answers:
+    """Return the answers of a Python that did not get to the end; the last import is to blame."""
+    how = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    last = f": {told[-1]}" if told else ""
+    name = answers.importing
+    if code < 0 and name and answers.package(name) is None:
+        blamed = Package(name=name, fault=f"Python {how} while it was imported{last}")
+        return replace(answers, packages=(*answers.packages, blamed))
+    return replace(answers, fault=f"{python} {how}{last}")
 
 
 def read_answers(text: str) -> tuple[Answers, dict[str, str]]:

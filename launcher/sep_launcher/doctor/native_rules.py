@@ -97,7 +97,7 @@ def python_old(evidence: Evidence) -> str | None:
     answers = evidence.answers
     if answers and answers.python and numbers(answers.python)[:2] < OLDEST_PYTHON:
         return f"Python {answers.python} in {_where(evidence)}"
-    return evidence.heard("SyntaxError", "unknown option -P", "Unknown option: -P")
+    return evidence.heard("is older than Python 3.11", "SyntaxError")
 
 
 @rule(

@@ -65,6 +65,10 @@ class Listener:
         if self._log:
             self._log(line)
 
+    def logged(self, words: str) -> bool:
+        """Say whether the log has these words."""
+        return any(words in line for line in self._logged)
+
     @property
     def last_words(self) -> str:
         """The last line of the log that says something."""

@@ -151,6 +151,9 @@ def _drain(stream: IO[bytes] | None, listener: Listener) -> None:
 
 def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
     tail = listener.last_words
+    if not listener.said_hello and listener.logged("nknown option"):
+        # It does not know -P.
+        return NotReadyError(f"{plan.python} is older than Python 3.11", hint=_mend())
     if not listener.said_hello and "No module named" in tail:
         return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
