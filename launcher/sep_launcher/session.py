@@ -135,12 +135,23 @@ def _check_ready(plan: Plan) -> None:
 
 def _not_ready(plan: Plan) -> NotReadyError | None:
     if plan.route.engine == "container":
-        if plan.route.ready:
-            return None
-        return NotReadyError(f"there is no image for {plan.route.device}", hint=IMAGE_SETUP)
+        return None if plan.route.ready else _image_fault(plan)
     if plan.python is None:
         return NotReadyError("no Python environment with torch is set up", hint=native.SETUP)
     return None
+
+
+def _image_fault(plan: Plan) -> NotReadyError:
+    """Return whether the image is missing or is of another sep."""
+    from sep_launcher.engines import container  # noqa: PLC0415 (other runs need none of it)
+
+    try:
+        container.check(plan)
+    except NotReadyError as why:
+        return why
+    except SepError:
+        pass  # the daemon went away: the image was not there before
+    return NotReadyError(f"there is no image for {plan.route.device}", hint=IMAGE_SETUP)
 
 
 def _dry_run(plan: Plan, screen: Screen) -> None:

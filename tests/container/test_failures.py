@@ -56,6 +56,7 @@ def test_no_daemon(sep, clip, tmp_path):
     )
     assert f"unix://{tmp_path}/none.sock does not answer (No such file or directory)" in told
     assert "--engine native" in told
+    assert "[docker-stopped]" in told
 
 
 def test_a_stale_socket(sep, clip, tmp_path):
@@ -86,6 +87,7 @@ def test_no_permission(start, clip, dockerd):
         dockerd.socket.chmod(before.st_mode)
     assert process.returncode == 11
     assert f"no permission to use {dockerd.host}" in told
+    assert "[docker-permission]" in told
 
 
 def test_a_context_that_does_not_exist(sep, clip, dockerd):
@@ -99,6 +101,7 @@ def test_a_context_that_does_not_exist(sep, clip, dockerd):
     )
     assert "there is no Docker context called 'nope'" in told
     assert "docker context ls" in told
+    assert "[docker-context-unknown]" in told
 
 
 def test_a_context_is_followed(sep, clip, dockerd, tmp_path):
@@ -120,6 +123,7 @@ def test_a_daemon_on_another_machine(sep, clip):
         "run", clip, "--engine", "container", code=10, env={"DOCKER_HOST": "tcp://192.0.2.1:2375"}
     )
     assert "on another machine and cannot see these files" in told
+    assert "[docker-remote]" in told
 
 
 class _Pipe(socketserver.BaseRequestHandler):
@@ -164,7 +168,7 @@ def test_a_daemon_that_does_not_see_our_files(sep, clip, dockerd, sep_home, seen
     with proxy(dockerd, lambda data: data.replace(jobs, elsewhere)) as host:
         _, told = sep("run", clip, "--engine", "container", code=11, env={"DOCKER_HOST": host})
     assert "does not see this computer's files" in told
-    assert "--engine native" in told
+    assert "[docker-sees-other-files]" in told
     seen.nothing_left()
 
 
@@ -177,6 +181,7 @@ def test_no_image(sep, clip, gpu, dockerd, sep_home, seen):
     _, told = sep("run", clip, "--engine", "container", "--device", "cuda", code=12, env=gpu)
     assert "there is no image for cuda" in told
     assert "sep setup --engine container" in told
+    assert "[image-missing]" in told
     _, told = sep(
         "run",
         clip,
@@ -197,6 +202,7 @@ def test_a_stale_image(sep, clip, gpu, dockerd):
     with image(dockerd, "sep-test:stale", cuda(protocol="0")):
         _, told = sep("run", clip, "--engine", "container", "--device", "cuda", code=12, env=gpu)
     assert "protocol 0" in told
+    assert "[image-stale]" in told
     assert "run: sep setup --engine container" in told
 
 
@@ -239,6 +245,7 @@ def test_an_image_for_another_processor(sep, clip, gpu, dockerd):
     finally:
         dockerd("rmi", "-f", "sep-test:other")
     assert "is for s390x, this engine runs" in told
+    assert "[image-for-another-processor]" in told
 
 
 def test_the_toolkit_is_missing_and_auto_goes_on(sep, clip, gpu, dockerd, sep_home, tmp_path, seen):
@@ -250,6 +257,7 @@ def test_the_toolkit_is_missing_and_auto_goes_on(sep, clip, gpu, dockerd, sep_ho
         assert found["fallbacks"][0]["now"] == "container cpu"
         assert "could not select device driver" in told
         assert "nvidia-ctk runtime configure" in told
+        assert found["findings"][0]["id"] == "toolkit-missing"
         assert found["device"]["device"] == "cpu"
         seen.nothing_left(tmp_path)
         # A device that was named is never replaced, nor with --no-fallback.
@@ -283,6 +291,7 @@ def test_out_of_memory_under_a_real_limit(sep, clip, dockerd, sep_home, tmp_path
     _, told = sep("run", clip, "--engine", "container", "--memory", "200m", code=14)
     assert "the container ran out of memory: its limit is 0.2 GiB" in told
     assert "--memory raises the limit" in told
+    assert "[container-memory]" in told
     assert dockerd.ours() == []
     assert not list(tmp_path.rglob("*.wav"))
 
@@ -294,6 +303,7 @@ def test_a_full_disk(sep, song, dockerd, sep_home, tmp_path, seen):
     try:
         _, told = sep("run", song, "--engine", "container", "-o", small, code=1)
         assert "the disk is full" in told
+        assert "[output-disk-full]" in told
         assert f"{small}/song" in told
         assert not list(small.iterdir())
     finally:
@@ -320,6 +330,7 @@ def test_the_daemon_is_killed_in_the_middle(start, sep, song, clip, dockerd, tmp
         _, told = process.communicate(timeout=90)
     assert process.returncode == 11, told
     assert "the Docker daemon does not answer" in told
+    assert "[docker-stopped]" in told
     assert time.monotonic() - begun < 60
     assert not (tmp_path / "separated" / "song").exists()
     dockerd.start()

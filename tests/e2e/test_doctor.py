@@ -1,4 +1,4 @@
-"""`sep doctor` on machines that are really broken: damaged environments, full disks, dead sockets."""
+"""`sep doctor` on machines that are really broken: environments, disks, sockets."""
 
 import contextlib
 import getpass

@@ -119,6 +119,17 @@ class ContainerEngine:
         run.daemon.close()
 
 
+def check(plan: Plan) -> None:
+    """Raise NotReadyError unless there is an image for a plan, EngineError without a daemon."""
+    from sep_launcher.daemon import Daemon  # noqa: PLC0415
+
+    daemon = Daemon(plan.endpoint)
+    try:
+        check_image(daemon, plan.route.device)
+    finally:
+        daemon.close()
+
+
 def check_image(daemon: Daemon, device: str) -> Image:
     """Return the image for a device; raise NotReadyError where it is missing, stale or foreign.
 
