@@ -62,6 +62,21 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
     assert done.returncode in (0, 3, 11) or "nothing was done" in done.stderr, done.stderr
 
 
+def test_every_block_is_tested_somehow():
+    """Python and sep run; `sh` is what .ci/run runs; other lines name files that are here."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        kinds = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
+        assert set(kinds) <= ({"text", "python", "sh"} if page.name == "README.md" else {"text"})
+        for line in "\n".join(blocks("text", text)).splitlines():
+            if re.match(r"(sh|pytest|powershell) ", line):
+                named = [each for each in line.split() if "/" in each or "\\" in each]
+                assert named, line
+                for each in named:
+                    assert (ROOT / each.replace("\\", "/")).exists(), line
+    assert len(blocks("sh")) == 2
+
+
 def test_exit_codes_are_all_documented():
     documented = {int(code) for code in re.findall(r"`(\d+)` \w", README)}
     assert documented == {int(code) for code in ExitCode}
