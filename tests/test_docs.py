@@ -46,7 +46,7 @@ def test_python_of_the_readme_runs(tmp_path):
 def test_commands_of_the_documents_are_understood(command, home, tmp_path):
     """Every option exists: what is missing are only the files that the examples name."""
     if " bench" in command:
-        command += " --seconds 0.5 --runs 1"  # the last one given counts
+        command += " --seconds 0.5 --runs 1 --no-baselines"  # the last one given counts
     if "sep setup" in command:
         command += " --dry-run"
     (tmp_path / "house").mkdir()
@@ -87,7 +87,7 @@ def test_every_package_has_its_place_in_the_architecture():
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     for package in wheel["targets"]["wheel"]["packages"]:
         assert package in page
-    for module in re.findall(r"`((?:engines/|setup/)?\w+\.(?:py|toml))`", page):
+    for module in re.findall(r"`((?:engines/|setup/|doctor/)?\w+\.(?:py|toml|json))`", page):
         assert (ROOT / "launcher" / "sep_launcher" / module).exists(), module
 
 

@@ -280,10 +280,10 @@ def test_version_and_help(sep):
 
 
 def test_bench(sep, with_tiny):
-    done = sep("bench", "--seconds", "1", "--runs", "1", *with_tiny)
+    done = sep("bench", "--seconds", "0.5", "--runs", "1", *with_tiny)
     assert "demix" in done.stdout
     assert "x real time" in done.stdout
-    found = json.loads(sep("bench", "--seconds", "1", "--runs", "1", "--json", *with_tiny).stdout)
+    found = json.loads(sep("bench", "--seconds", "0.5", "--runs", "1", "--json", *with_tiny).stdout)
     assert [each["scheme"] for each in found["bench"]["measured"]] == ["sep", "demix", "uvr"]
     assert found["tracks"] == []
 

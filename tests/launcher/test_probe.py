@@ -11,6 +11,7 @@ import pytest
 
 from sep_launcher import docker_probe, probe
 from sep_launcher.host import Host
+from sep_protocol.version import PROTOCOL, __version__
 
 SMI = (
     "NVIDIA GeForce RTX 3080, 550.144.03, 8.6, 10240, 0, GPU-aa01\n"
@@ -18,7 +19,13 @@ SMI = (
 )
 INFO = {"ServerVersion": "28.2.2", "MemTotal": 25_000_000_000, "SecurityOptions": ["name=rootless"]}
 PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "4.9.3"}]}
-IMAGES = [{"Labels": {"dev.sep.variant": "cuda"}}, {"Labels": {"dev.sep.variant": "cpu"}}, {}]
+OURS = {"dev.sep.version": __version__, "dev.sep.protocol": str(PROTOCOL)}
+IMAGES = [
+    {"Labels": {"dev.sep.variant": "cuda", **OURS}},
+    {"Labels": {"dev.sep.variant": "cpu", **OURS}},
+    {"Labels": {"dev.sep.variant": "cpu", **OURS, "dev.sep.version": "0.0.1"}},
+    {},
+]
 
 
 def test_nvidia_smi_is_parsed():
@@ -115,7 +122,17 @@ def test_docker_facts():
     assert docker.podman
     assert docker.rootless
     assert docker.images == ("cpu", "cuda")
+    assert docker.stale == ()  # there is one of this sep in its place
     assert docker_probe.facts("unix:///x", {}, {}, []).images == ()
+
+
+@pytest.mark.parametrize("other", [{"dev.sep.version": "0.0.1"}, {"dev.sep.protocol": "0"}])
+def test_an_image_of_another_sep_is_stale_not_missing(other):
+    images = [{"Id": "sha256:1", "Labels": {"dev.sep.variant": "cpu", **OURS, **other}}]
+    docker = docker_probe.facts("unix:///x", {}, {}, images)
+    assert docker.images == ()
+    (told,) = docker.stale
+    assert next(iter(other.values())) in told
 
 
 class _Daemon(http.server.BaseHTTPRequestHandler):
