@@ -387,6 +387,20 @@ def test_fixes_name_this_machine():
 
 
 @pytest.mark.parametrize(
+    ("source", "fix"),
+    [
+        ("setup", "sep setup --repair"),
+        ("SEP_RUNTIME_PYTHON", "unset SEP_RUNTIME_PYTHON, or"),
+        ("own", "in a clone of sep: /env/bin/python -m pip install"),
+    ],
+)
+def test_setup_mends_its_own_environment_alone(source, fix):
+    fault = (Package(name="soxr", fault="ModuleNotFoundError: No module named 'soxr'"),)
+    (found,) = examine(answers(native=replace(NATIVE, source=source), packages=fault))
+    assert found.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
     ("message", "rule"),
     [
         (REFUSED, "toolkit-missing"),

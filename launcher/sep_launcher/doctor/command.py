@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from sep_launcher.doctor.evidence import Evidence
+    from sep_launcher.doctor.evidence import Evidence, Tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +78,17 @@ def _examined(wanted: Wanted, out: _Out) -> Report:
         findings = examine(evidence)
         out.lines(report.head(evidence))
         for group in Group:
-            if group is not Group.NATIVE:
+            if group not in (Group.NATIVE, Group.DEVICES):
                 out.lines(report.section(group, evidence, findings))
         seconds = time.perf_counter() - begun
         answers, installed = asked.result() or (None, {})
     evidence = replace(evidence, answers=answers)
     if wanted.deep:
-        evidence = _deep(evidence, wanted, out)
+        evidence = replace(evidence, tried=_deep(evidence, wanted, out))
     findings = examine(evidence)
     out.lines(report.section(Group.NATIVE, evidence, findings))
+    if wanted.deep:
+        out.lines(report.section(Group.DEVICES, evidence, findings))
     found = Report(
         evidence=evidence, findings=tuple(findings), installed=installed, seconds=seconds
     )
@@ -94,7 +96,7 @@ def _examined(wanted: Wanted, out: _Out) -> Report:
     return found
 
 
-def _deep(evidence: Evidence, wanted: Wanted, out: _Out) -> Evidence:
+def _deep(evidence: Evidence, wanted: Wanted, out: _Out) -> tuple[Tried, ...]:
     from sep_launcher.doctor import deep  # noqa: PLC0415 (a quick look needs no engine)
 
     def log(line: str) -> None:
@@ -105,8 +107,7 @@ def _deep(evidence: Evidence, wanted: Wanted, out: _Out) -> Evidence:
     for tried in deep.try_all(evidence.host, log):
         out.lines([report.tried(tried)])
         found.append(tried)
-    # Whatever was found out about GPUs is recorded now, and counts.
-    return replace(evidence, tried=tuple(found))
+    return tuple(found)
 
 
 def list_rules(*, as_json: bool) -> None:

@@ -222,8 +222,8 @@ def weights(*, all_of_it: bool = False) -> list[Weights]:
 
 def _fault_in(path: Path, manifest: Manifest, all_of_it: bool) -> str:  # noqa: FBT001
     """Return what is wrong with a safetensors file: its header says how long it must be."""
-    size = path.stat().st_size
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > size:
@@ -244,8 +244,10 @@ def _fault_in(path: Path, manifest: Manifest, all_of_it: bool) -> str:  # noqa: 
     if size != expected:
         return f"it has {size} bytes, {expected} are expected"
     wanted = models.digest_of(manifest)
-    if wanted and (all_of_it or manifest.bundled) and models.digest(path) != wanted:
-        return "its SHA-256 is another one"
+    hashed = wanted and (all_of_it or manifest.bundled)
+    with contextlib.suppress(OSError):
+        if hashed and models.digest(path) != wanted:
+            return "its SHA-256 is another one"
     return ""
 
 

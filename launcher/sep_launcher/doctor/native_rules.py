@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence, Tried
 
 NATIVE = "native runs"
-REPAIR = "sep setup --repair"
+REPAIR = "{repair}"
 OLDEST_PYTHON = (3, 11)
 TORCH = ((2, 6), (2, 14))  # from, and before
 EXACT, ENOUGH = 60.0, 40.0  # dB beside the CPU's result: rounding alone, and what nobody hears
@@ -104,7 +104,7 @@ def python_old(evidence: Evidence) -> str | None:
     Group.NATIVE,
     "error",
     breaks=NATIVE,
-    fix=f"{REPAIR}; in an environment of your own: pip install 'sep-audio[runtime]' from its wheel",
+    fix=REPAIR,
 )
 def environment_incomplete(evidence: Evidence) -> str | None:
     """Packages are missing from the environment."""
@@ -134,7 +134,7 @@ def torch_not_importable(evidence: Evidence) -> str | None:
     Group.NATIVE,
     "warning",
     breaks="nothing: this range is what sep is tested with",
-    fix="pip install 'torch>=2.6,<2.14' there, or: sep setup --repair",
+    fix="{python} -m pip install 'torch>=2.6,<2.14', or: sep setup --repair",
 )
 def torch_untested(evidence: Evidence) -> str | None:
     """PyTorch is of an untested version."""
@@ -276,7 +276,7 @@ def mps_operator_missing(evidence: Evidence) -> str | None:
 
 
 @rule(
-    Group.NATIVE,
+    Group.DEVICES,
     "error",
     breaks="every run on that device: its stems are wrong",
     fix="--device cpu; update the driver or macOS; then: sep setup --repair",
@@ -288,7 +288,7 @@ def device_wrong(evidence: Evidence) -> str | None:
 
 
 @rule(
-    Group.NATIVE,
+    Group.DEVICES,
     "warning",
     breaks="nothing that can be heard",
     fix="report it, please, with: sep doctor --deep --bundle",
@@ -300,7 +300,7 @@ def device_inexact(evidence: Evidence) -> str | None:
 
 
 @rule(
-    Group.NATIVE,
+    Group.DEVICES,
     "error",
     breaks="every run on that way",
     fix="--verbose says more; sep setup --repair",

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sep_launcher.doctor.catalogue import RULES
-from sep_launcher.doctor.rule import Group
+from sep_launcher.doctor.rule import REPAIR, Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.rule import Fix, Rule
@@ -22,6 +22,7 @@ another way. `sep doctor --deep` separates a clip of four seconds on every way t
 compares the stems with the CPU's; `sep doctor --bundle report.json` writes a report to send along,
 without your name, your machine's and your home.
 """
+OWN = "an environment of your own: install what is missing there, by its pip"
 SYSTEMS = (("linux", "Linux"), ("macos", "macOS"), ("windows", "Windows"))
 
 
@@ -36,7 +37,7 @@ def page() -> str:
 
 def _entry(rule: Rule) -> str:
     lines = [f"### {rule.id}", "", f"{rule.title} ({rule.severity}).", f"Breaks {rule.breaks}.", ""]
-    lines += _fixes(rule.fix)
+    lines += [each.replace("{repair}", f"{REPAIR} ({OWN})") for each in _fixes(rule.fix)]
     return "\n" + "\n".join(lines) + "\n"
 
 

@@ -138,5 +138,7 @@ def _known(group: Group, evidence: Evidence) -> str:
             return (
                 f"Python {answers.python}, torch {torch.version}" if answers and torch else "none"
             )
+        case Group.DEVICES:
+            return ", ".join(f"{each.engine} {each.device}" for each in evidence.tried)
         case _:
             return ""

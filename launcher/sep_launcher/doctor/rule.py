@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Detect = Callable[[Evidence], str | None]
 
+REPAIR = "sep setup --repair"
 Severity = Literal["error", "warning"]
 
 
@@ -25,12 +26,17 @@ class Group(StrEnum):
     ENGINE = "Engine"
     IMAGE = "Image"
     FILES = "Models and files"
-    NATIVE = "Native environment"  # last: its answers take as long as importing torch
+    NATIVE = "Native environment"  # its answers take as long as importing torch
+    DEVICES = "Devices"  # what --deep has tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
-    """The line that mends it, by system; `{python}` and `{data}` stand for this machine's."""
+    """The line that mends it, by system.
+
+    `{python}` and `{data}` stand for this machine's, `{repair}` for what mends its environment:
+    setup mends its own alone.
+    """
 
     everywhere: str = ""
     linux: str = ""
@@ -73,10 +79,6 @@ class Rule:
         detail = self.detect(evidence)
         if detail is None:
             return None
-        host = evidence.host
-        python = host.native.python if host.native else "python"
-        data = next((each.path for each in evidence.disks if each.what == "data"), "its folder")
-        fix = self.fix.on(host.system).replace("{python}", python).replace("{data}", data)
         return Finding(
             id=self.id,
             group=self.group,
@@ -84,8 +86,25 @@ class Rule:
             title=self.title,
             detail=detail,
             breaks=self.breaks,
-            fix=fix,
+            fix=_filled(self.fix.on(evidence.host.system), evidence),
         )
+
+
+def _filled(fix: str, evidence: Evidence) -> str:
+    native = evidence.host.native
+    python = native.python if native else "python"
+    mends = {
+        "SEP_RUNTIME_PYTHON": f"unset SEP_RUNTIME_PYTHON, or mend that Python: {python} -m pip install ...",
+        "own": f"in a clone of sep: {python} -m pip install --force-reinstall '.[runtime]'",
+    }
+    values = {
+        "{python}": python,
+        "{data}": next((each.path for each in evidence.disks if each.what == "data"), "its folder"),
+        "{repair}": mends.get(native.source, REPAIR) if native and native.python else REPAIR,
+    }
+    for name, value in values.items():
+        fix = fix.replace(name, value)
+    return fix
 
 
 def rule(
