@@ -78,6 +78,8 @@ def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     before = files(home)
     _, told = command("run", CLIP, code=12)
     assert "sep setup" in told
+    assert "[nothing-set-up]" in told
+    assert "[nothing-set-up]" in command("doctor", code=1)[0]
     for moment in ("1/3", "2/3", "3/3"):
         _, told = command("setup", "--yes", code=130, until=moment)
         assert "goes on with what it fetched" in told
@@ -107,10 +109,14 @@ def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
         check=True,
         capture_output=True,
     )
+    told, _ = command("doctor", code=1)
+    assert "[environment-incomplete]" in told
+    assert "fix:    sep setup --repair" in told
     _, told = command("setup", "--yes", code=12)
     assert "safetensors" in told
     assert "sep setup --repair" in told
     command("setup", "--yes", "--repair")
+    assert "all is well" in command("doctor")[0]
     command("run", CLIP, "--overwrite")
     command("setup", "--remove", "--yes")
     ours = [name for name in files(home) if ".rustup" not in name]  # pip asks rustc its version

@@ -93,9 +93,10 @@ class Rule:
 def _filled(fix: str, evidence: Evidence) -> str:
     native = evidence.host.native
     python = native.python if native else "python"
+    pip = f"{python} -m pip install"
     mends = {
-        "SEP_RUNTIME_PYTHON": f"unset SEP_RUNTIME_PYTHON, or mend that Python: {python} -m pip install ...",
-        "own": f"in a clone of sep: {python} -m pip install --force-reinstall '.[runtime]'",
+        "SEP_RUNTIME_PYTHON": f"unset SEP_RUNTIME_PYTHON, or mend that Python: {pip} ...",
+        "own": f"in a clone of sep: {pip} --force-reinstall '.[runtime]'",
     }
     values = {
         "{python}": python,
