@@ -126,6 +126,7 @@ def test_larsnet_is_fetched_and_converted(mirror, tmp_path, home, monkeypatch, l
     from dataclasses import replace
 
     from sep_launcher import models
+    from sep_launcher.doctor import look
     from sep_launcher.probe import probe
 
     files = {f"/{stem}": path.read_bytes() for stem, path in larsnet_files.items()}
@@ -155,3 +156,11 @@ def test_larsnet_is_fetched_and_converted(mirror, tmp_path, home, monkeypatch, l
     # The weights alone: a third of what was published.
     published = sum(path.stat().st_size for path in larsnet_files.values())
     assert (folder / sep_models.WEIGHTS).stat().st_size < 0.4 * published
+    # What they are now is noted, so that `sep doctor --deep` sees damage later.
+    assert models.digest_of(real) == models.digest(folder / sep_models.WEIGHTS)
+    assert [each.fault for each in look.weights(all_of_it=True) if each.model == "larsnet"] == [""]
+    with (folder / sep_models.WEIGHTS).open("rb+") as file:
+        file.seek(-100, 2)
+        file.write(b"damage")
+    (found,) = [each for each in look.weights(all_of_it=True) if each.model == "larsnet"]
+    assert "SHA-256" in found.fault
