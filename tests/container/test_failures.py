@@ -56,7 +56,7 @@ def test_no_daemon(sep, clip, tmp_path):
     )
     assert f"unix://{tmp_path}/none.sock does not answer (No such file or directory)" in told
     assert "--engine native" in told
-    assert "[docker-stopped]" in told
+    assert "[docker-host-silent]" in told
 
 
 def test_a_stale_socket(sep, clip, tmp_path):
@@ -330,7 +330,7 @@ def test_the_daemon_is_killed_in_the_middle(start, sep, song, clip, dockerd, tmp
         _, told = process.communicate(timeout=90)
     assert process.returncode == 11, told
     assert "the Docker daemon does not answer" in told
-    assert "[docker-stopped]" in told
+    assert "[docker-host-silent]" in told
     assert time.monotonic() - begun < 60
     assert not (tmp_path / "separated" / "song").exists()
     dockerd.start()

@@ -104,10 +104,23 @@ def test_a_daemon_that_does_not_answer(sep, doctor, tmp_path, kind):
             bound.bind(str(path))
     env = {"DOCKER_HOST": f"unix://{path}"}
     # Runs go natively here, so it breaks nothing yet.
-    assert doctor(env=env)["ids"] == {"docker-stopped": "warning"}
+    assert doctor(env=env)["ids"] == {"docker-host-silent": "warning"}
     done = sep("run", CLIP, "--engine", "container", check=11, env=env)
-    assert "[docker-stopped]" in done.stderr
-    assert "systemctl enable --now docker" in done.stderr
+    assert "[docker-host-silent]" in done.stderr
+    assert "unset DOCKER_HOST" in done.stderr
+
+
+def test_the_daemon_of_the_default_socket_is_dead(doctor, home):
+    """As a rootless daemon leaves its socket behind when it is killed."""
+    run = home / "run"
+    run.mkdir()
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(run / "docker.sock"))
+    if Path("/var/run/docker.sock").exists():
+        pytest.skip("a daemon of this machine has its socket here")
+    (finding,) = doctor(env={"XDG_RUNTIME_DIR": str(run)})["findings"]
+    assert finding["id"] == "docker-stopped"
+    assert "systemctl enable --now docker" in finding["fix"]
 
 
 def test_a_context_that_does_not_exist(doctor):

@@ -145,6 +145,13 @@ CASES = {
         docker(fault="unix:///var/run/docker.sock does not answer (Connection refused)"),
         docker(),
     ),
+    "docker-host-silent": (
+        replace(
+            docker(endpoint="unix:///x", fault="unix:///x does not answer (timed out)"),
+            variables=(("DOCKER_HOST", "unix:///x"),),
+        ),
+        docker(fault="unix:///x does not answer (timed out)"),
+    ),
     "docker-permission": (
         docker(fault="no permission to use unix:///var/run/docker.sock"),
         docker(fault="unix:///x does not answer (timed out)"),

@@ -85,10 +85,14 @@ def _examined(wanted: Wanted, out: _Out) -> Report:
     evidence = replace(evidence, answers=answers)
     if wanted.deep:
         evidence = replace(evidence, tried=_deep(evidence, wanted, out))
-    findings = examine(evidence)
-    out.lines(report.section(Group.NATIVE, evidence, findings))
-    if wanted.deep:
-        out.lines(report.section(Group.DEVICES, evidence, findings))
+    told, findings = findings, examine(evidence)
+    # The answers may say something about the GPU, too.
+    late = [each for each in findings if each not in told]
+    for group in Group:
+        if group is Group.NATIVE or (group is Group.DEVICES and wanted.deep):
+            out.lines(report.section(group, evidence, findings))
+        elif any(each.group == group for each in late):
+            out.lines(report.section(group, evidence, late))
     found = Report(
         evidence=evidence, findings=tuple(findings), installed=installed, seconds=seconds
     )

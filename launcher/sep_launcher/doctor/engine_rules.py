@@ -37,9 +37,20 @@ def docker_stopped(evidence: Evidence) -> str | None:
     if docker is None:
         found = evidence.docker_command
         # Under WSL the socket is Docker Desktop's to lend, and in a container nobody expects one.
-        expected = found and not evidence.host.wsl and not evidence.host.in_container
-        return f"there is {found} and no socket" if expected else evidence.heard(SILENT)
-    return evidence.heard(SILENT)
+        if found and not evidence.host.wsl and not evidence.host.in_container:
+            return f"there is {found} and no socket"
+    return None if evidence.variable("DOCKER_HOST") else evidence.heard(SILENT)
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINERS,
+    fix=Fix(everywhere="unset DOCKER_HOST", windows="Remove-Item Env:DOCKER_HOST"),
+)
+def docker_host_silent(evidence: Evidence) -> str | None:
+    """The engine that DOCKER_HOST names does not answer."""
+    return evidence.heard(SILENT) if evidence.variable("DOCKER_HOST") else None
 
 
 @rule(
@@ -358,6 +369,7 @@ def image_broken(evidence: Evidence) -> str | None:
 _REFUSED = tuple(each for each in GPU_REFUSED if "CDI" not in each and "adapters" not in each)
 RULES = (
     docker_stopped,
+    docker_host_silent,
     docker_permission,
     docker_context_unknown,
     docker_remote,
