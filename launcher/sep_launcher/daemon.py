@@ -25,6 +25,8 @@ from sep_launcher.engines import (
     TMP,
     TMP_FOLDER,
     TOOLKIT,
+    UNSEEN,
+    UNSEEN_HINT,
     GpuRefusedError,
 )
 from sep_protocol.errors import EngineError, NotReadyError, SepError
@@ -299,10 +301,7 @@ def of_daemon(text: str, fault: APIError | None = None) -> SepError:
     if isinstance(fault, ImageNotFound):
         return NotReadyError(f"Docker does not have the image: {text}", hint=IMAGE_SETUP)
     if "bind source path does not exist" in text:
-        return EngineError(
-            f"the Docker daemon does not see this computer's files: {text}",
-            hint="take --engine native; a daemon on another machine cannot do it",
-        )
+        return EngineError(f"{UNSEEN}: {text}", hint=UNSEEN_HINT)
     if "Mounts denied" in text or "not shared from the host" in text:
         return EngineError(
             f"Docker Desktop does not share this folder: {text}",

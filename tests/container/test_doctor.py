@@ -72,3 +72,19 @@ def test_an_image_of_another_sep(doctor, dockerd):
     assert finding["id"] == "image-stale"
     assert "sep 0.0.9" in finding["detail"]
     assert finding["fix"] == "sep setup --engine container"
+
+
+@pytest.mark.parametrize("hidden", ["in", "out"])
+def test_a_folder_that_the_engine_does_not_share(start, clip, dockerd, tmp_path, hidden):
+    """A disk that the daemon does not see: it finds the empty folder below it."""
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    mount = f'mount -t tmpfs none {tmp_path}/{hidden} && cp {clip} {tmp_path}/in/ && exec "$@"'
+    command = ("run", tmp_path / "in" / "golden.flac", "-o", tmp_path / "out")
+    prefix = ("unshare", "-m", "sh", "-c", mount, "sh")
+    with start(*command, "--engine", "container", prefix=prefix) as process:
+        _, told = process.communicate(timeout=120)
+    # A song that is not there is one bad track; stems that went elsewhere end the run.
+    assert process.returncode == {"in": 1, "out": 11}[hidden], told
+    assert "[docker-sees-other-files]" in told
+    assert dockerd.ours() == []

@@ -255,6 +255,7 @@ def test_kill_9_of_the_runtime_is_told_and_swept(long_run, tmp_path):
     assert process.returncode == 15, told
     assert "signal 9" in told
     assert "memory" in told
+    assert "[killed]" in told
     assert not (tmp_path / "separated").exists()  # it was made for this run
 
 

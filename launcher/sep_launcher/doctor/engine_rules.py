@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.docker_probe import PERMISSION, SILENT, UNKNOWN_CONTEXT
 from sep_launcher.doctor.rule import Fix, Group, rule
-from sep_launcher.engines import GPU_REFUSED, IMAGE_SETUP, TOOLKIT
+from sep_launcher.engines import GPU_REFUSED, IMAGE_SETUP, TOOLKIT, UNSEEN
 from sep_launcher.route import REMOTE
 from sep_launcher.setup.torch_builds import numbers
 
@@ -101,7 +101,7 @@ def docker_remote(evidence: Evidence) -> str | None:
 )
 def docker_sees_other_files(evidence: Evidence) -> str | None:
     """The Docker daemon does not see this computer's files."""
-    return evidence.heard("does not see this computer's files", "bind source path does not exist")
+    return evidence.heard(UNSEEN, "bind source path does not exist")
 
 
 @rule(

@@ -49,7 +49,7 @@ def environment_stale(evidence: Evidence) -> str | None:
 def environment_gone(evidence: Evidence) -> str | None:
     """The environment that setup made is gone."""
     recorded = evidence.recorded
-    if recorded.python and not recorded.exists:
+    if recorded.python and not recorded.exists and evidence.host.native is None:
         return f"there is no {recorded.python}"
     return None
 

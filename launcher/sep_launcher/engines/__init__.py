@@ -19,6 +19,8 @@ TMP_FOLDER = "/tmp"  # noqa: S108 (the container's own)
 TMP = "size=2g,mode=1777"
 PROCESSES = 512
 SHARED = "256m"
+UNSEEN = "the Docker daemon does not see this computer's files"
+UNSEEN_HINT = "take --engine native; a daemon on another machine cannot do it"
 IMAGE_SETUP = "run: sep setup --engine container"
 TOOLKIT = (
     "install the NVIDIA Container Toolkit, then: "

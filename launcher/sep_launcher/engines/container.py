@@ -9,15 +9,23 @@ import queue
 import shutil
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from sep_launcher import translate
 from sep_launcher.docker_probe import LABEL
-from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, Spec, docker_run
+from sep_launcher.engines import (
+    IMAGE_SETUP,
+    UNSEEN,
+    UNSEEN_HINT,
+    GpuRefusedError,
+    Spec,
+    docker_run,
+)
 from sep_launcher.engines.listener import Listener
 from sep_launcher.engines.native import write_job
+from sep_protocol import TrackDone, TrackFailed
 from sep_protocol.errors import (
     EngineError,
     MemoryLimitError,
@@ -90,7 +98,7 @@ class ContainerEngine:
             if not is_out:
                 listener.log(line)
             elif (event := listener.event(line)) is not None:
-                yield event
+                yield _seen_here(event)
         if not listener.finished:
             state = run.daemon.wait(run.container)
             raise _vanished(state, listener, run.daemon)
@@ -195,6 +203,21 @@ def _host() -> str:
     import platform  # noqa: PLC0415
 
     return platform.node()
+
+
+def _seen_here(event: Event) -> Event:
+    """Return the event, told by its cause where the daemon has other folders below our paths.
+
+    Raises EngineError where stems were written that are not here.
+    """
+    unseen = f"{UNSEEN}: "
+    if isinstance(event, TrackDone) and not Path(event.out).is_dir():
+        raise EngineError(f"{unseen}{event.out} was written, and not here", hint=UNSEEN_HINT)
+    if isinstance(event, TrackFailed) and event.path and Path(event.path).exists():
+        missing = f"there is no file {event.path}"
+        if event.message == missing:
+            return replace(event, message=unseen + missing, hint=UNSEEN_HINT)
+    return event
 
 
 def mapping_of(plan: Plan) -> translate.Mapping:
