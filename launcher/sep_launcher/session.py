@@ -143,10 +143,10 @@ def _not_ready(plan: Plan) -> NotReadyError | None:
 
 def _image_fault(plan: Plan) -> NotReadyError:
     """Return whether the image is missing or is of another sep."""
-    from sep_launcher.engines import container  # noqa: PLC0415 (other runs need none of it)
+    from sep_launcher.engines import images  # noqa: PLC0415 (other runs need none of it)
 
     try:
-        container.check(plan)
+        images.check(plan)
     except NotReadyError as why:
         return why
     except SepError:

@@ -14,7 +14,6 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from sep_launcher import translate
-from sep_launcher.docker_probe import LABEL
 from sep_launcher.engines import (
     IMAGE_SETUP,
     UNSEEN,
@@ -22,6 +21,8 @@ from sep_launcher.engines import (
     GpuRefusedError,
     Spec,
     docker_run,
+    images,
+    orphans,
 )
 from sep_launcher.engines.listener import Listener
 from sep_launcher.engines.native import write_job
@@ -34,12 +35,11 @@ from sep_protocol.errors import (
     RuntimeFailedError,
     SepError,
 )
-from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from sep_launcher.daemon import Attached, Daemon, Image, State
+    from sep_launcher.daemon import Attached, Daemon, State
     from sep_launcher.plan import Plan
     from sep_protocol import Event
 
@@ -73,8 +73,8 @@ class ContainerEngine:
         from sep_launcher.daemon import Daemon  # noqa: PLC0415 (0.2 s that other runs need not pay)
 
         self._run = run = _Run(Daemon(plan.endpoint))
-        image = self._image or check_image(run.daemon, plan.route.device).id
-        sweep(run.daemon)
+        image = self._image or images.find(run.daemon, plan.route.device).id
+        orphans.sweep(run.daemon)
         mapping = mapping_of(plan)
         made = _make_outs(mapping)
         job_file = write_job(mapping.job(plan.job))
@@ -127,84 +127,6 @@ class ContainerEngine:
         run.daemon.close()
 
 
-def check(plan: Plan) -> None:
-    """Raise NotReadyError unless there is an image for a plan, EngineError without a daemon."""
-    from sep_launcher.daemon import Daemon  # noqa: PLC0415
-
-    daemon = Daemon(plan.endpoint)
-    try:
-        check_image(daemon, plan.route.device)
-    finally:
-        daemon.close()
-
-
-def check_image(daemon: Daemon, device: str) -> Image:
-    """Return the image for a device; raise NotReadyError where it is missing, stale or foreign.
-
-    The image for CUDA also does without a GPU.
-    """
-    listed = daemon.images()
-    for variant in (device, "cuda") if device == "cpu" else (device,):
-        found = [each for each in listed if each.variant == variant]
-        if found:
-            break
-    else:
-        raise NotReadyError(f"there is no image for {device}", hint=IMAGE_SETUP)
-    current = [each for each in found if each.version == __version__]
-    if not current or current[0].protocol != str(PROTOCOL):
-        was = (current or found)[0]
-        raise NotReadyError(
-            f"the image for {variant} has sep {was.version} (protocol {was.protocol}), "
-            f"this is {__version__} (protocol {PROTOCOL})",
-            hint=IMAGE_SETUP,
-        )
-    image = current[0]
-    if image.architecture != daemon.architecture:
-        raise NotReadyError(
-            f"the image for {variant} is for {image.architecture}, "
-            f"this engine runs {daemon.architecture}",
-            hint=IMAGE_SETUP,
-        )
-    return image
-
-
-def sweep(daemon: Daemon) -> None:
-    """Remove containers of launchers on this host that are dead: the cure after a kill -9."""
-    import psutil  # noqa: PLC0415
-
-    for container, labels in daemon.containers():
-        pid, born = labels.get(f"{LABEL}.pid", ""), labels.get(f"{LABEL}.born", "")
-        if labels.get(f"{LABEL}.host") != _host() or not pid.isdecimal():
-            continue
-        try:
-            alive = f"{psutil.Process(int(pid)).create_time():.0f}" == born
-        except psutil.NoSuchProcess:
-            alive = False
-        except psutil.AccessDenied:
-            alive = True
-        if not alive:
-            daemon.remove(container)
-
-
-def labels(job: str) -> dict[str, str]:
-    """Return the labels by which a later launcher knows whose container it is."""
-    import psutil  # noqa: PLC0415
-
-    me = psutil.Process()
-    return {
-        f"{LABEL}.job": job,
-        f"{LABEL}.host": _host(),
-        f"{LABEL}.pid": str(me.pid),
-        f"{LABEL}.born": f"{me.create_time():.0f}",
-    }
-
-
-def _host() -> str:
-    import platform  # noqa: PLC0415
-
-    return platform.node()
-
-
 def _seen_here(event: Event) -> Event:
     """Return the event, told by its cause where the daemon has other folders below our paths.
 
@@ -252,7 +174,7 @@ def spec_of(
         command=("--watch-stdin", translate.JOB_FILE),
         binds=(*binds, (str(job_file.parent), str(translate.JOB), False)),
         environment=plan.environment,
-        labels=labels(plan.job.id),
+        labels=orphans.labels(plan.job.id),
         user=owner,
         groups=tuple(os.getgroups()) if owner else (),
         gpu=plan.route.device == "cuda",
@@ -351,7 +273,7 @@ def shown(plan: Plan) -> tuple[Path, str]:
 
     daemon = Daemon(plan.endpoint)
     try:
-        image = check_image(daemon, plan.route.device).id
+        image = images.find(daemon, plan.route.device).id
         mapping = mapping_of(plan)
         job_file = write_job(mapping.job(plan.job))
         spec = spec_of(plan, mapping, image, job_file, daemon)

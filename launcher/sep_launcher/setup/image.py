@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Literal
 
 import sep_containers
 from sep_launcher import facts, paths, route
-from sep_launcher.engines import GpuRefusedError
-from sep_launcher.engines.container import ContainerEngine, check_image
+from sep_launcher.engines import GpuRefusedError, images
+from sep_launcher.engines.container import ContainerEngine
 from sep_launcher.setup import golden, torch_builds
 from sep_launcher.setup.wheel import wheel_of_this
 from sep_protocol.errors import (
@@ -167,7 +167,7 @@ def carry_out(host: Host, work: Work, wish: Wish, screen: Screen) -> None:
                     screen.log(line)
         elif not work.done:
             _build(daemon, work, wish, screen)
-        image = check_image(daemon, work.variant)
+        image = images.find(daemon, work.variant)
         _tag(daemon, image)
         screen.say(f"image: {image.size / 1e9:.2f} GB, {image.id.removeprefix('sha256:')[:12]}")
         _check(host, image, work, screen)
