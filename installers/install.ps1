@@ -50,7 +50,7 @@ function Install-Launcher([string]$Data, [string]$Source) {
     Invoke-Checked $Own @('-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', $Source)
     $Bin = Join-Path $Data 'bin'
     New-Item -ItemType Directory -Force -Path $Bin | Out-Null
-    Set-Content -Encoding Ascii -Path (Join-Path $Bin 'sep.cmd') -Value "@`"$Own`" -P -m sep_launcher %*"
+    Set-Content -Encoding Ascii -Path (Join-Path $Bin 'sep.cmd') -Value "@`"$Own`" -I -m sep_launcher %*"
     return $Own
 }
 

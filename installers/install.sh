@@ -57,9 +57,10 @@ install_launcher() {
   rm -rf "$data/launcher"
   mv "$data/launcher.new" "$data/launcher"
   trap - EXIT
-  # A script, not a link: it also finds its environment after the move above.
+  # A script, not a link: it also finds its environment after the move above. Isolated: somebody's
+  # PYTHONPATH and PYTHONHOME are not for it.
   rm -f "$bin/sep"
-  printf '#!/bin/sh\n# made by sep install.sh\nexec "%s/launcher/bin/python" -P -m sep_launcher "$@"\n' \
+  printf '#!/bin/sh\n# made by sep install.sh\nexec "%s/launcher/bin/python" -I -m sep_launcher "$@"\n' \
     "$data" >"$bin/sep"
   chmod +x "$bin/sep"
 }

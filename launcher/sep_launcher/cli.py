@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import typer
+import typer.core
 
 from sep_launcher import models, render, session
 from sep_launcher import options as o
@@ -17,7 +18,7 @@ from sep_launcher.render import Screen, Style
 from sep_launcher.request import NAME, Request, bytes_of
 from sep_launcher.route import Wanted
 from sep_protocol import Bench, Output
-from sep_protocol.errors import ExitCode, InterruptedJob, SepError, UsageError
+from sep_protocol.errors import ExitCode, InterruptedJob, PathError, SepError, UsageError
 from sep_protocol.version import __version__
 
 # The parser's own errors, wherever this typer keeps the parser.
@@ -283,6 +284,11 @@ def models_list(*, json_: o.Json = False) -> int:
 
 def main(argv: list[str]) -> int:
     """Run the command line; return the exit code, whatever happens."""
+    typer.core.HAS_RICH = False  # it escapes brackets for a markup that is off here
+    try:
+        Path.cwd()
+    except OSError:
+        return _end(PathError("the current folder is gone", hint="cd to one that is there"), argv)
     if argv in ([], ["models"]):
         argv = [*argv, "--help"]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -102,7 +103,11 @@ def write(facts: Facts) -> None:
         partial.write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as fault:
-        raise PathError(f"{path} cannot be written: {fault.strerror}") from fault
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise PathError(
+            f"{path} cannot be written: {fault.strerror}", hint=f"look at {path.parent}"
+        ) from fault
 
 
 def fingerprint(system: str, version: str, gpus: tuple[Gpu, ...]) -> str:

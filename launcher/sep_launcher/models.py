@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import struct
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sep_models
 from sep_launcher import facts, paths
@@ -41,7 +43,7 @@ def choose(request: Request) -> tuple[Model, Manifest | None]:
     if request.model is None:
         manifest = next((each for each in sep_models.catalogue() if folder(each)), None)
         if manifest is None:
-            raise ModelError("no model is installed", hint="reinstall sep-audio")
+            raise ModelError("no model is installed", hint="run: sep setup --repair")
     else:
         manifest = sep_models.find(request.model)
     where = folder(manifest)
@@ -70,6 +72,39 @@ def _how(manifest: Manifest) -> str:
     if all(source.urls for source in manifest.sources):
         return f"sep models pull {manifest.name} (licence: {manifest.licence})"
     return "sep models list --json has what is known of its files; give one with --model FILE"
+
+
+def fault(manifest: Manifest, path: Path, *, hashed: bool, wanted: str | None = None) -> str:
+    """Return what is wrong with a weights file, nothing where it is whole.
+
+    A safetensors header says how long its file must be; `hashed` reads all of it, too, and
+    compares with `wanted`, or what it was when it came here.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size:
+                return f"it is cut off: {size} bytes"
+            header: dict[str, Any] = json.loads(file.read(length))
+        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+        expected = 8 + length + max(ends)
+        wanted = wanted or digest_of(manifest)
+        if size == expected and hashed and wanted and digest(path) != wanted:
+            return "its SHA-256 is another one"
+    except FileNotFoundError:
+        return "the file is missing"
+    except (
+        OSError,
+        ValueError,
+        struct.error,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+    ) as f:
+        return f"it is no safetensors file ({type(f).__name__})"
+    return "" if size == expected else f"it has {size} bytes, {expected} are expected"
 
 
 def digest(path: Path) -> str:

@@ -41,6 +41,7 @@ class Plan:
     expects: str  # what kind of mix the model is for
     environment: dict[str, str]  # variables of the runtime, set before torch is imported
     python: str | None = None  # of the native engine
+    isolated: bool = False  # it is setup's: nobody's PYTHONPATH and PYTHONHOME are for it
     endpoint: str = ""  # of the container engine
     memory: int | None = None  # bytes that the container may take; None: all the engine has
 
@@ -90,6 +91,7 @@ def plan(
         expects=manifest.expects if manifest else "",
         environment=environment(host, route),
         python=host.native.python if host.native else None,
+        isolated=host.native is not None and host.native.source == "setup",
         endpoint=host.docker.endpoint if host.docker else "",
         memory=request.memory,
     )

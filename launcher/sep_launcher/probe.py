@@ -42,7 +42,7 @@ def probe() -> Host:
             memory=memory(),
             gpus=found,
             docker=_with_check(asked_docker.result(), recorded, machine),
-            native=_native(recorded, machine, ask_torch=bool(found)),
+            native=native(recorded, machine, ask_torch=bool(found)),
             in_container=_in_container(),
             batch_system=_batch_system(),
             wsl="microsoft" in platform.release().lower(),
@@ -154,21 +154,21 @@ def memory(root: Path = Path("/sys/fs/cgroup")) -> int:
     return total
 
 
-def _native(recorded: Facts, machine: str, *, ask_torch: bool) -> Native | None:
+def native(recorded: Facts, machine: str = "", *, ask_torch: bool = False) -> Native | None:
     """Return the Python that the runtime will use; what an engineer named or has goes first."""
     made = recorded.native
-    native = None
+    found = None
     if named := os.environ.get("SEP_RUNTIME_PYTHON"):
-        native = Native(python=named, source="SEP_RUNTIME_PYTHON")
+        found = Native(python=named, source="SEP_RUNTIME_PYTHON")
     elif made and made.version == __version__ and Path(made.python).exists():
-        native = Native(python=made.python, source="setup")
+        found = Native(python=made.python, source="setup")
     elif importlib.util.find_spec("torch") is not None:
         torch, cuda = _own_torch() if ask_torch else (None, None)
-        native = Native(python=sys.executable, source="own", torch=torch, cuda=cuda)
-    check = recorded.check_of(native.python, machine) if native else None
-    if native is None or check is None:
-        return native
-    return replace(native, torch=check.torch, cuda=check.cuda, mps=check.mps)
+        found = Native(python=sys.executable, source="own", torch=torch, cuda=cuda)
+    check = recorded.check_of(found.python, machine) if found else None
+    if found is None or check is None:
+        return found
+    return replace(found, torch=check.torch, cuda=check.cuda, mps=check.mps)
 
 
 def _with_check(docker: Docker | None, recorded: Facts, machine: str) -> Docker | None:

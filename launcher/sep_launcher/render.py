@@ -60,7 +60,7 @@ class Screen:
         """Say what will be done and why, before it is done."""
         self.report.plan = plan
         route, count = plan.route, len(plan.job.tracks)
-        expects = f", which expects {plan.expects}" if plan.expects else ""
+        expects = f", a model for {plan.expects}" if plan.expects else ""
         tracks = f"{count} tracks"
         if count == 1:
             tracks = Path(plan.job.tracks[0].audio).name

@@ -14,6 +14,7 @@ Engine = Literal["native", "container"]
 Kind = Literal["mps", "cuda", "cpu"]
 
 ROSETTA_FIX = "install Python for Apple silicon (arm64) and sep with it; this one is translated"
+NO_ENGINE = "no Docker engine was found"
 REMOTE = "the Docker engine is on another machine and cannot see these files"
 
 
@@ -143,7 +144,7 @@ def _container(host: Host, device: Kind, inside: str) -> Candidate:
     if inside:
         refused = inside
     elif docker is None:
-        refused = "no Docker engine was found"
+        refused = NO_ENGINE
     elif docker.remote:
         refused = REMOTE
     elif docker.fault:

@@ -117,6 +117,8 @@ def _plan(request: Request, measure: Bench | None = None, *, gpu_refused: bool =
     if gpu_refused and host.docker:
         host = replace(host, docker=replace(host.docker, gpu=False))
     route = routes.choose(host, request.wanted)
+    if route.engine == "native" and host.native:
+        native.check_python(host.native.python)
     plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
     if measure:
         return replace(plan, job=replace(plan.job, bench=measure))
@@ -182,15 +184,15 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
         except (RuntimeFailedError, MemoryLimitError):
             engine.stop()
             _sweep(plan, screen)
-            for folder in missing:
-                with suppress(OSError):  # it is kept where something was written
-                    folder.rmdir()
             raise
         finally:
             try:
                 engine.stop()
             except KeyboardInterrupt:
                 engine.kill()
+            for folder in missing:
+                with suppress(OSError):  # it is kept where something was written
+                    folder.rmdir()
 
 
 def _missing(plan: Plan) -> list[Path]:

@@ -236,6 +236,8 @@ def _check_whole(file: IO[bytes], path: Path) -> None:
     libsndfile takes such files for shorter ones without a word.
     """
     head = file.read(12)
+    if not head:
+        raise AudioError(f"{path.name} is empty")
     size = file.seek(0, 2)
     for magic, kinds, layout in CHUNKED:
         if head.startswith(magic) and head[8:12] in (kinds or (head[8:12],)):

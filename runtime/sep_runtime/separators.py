@@ -54,7 +54,7 @@ def load(
     if manifest.bundled and manifest.sha256 != sha256:
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
-            hint="reinstall sep-audio",
+            hint="run: sep setup --repair (for an image: sep setup --engine container --repair)",
         )
     found = weights.read(path)
     separator: Separator

@@ -94,8 +94,8 @@ CASES = {
         said("the runtime was ended by signal 11 without a last word"),
     ),
     "python-variables": (
-        on(variables=(("PYTHONPATH", "/x"),)),
-        on(variables=(("DOCKER_HOST", "unix:///x"),)),
+        on(replace(LINUX, native=NAMED), variables=(("PYTHONPATH", "/x"),)),
+        on(replace(LINUX, native=NATIVE), variables=(("PYTHONPATH", "/x"),)),
     ),
     "nvidia-without-driver": (on(graphics=Graphics(vendors=("nvidia",))), on(graphics=CARD)),
     "nvidia-smi-missing": (
@@ -144,6 +144,10 @@ CASES = {
     "docker-stopped": (
         docker(fault="unix:///var/run/docker.sock does not answer (Connection refused)"),
         docker(),
+    ),
+    "docker-missing": (
+        said("container cpu: no Docker engine was found"),
+        said("container cpu: no Docker engine was found", docker_command="/usr/bin/docker"),
     ),
     "docker-host-silent": (
         replace(
@@ -222,9 +226,17 @@ CASES = {
         said("the image cannot run sep: No module named sep_runtime"),
         said("the runtime ended with code 1 without a last word"),
     ),
+    "bundled-weights-damaged": (
+        on(weights=(Weights(model="mdx23c-mini", path="/w", fault="it is cut off: 12 bytes"),)),
+        on(weights=(Weights(model="larsnet", path="/w", fault="it is cut off", pulled=True),)),
+    ),
     "weights-damaged": (
-        on(weights=(Weights(model="larsnet", path="/w", fault="it is cut off: 12 bytes"),)),
-        on(weights=(Weights(model="larsnet", path="/w"),)),
+        on(weights=(Weights(model="larsnet", path="/w", fault="it is cut off", pulled=True),)),
+        on(weights=(Weights(model="larsnet", path="/w", pulled=True),)),
+    ),
+    "runtime-crashed": (
+        said("the runtime was ended by signal 11 without a last word"),
+        said("the runtime was ended by signal 15 without a last word"),
     ),
     "no-model": (
         said("the model larsnet is not installed"),

@@ -95,6 +95,9 @@ def main() -> None:
     names = [name.lower().replace("_", "-") for name in installed]
     tell(onnx=sorted(name for name in names if name in ("onnxruntime", "onnxruntime-gpu")))
     look("sep_runtime", "sep_protocol.version")
+    models = look("sep_models", "sep_protocol.version")
+    if models is not None:
+        tell(models=os.path.dirname(models.__file__))
     for name in PLAIN:
         look(name)
     torch = look("torch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,8 @@ def doctor(wanted: Wanted) -> int:
             text = json.dumps(document, indent=1, ensure_ascii=False)
             wanted.bundle.write_text(text + "\n", encoding="utf-8")
         except OSError as fault:
+            with contextlib.suppress(OSError):
+                wanted.bundle.unlink()  # a full disk leaves the beginning
             raise PathError(f"{wanted.bundle} cannot be written: {fault.strerror}") from fault
         out.lines([f"the report is in {wanted.bundle}; read it before you send it"])
     return found.exit_code
@@ -83,6 +86,9 @@ def _examined(wanted: Wanted, out: _Out) -> Report:
         seconds = time.perf_counter() - begun
         answers, installed = asked.result() or (None, {})
     evidence = replace(evidence, answers=answers)
+    if answers:
+        more = look.weights_of_runtime(answers)
+        evidence = replace(evidence, weights=(*evidence.weights, *more))
     if wanted.deep:
         evidence = replace(evidence, tried=_deep(evidence, wanted, out))
     told, findings = findings, examine(evidence)

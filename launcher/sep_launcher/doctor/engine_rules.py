@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sep_launcher.docker_probe import PERMISSION, SILENT, UNKNOWN_CONTEXT
 from sep_launcher.doctor.rule import Fix, Group, rule
 from sep_launcher.engines import GPU_REFUSED, IMAGE_SETUP, TOOLKIT, UNSEEN
-from sep_launcher.route import REMOTE
+from sep_launcher.route import NO_ENGINE, REMOTE
 from sep_launcher.setup.torch_builds import numbers
 
 if TYPE_CHECKING:
@@ -37,9 +37,25 @@ def docker_stopped(evidence: Evidence) -> str | None:
     if docker is None:
         found = evidence.docker_command
         # Under WSL the socket is Docker Desktop's to lend, and in a container nobody expects one.
+        if evidence.heard(NO_ENGINE) and found:
+            return f"there is {found} and no socket"
         if found and not evidence.host.wsl and not evidence.host.in_container:
             return f"there is {found} and no socket"
     return None if evidence.variable("DOCKER_HOST") else evidence.heard(SILENT)
+
+
+@rule(
+    Group.ENGINE,
+    "error",
+    breaks=CONTAINERS,
+    fix=Fix(
+        linux="install Docker (Debian, Ubuntu: sudo apt-get install docker.io)",
+        everywhere="install Docker Desktop",
+    ),
+)
+def docker_missing(evidence: Evidence) -> str | None:
+    """Docker is not installed."""
+    return None if evidence.docker_command else evidence.heard(NO_ENGINE)
 
 
 @rule(
@@ -69,7 +85,7 @@ def docker_permission(evidence: Evidence) -> str | None:
 
 
 @rule(
-    Group.ENGINE, "error", breaks=CONTAINERS, fix="docker context ls, then: docker context use NAME"
+    Group.ENGINE, "error", breaks=CONTAINERS, fix="unset DOCKER_CONTEXT; docker context use default"
 )
 def docker_context_unknown(evidence: Evidence) -> str | None:
     """The chosen Docker context does not exist."""
@@ -357,7 +373,7 @@ def image_stale(evidence: Evidence) -> str | None:
 @rule(Group.IMAGE, "error", breaks=CONTAINERS, fix=IMAGE_SETUP.removeprefix("run: "))
 def image_for_another_processor(evidence: Evidence) -> str | None:
     """The image is for another processor."""
-    return evidence.heard("this engine runs", "image is for another processor", "exec format error")
+    return evidence.heard("this engine runs", "image is for another processor")
 
 
 @rule(Group.IMAGE, "error", breaks=CONTAINERS, fix="sep setup --engine container --repair")
@@ -370,6 +386,7 @@ _REFUSED = tuple(each for each in GPU_REFUSED if "CDI" not in each and "adapters
 RULES = (
     docker_stopped,
     docker_host_silent,
+    docker_missing,
     docker_permission,
     docker_context_unknown,
     docker_remote,

@@ -46,6 +46,7 @@ class Weights:
     model: str
     path: str
     fault: str = ""  # what is wrong with the file
+    pulled: bool = False  # not bundled: it was fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ class Answers:
     python: str = ""  # version
     fault: str = ""  # why it did not answer; nothing else is known then
     packages: tuple[Package, ...] = ()
+    models: str = ""  # the folder of its sep_models
     importing: str = ""  # the package that was tried last
     cuda: str = ""  # version that torch was built for
     cuda_available: bool | None = None
@@ -152,5 +154,6 @@ class Evidence:
 
     def told(self, message: str) -> Evidence:
         """Return the evidence of a run that ended with this message, apart from the machine's."""
-        host = replace(self.host, docker=None, native=Native(python="", source="own"))
+        native = self.host.native or Native(python="", source="own")
+        host = replace(self.host, docker=None, native=native)
         return replace(self, host=host, said=message)

@@ -17,18 +17,35 @@ ELSEWHERE = "make room, or choose another folder"
 @rule(
     Group.FILES,
     "error",
+    breaks="every run with the bundled model",
+    fix="{repair}; if that refuses, first in a clone of sep: sh installers/install.sh",
+)
+def bundled_weights_damaged(evidence: Evidence) -> str | None:
+    """The bundled model's weights are damaged."""
+    said = evidence.heard("the weights of")
+    return _damaged(evidence, pulled=False) or (said if said and "damaged" in said else None)
+
+
+@rule(
+    Group.FILES,
+    "error",
     breaks="every run with that model",
-    fix="sep models pull its name; the bundled one: install sep again",
+    fix="sep models pull MODEL; a file of your own: get it again",
 )
 def weights_damaged(evidence: Evidence) -> str | None:
-    """Weights are damaged."""
-    faults = [
-        f"{each.model}: {each.fault} ({each.path})" for each in evidence.weights if each.fault
-    ]
-    return "; ".join(faults) or evidence.heard("the weights", "holds no state dict")
+    """A model's weights are damaged."""
+    if bundled_weights_damaged.detect(evidence):
+        return None
+    found = _damaged(evidence, pulled=True)
+    return found or evidence.heard("the weights", "holds no state dict")
 
 
-@rule(Group.FILES, "error", breaks="every run", fix="install sep again, or: sep models pull NAME")
+@rule(
+    Group.FILES,
+    "error",
+    breaks="every run",
+    fix="sep models pull NAME; the bundled one: sep setup --repair",
+)
 def no_model(evidence: Evidence) -> str | None:
     """There is no model at all, or not the one that was named."""
     said = evidence.heard("no model is installed", "is not installed", "there are no weights at")
@@ -86,11 +103,22 @@ def temporary_disk_full(evidence: Evidence) -> str | None:
     Group.FILES,
     "warning",
     breaks="runs without -o",
-    fix=f"{ELSEWHERE} by -o; --format flac takes half",
+    fix=f"{ELSEWHERE} by -o",
 )
 def output_disk_full(evidence: Evidence) -> str | None:
     """The disk of the stems is full, or nearly."""
-    return _full(evidence, "output") or evidence.heard("the disk is full")
+    return _full(evidence, "output") or evidence.heard(
+        "the disk is full", "No space left on device"
+    )
+
+
+def _damaged(evidence: Evidence, *, pulled: bool) -> str | None:
+    faults = [
+        f"{each.model}: {each.fault} ({each.path})"
+        for each in evidence.weights
+        if each.fault and each.pulled is pulled
+    ]
+    return "; ".join(faults) or None
 
 
 def _of(evidence: Evidence, what: str) -> Disk | None:
@@ -110,6 +138,7 @@ def _unwritable(evidence: Evidence, what: str) -> str | None:
 
 
 RULES = (
+    bundled_weights_damaged,
     weights_damaged,
     no_model,
     data_not_writable,

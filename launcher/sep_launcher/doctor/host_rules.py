@@ -152,6 +152,9 @@ def killed(evidence: Evidence) -> str | None:
 )
 def python_variables(evidence: Evidence) -> str | None:
     """PYTHONPATH or PYTHONHOME is set."""
+    native = evidence.host.native
+    if native is None or native.source == "setup":  # its Python is started without them
+        return None
     named = [
         f"{name}={value}"
         for name in ("PYTHONPATH", "PYTHONHOME")

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -34,8 +33,8 @@ from sep_launcher.host import Host
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.rule import Finding
-    from sep_models import Manifest
 
+NOT_FULL = 1 << 40  # bytes: what has no size is not full
 ASK_SECONDS = 90.0  # a cold disk takes long over torch
 SCRIPT = Path(__file__).with_name("ask_python.py")
 VENDORS = {"0x10de": "nvidia", "0x1002": "amd", "0x8086": "intel"}
@@ -78,7 +77,8 @@ def behind(failures: list[str]) -> list[Finding]:
     """Return the findings behind what a run said when it failed, each once."""
     system, version = probe.system()
     seen = Evidence(
-        host=Host(system=system, version=version),
+        host=Host(system=system, version=version, native=probe.native(facts.read())),
+        docker_command=_docker_command(),
         graphics=Graphics(toolkit=shutil.which("nvidia-ctk") is not None),
         variables=variables(),
     )
@@ -195,8 +195,9 @@ def disks() -> tuple[Disk, ...]:
     for what, path in places.items():
         there = next((each for each in (path, *path.parents) if each.exists()), path)
         with contextlib.suppress(OSError):
-            free = shutil.disk_usage(there).free
-            writable = os.access(there, os.W_OK)
+            usage = shutil.disk_usage(there)
+            writable = os.access(there, os.W_OK) and usage.total > 0  # /proc is no place
+            free = usage.free if usage.total else NOT_FULL
             found.append(Disk(what=what, path=str(path), free=free, writable=writable))
     return tuple(found)
 
@@ -206,49 +207,25 @@ def weights(*, all_of_it: bool = False) -> list[Weights]:
     found = []
     for manifest in sep_models.catalogue():
         folder = models.folder(manifest)
-        if folder is None:
-            if manifest.bundled:
-                path = sep_models.folder_of(manifest.name) / sep_models.WEIGHTS
-                found.append(
-                    Weights(model=manifest.name, path=str(path), fault="the file is missing")
-                )
+        if folder is None and not manifest.bundled:
             continue
-        path = folder / sep_models.WEIGHTS
-        found.append(
-            Weights(model=manifest.name, path=str(path), fault=_fault_in(path, manifest, all_of_it))
-        )
+        path = (folder or sep_models.folder_of(manifest.name)) / sep_models.WEIGHTS
+        fault = models.fault(manifest, path, hashed=all_of_it or manifest.bundled)
+        pulled = folder is not None and folder.parent == paths.models()
+        found.append(Weights(model=manifest.name, path=str(path), fault=fault, pulled=pulled))
     return found
 
 
-def _fault_in(path: Path, manifest: Manifest, all_of_it: bool) -> str:  # noqa: FBT001
-    """Return what is wrong with a safetensors file: its header says how long it must be."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size:
-                return f"it is cut off: {size} bytes"
-            header: dict[str, Any] = json.loads(file.read(length))
-        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
-        expected = 8 + length + max(ends)
-    except (
-        OSError,
-        ValueError,
-        struct.error,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-    ) as fault:
-        return f"it is no safetensors file ({type(fault).__name__})"
-    if size != expected:
-        return f"it has {size} bytes, {expected} are expected"
-    wanted = models.digest_of(manifest)
-    hashed = wanted and (all_of_it or manifest.bundled)
-    with contextlib.suppress(OSError):
-        if hashed and models.digest(path) != wanted:
-            return "its SHA-256 is another one"
-    return ""
+def weights_of_runtime(answers: Answers) -> tuple[Weights, ...]:
+    """Return the bundled weights that the runtime's Python has, where those are its own."""
+    found = []
+    for manifest in sep_models.catalogue():
+        path = Path(answers.models, sep_models.folder_of(manifest.name).name, sep_models.WEIGHTS)
+        ours = sep_models.folder_of(manifest.name) / sep_models.WEIGHTS
+        if manifest.bundled and answers.models and path != ours:
+            fault = models.fault(manifest, path, hashed=True, wanted=manifest.sha256)
+            found.append(Weights(model=manifest.name, path=str(path), fault=fault))
+    return tuple(found)
 
 
 def recorded() -> Recorded:
@@ -276,9 +253,10 @@ def ask(host: Host) -> tuple[Answers, dict[str, str]] | None:
     if host.native is None:
         return None
     begun = time.perf_counter()
+    flags = ["-I"] if host.native.source == "setup" else []
     try:
         done = subprocess.run(
-            [host.native.python, str(SCRIPT)],
+            [host.native.python, *flags, str(SCRIPT)],
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=ASK_SECONDS,

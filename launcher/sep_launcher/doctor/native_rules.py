@@ -18,6 +18,12 @@ TORCH = ((2, 6), (2, 14))  # from, and before
 EXACT, ENOUGH = 60.0, 40.0  # dB beside the CPU's result: rounding alone, and what nobody hears
 # Modules that the runtime cannot do without.
 NEEDED = ("numpy", "soundfile", "soxr", "av", "safetensors", "yaml", "sep_runtime")
+# As a process of this system ends by SIGABRT, SIGBUS and SIGSEGV, and as a container tells it.
+CRASHES = tuple(
+    f"{how} {number + more} without"
+    for how, more in (("ended by signal", 0), ("ended with code", 128))
+    for number in (6, 7, 11)
+)
 CANNOT_START = "cannot be started"
 MISSING_LIBRARY = ("cannot open shared object file", "DLL load failed", "Library not loaded")
 
@@ -73,6 +79,12 @@ def runtime_python_missing(evidence: Evidence) -> str | None:
         return answers.fault
     said = evidence.heard(CANNOT_START)
     return said if said and evidence.variable("SEP_RUNTIME_PYTHON") else None
+
+
+@rule(Group.NATIVE, "error", breaks=NATIVE, fix=f"sep doctor; most likely: {REPAIR}")
+def runtime_crashed(evidence: Evidence) -> str | None:
+    """The runtime crashed: a library is damaged, or not made for this machine."""
+    return evidence.heard(*CRASHES)
 
 
 @rule(Group.NATIVE, "error", breaks=NATIVE, fix=REPAIR)
@@ -291,7 +303,7 @@ def device_wrong(evidence: Evidence) -> str | None:
     Group.DEVICES,
     "warning",
     breaks="nothing that can be heard",
-    fix="report it, please, with: sep doctor --deep --bundle",
+    fix="report it, please, with: sep doctor --deep --bundle report.json",
 )
 def device_inexact(evidence: Evidence) -> str | None:
     """A device is less exact than rounding explains."""
@@ -344,6 +356,7 @@ RULES = (
     environment_gone,
     facts_damaged,
     runtime_python_missing,
+    runtime_crashed,
     environment_broken,
     python_old,
     environment_incomplete,

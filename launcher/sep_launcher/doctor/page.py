@@ -20,9 +20,14 @@ HEAD = """\
 mends it. A run that fails names its finding, too. An error is shown as a warning where runs take
 another way. `sep doctor --deep` separates a clip of four seconds on every way that is set up and
 compares the stems with the CPU's; `sep doctor --bundle report.json` writes a report to send along,
-without your name, your machine's and your home.
+without your name, your machine's and your home. FOLDER and PYTHON are this machine's, as
+`sep doctor` tells them; "the runtime" is the part of sep that imports PyTorch.
 """
-OWN = "an environment of your own: install what is missing there, by its pip"
+SHOWN = {
+    "{repair}": f"{REPAIR} (an environment of your own: mend it by its pip)",
+    "{python}": "PYTHON",
+    "{data}": "FOLDER",
+}
 SYSTEMS = (("linux", "Linux"), ("macos", "macOS"), ("windows", "Windows"))
 
 
@@ -36,8 +41,11 @@ def page() -> str:
 
 
 def _entry(rule: Rule) -> str:
+    fixes = _fixes(rule.fix)
     lines = [f"### {rule.id}", "", f"{rule.title} ({rule.severity}).", f"Breaks {rule.breaks}.", ""]
-    lines += [each.replace("{repair}", f"{REPAIR} ({OWN})") for each in _fixes(rule.fix)]
+    for name, shown in SHOWN.items():
+        fixes = [each.replace(name, shown) for each in fixes]
+    lines += fixes
     return "\n" + "\n".join(lines) + "\n"
 
 

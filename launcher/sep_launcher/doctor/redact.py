@@ -19,6 +19,7 @@ class Redactor:
     def __init__(self, home: Path | None = None, user: str = "", machine: str = "") -> None:
         home = home or Path.home()
         self._homes = sorted({str(home), os.path.realpath(home)}, key=len, reverse=True)
+        self._here = _current()
         self._names = [
             (re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE), shown)
             for name, shown in ((user or _user(), "<user>"), (machine or platform.node(), "<host>"))
@@ -31,6 +32,9 @@ class Redactor:
             if len(home) > 1:
                 # Not /rooted for a home of /root.
                 text = re.sub(rf"{re.escape(home)}(?![\w-])", "~", text)
+        if len(self._here) > 1:  # a folder's name may be a customer's
+            text = text.replace(self._here, "<current folder>")
+        text = re.sub(r"\b(ssh|tcp)://[^/\s\"']+", r"\1://<address>", text)
         text = re.sub(r"(\w+://)[^/\s@:]+(:[^/\s@]*)?@", r"\1", text)
         for pattern, shown in self._names:
             text = pattern.sub(shown, text)
@@ -45,6 +49,13 @@ class Redactor:
         if isinstance(found, list | tuple):
             return [self.all(each) for each in found]
         return found
+
+
+def _current() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def _user() -> str:

@@ -113,9 +113,9 @@ def foot(report: Report) -> list[str]:
         for each in ("error", "warning")
         if counts[each]
     ]
-    took = f"{len(RULES)} rules in {report.seconds:.1f} s"
+    took = f"{len(RULES)} checks, {report.seconds:.1f} s"
     if report.evidence.answers:
-        took += f", {report.evidence.answers.seconds:.1f} s for the runtime's Python beside them"
+        took += f"; PyTorch and its packages {report.evidence.answers.seconds:.1f} s"
     return ["", f"{' and '.join(told) or 'all is well'} ({took})"]
 
 
@@ -127,6 +127,8 @@ def _known(group: Group, evidence: Evidence) -> str:
             return found or ("Apple GPU" if host.apple_gpu else "none")
         case Group.ENGINE:
             docker = host.docker
+            if docker is None and evidence.docker_command:
+                return "the docker command is here, an engine is not, which is not needed"
             return f"Docker {docker.version}" if docker else "no Docker, which is not needed"
         case Group.IMAGE:
             return ", ".join(host.docker.images) if host.docker and host.docker.images else "none"

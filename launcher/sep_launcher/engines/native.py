@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import shutil
@@ -79,9 +80,7 @@ class NativeEngine:
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as fault:
-            raise NotReadyError(
-                f"{command[0]} cannot be started: {fault.strerror}", hint=SETUP
-            ) from fault
+            raise _unstarted(command[0], fault) from fault
         return self._process
 
     def stop(self) -> None:
@@ -126,7 +125,8 @@ def command_of(plan: Plan, job_file: Path) -> list[str]:
     """Return the command that does the job by itself. `-P`: the current folder is no package."""
     if plan.python is None:
         raise NotReadyError("no Python environment with torch is set up", hint=SETUP)
-    return [plan.python, "-P", "-m", "sep_runtime", str(job_file)]
+    flag = "-I" if plan.isolated else "-P"
+    return [plan.python, flag, "-m", "sep_runtime", str(job_file)]
 
 
 def shown(plan: Plan, job_file: Path) -> str:
@@ -149,15 +149,28 @@ def _drain(stream: IO[bytes] | None, listener: Listener) -> None:
         listener.log(line)
 
 
+def check_python(python: str) -> None:
+    """Raise NotReadyError where there is no such program."""
+    if shutil.which(python) is None:
+        raise _unstarted(python, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+
+
+def _unstarted(python: str, fault: OSError) -> NotReadyError:
+    named = os.environ.get("SEP_RUNTIME_PYTHON")
+    hint = "unset SEP_RUNTIME_PYTHON, or name a Python that is there" if named else _mend()
+    return NotReadyError(f"{python} cannot be started: {fault.strerror}", hint=hint)
+
+
 def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
     tail = listener.last_words
     if not listener.said_hello and listener.logged("nknown option"):
         # It does not know -P.
-        return NotReadyError(f"{plan.python} is older than Python 3.11", hint=_mend())
+        hint = "name a newer one by SEP_RUNTIME_PYTHON, or unset it"
+        return NotReadyError(f"{plan.python} is older than Python 3.11", hint=hint)
     if not listener.said_hello and "No module named" in tail:
         return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-    hint = "run again with --verbose"
+    hint = "sep doctor looks for the cause; --verbose shows what the runtime wrote"
     if -code == getattr(signal, "SIGKILL", 9):
         hint = "the system may have run out of memory; try --batch 1"
     message = f"the runtime {how} without a last word" + (f": {tail}" if tail else "")

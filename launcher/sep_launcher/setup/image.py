@@ -107,7 +107,7 @@ def reachable(host: Host) -> Docker:
     """Return the endpoint, or raise EngineError with what is wrong with it."""
     docker = host.docker
     if docker is None:
-        raise EngineError("no Docker engine was found", hint="sep setup --engine native")
+        raise EngineError(route.NO_ENGINE, hint="sep setup --engine native")
     if docker.remote:
         raise EngineError(route.REMOTE, hint="unset DOCKER_HOST, or sep setup --engine native")
     if docker.fault:

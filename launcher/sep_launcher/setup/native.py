@@ -113,6 +113,7 @@ def carry_out(host: Host, work: Work, screen: Screen) -> None:
     """
     if work.steps:
         _check_space(work)
+        facts.write(facts.read())  # what cannot be noted need not be made
         # What an interrupted run left is no environment; the packages that it fetched are cached.
         _remove(work.folder)
         for number, step in enumerate(work.steps, 1):
@@ -170,7 +171,7 @@ def _run(step: Step, screen: Screen) -> None:
             stderr=sys.stderr if screen.open else subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, **dict(step.environment)},
+            env={**_plain_environment(), **dict(step.environment)},
         )
     except OSError as fault:
         message = f"{step.command[0]} cannot be started: {fault.strerror}"
@@ -190,6 +191,11 @@ def _run(step: Step, screen: Screen) -> None:
             hint="run sep setup again when it is mended; what was fetched is kept. "
             "Without a network: sep setup --wheelhouse DIR",
         )
+
+
+def _plain_environment() -> dict[str, str]:
+    """Return the environment without what turns another Python's head."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
 
 
 def _end(pid: int) -> None:
@@ -226,7 +232,8 @@ def removable() -> list[Path]:
     """Return what setup and runs have left on this host, models aside."""
     places = [paths.environments(), paths.facts(), paths.lock()]
     cached = [paths.cache() / name for name in ("pip", "wheels", "jobs", "environment.yml")]
-    return [each for each in (*places, *cached) if each.exists()]
+    partial = paths.data().glob(f"{paths.facts().name}.*.part")
+    return [each for each in (*places, *cached, *partial) if each.exists()]
 
 
 def remove(screen: Screen) -> None:

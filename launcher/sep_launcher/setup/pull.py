@@ -44,8 +44,11 @@ def described(manifest: Manifest) -> list[str]:
 
 
 def installed(manifest: Manifest) -> bool:
-    """Say whether it is here."""
-    return models.folder(manifest) is not None
+    """Say whether it is here and whole."""
+    folder = models.folder(manifest)
+    if folder is None:
+        return False
+    return not models.fault(manifest, folder / sep_models.WEIGHTS, hashed=True)
 
 
 def check(manifest: Manifest, *, offline: bool) -> None:

@@ -84,7 +84,7 @@ def _packed(dist: Distribution, folder: Path) -> Path:
     return target
 
 
-_AGAIN = "install sep again"
+_AGAIN = "in a clone of sep: sh installers/install.sh, or pip install --force-reinstall ."
 
 
 def _is_ours(name: str) -> bool:
