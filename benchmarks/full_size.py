@@ -1,4 +1,4 @@
-"""A checkpoint of the public DrumSep network's full size, with weights of any value, for `sep bench`.
+"""A checkpoint of DrumSep's full size with weights of any value, for `sep bench`.
 
 python benchmarks/full_size.py FOLDER
 sep bench --model FOLDER/full.ckpt --model-config FOLDER/full.yaml --seconds 51.7 --no-baselines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -94,14 +95,24 @@ def fault() -> str:
     return ""
 
 
-def write(facts: Facts) -> None:
-    """Replace the file, in one step; raises PathError."""
+def check() -> None:
+    """Raise PathError where the file could not be written."""
+    write(read(), try_only=True)
+
+
+def write(facts: Facts, *, try_only: bool = False) -> None:
+    """Replace the file, in one step; raises PathError. `try_only` leaves it as it is."""
     path = paths.facts()
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if try_only:
+            partial.unlink()
+        else:
+            partial.replace(path)
     except OSError as fault:
         with contextlib.suppress(OSError):
             partial.unlink()

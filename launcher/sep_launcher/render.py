@@ -60,14 +60,14 @@ class Screen:
         """Say what will be done and why, before it is done."""
         self.report.plan = plan
         route, count = plan.route, len(plan.job.tracks)
-        expects = f", a model for {plan.expects}" if plan.expects else ""
+        expects = f" (it expects {plan.expects})" if plan.expects else ""
         tracks = f"{count} tracks"
         if count == 1:
             tracks = Path(plan.job.tracks[0].audio).name
         elif plan.job.bench:
             tracks = f"a bench of {plan.job.bench.seconds:g} s, {plan.job.bench.runs} runs,"
         self.say(f"sep: {route.engine} {route.device} ({route.reason})")
-        self.say(f"     {tracks} by {plan.job.model.name}{expects}")
+        self.say(f"     {tracks} by the model {plan.job.model.name}{expects}")
         if self._style.verbose:
             for line in alternatives(route):
                 self.say(f"     {line}")

@@ -195,7 +195,23 @@ def test_torchaudio_for_cuda_beside_a_torch_for_the_cpu(sep, doctor, environment
     sep("run", CLIP, env=env)
 
 
-def test_damaged_weights(sep, doctor, home):
+def test_damaged_weights_of_the_runtime(sep, doctor, environment):
+    """Those that runs use are the environment's, not the launcher's."""
+    env, site = environment()
+    shutil.copytree(sep_models.folder_of("mdx23c-mini").parent, site / "sep_models")
+    path = site / "sep_models" / "mdx23c_mini" / sep_models.WEIGHTS
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    (finding,) = doctor(env=env)["findings"]
+    assert (finding["id"], finding["severity"]) == ("bundled-weights-damaged", "error")
+    assert "cut off" in finding["detail"]
+    assert "[bundled-weights-damaged]" in sep("doctor", check=1, env=env).stdout
+    assert "[bundled-weights-damaged]" in sep("run", CLIP, check=16, env=env).stderr
+    path.write_bytes(whole)
+    assert doctor(env=env)["findings"] == []
+
+
+def test_damaged_weights_that_were_fetched(doctor, home):
     folder = home / "sep" / "models" / "mdx23c-mini"
     folder.mkdir(parents=True)
     whole = (sep_models.folder_of("mdx23c-mini") / sep_models.WEIGHTS).read_bytes()
@@ -203,8 +219,7 @@ def test_damaged_weights(sep, doctor, home):
     path.write_bytes(whole[:100_000])
     (finding,) = doctor()["findings"]
     assert finding["id"] == "weights-damaged"
-    assert "bytes" in finding["detail"]
-    assert "[weights-damaged]" in sep("run", CLIP, check=16).stderr
+    assert "sep models pull" in finding["fix"]
     path.write_bytes(b"<html>404</html>")
     assert doctor()["ids"] == {"weights-damaged": "error"}
     # Of the right length, with a bit turned over.
@@ -215,8 +230,25 @@ def test_damaged_weights(sep, doctor, home):
     (home / "sep" / "facts.json").write_text(json.dumps({"weights": [noted]}))
     (finding,) = doctor()["findings"]
     assert "SHA-256" in finding["detail"]
-    path.write_bytes(whole)
-    assert doctor()["findings"] == []
+
+
+def test_the_current_folder_is_gone(sep, tmp_path):
+    gone = tmp_path / "gone"
+    command = f"mkdir {gone} && cd {gone} && rmdir {gone} && {sys.executable} -P -m sep_launcher"
+    for rest in ("doctor", f"run {CLIP}"):
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {rest}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 3, done.stderr
+        assert "the current folder is gone" in done.stderr
+
+
+def test_notes_that_cannot_be_written_stop_setup_before_anything_is_made(sep, home):
+    (home / "sep" / "facts.json").mkdir(parents=True)
+    done = sep("setup", "--torch", "cpu", "--pip", "--yes", check=3)
+    assert "facts.json cannot be written" in done.stderr
+    assert not (home / "sep" / "envs").exists()
+    assert [each.name for each in (home / "sep").glob("facts*")] == ["facts.json"]
 
 
 def test_notes_that_cannot_be_read(doctor, home):

@@ -33,7 +33,7 @@ def test_the_first_command_of_the_readme(sep, tmp_path):
     assert done.stdout == ""
     first = done.stderr.splitlines()[0]
     assert first.startswith(("sep: native cpu (", "sep: native cuda (", "sep: native mps ("))
-    assert "expects drums" in done.stderr
+    assert "by the model mdx23c-mini (it expects drums)" in done.stderr
     mix, _ = soundfile.read(GROOVE)
     total = np.zeros_like(mix)
     for stem in STEMS:

@@ -94,6 +94,12 @@ def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     assert [each.name for each in folder.parent.iterdir()] == [folder.name]
     assert not (home / "sep" / "cache" / "pip").exists()
     assert (tmp_path / "separated" / "golden" / "kick.wav").exists()
+    # Nobody's modules get into setup's own Python.
+    (tmp_path / "silly").mkdir()
+    (tmp_path / "silly" / "torch.py").write_text("raise RuntimeError('boo')")
+    silly = {"PYTHONPATH": str(tmp_path / "silly")}
+    command("run", CLIP, "-o", "isolated", more=silly)
+    assert "all is well" in command("doctor", more=silly)[0]
     # Again: nothing to do, and nothing is done.
     stamp = folder.stat().st_mtime_ns
     _, told = command("setup", "--yes")

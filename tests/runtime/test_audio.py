@@ -80,6 +80,7 @@ def make_bad(path, kind):
         path.write_text("this is no audio" * 100)
     elif kind == "zero":
         path.touch()
+        return "is empty"
     elif kind == "folder":
         path.mkdir()
         return "is a folder"

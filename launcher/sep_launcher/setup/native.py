@@ -113,7 +113,7 @@ def carry_out(host: Host, work: Work, screen: Screen) -> None:
     """
     if work.steps:
         _check_space(work)
-        facts.write(facts.read())  # what cannot be noted need not be made
+        facts.check()  # what cannot be noted need not be made
         # What an interrupted run left is no environment; the packages that it fetched are cached.
         _remove(work.folder)
         for number, step in enumerate(work.steps, 1):
