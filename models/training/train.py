@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="a former --out, where --state is lost")
     parser.add_argument("--warm", type=Path, help="weights to begin with, as of another input")
     parser.add_argument("--minutes", type=float, required=True, help="of this run, all included")
-    parser.add_argument("--budget", type=float, required=True, help="training minutes, all runs")
+    parser.add_argument("--budget", type=float, help="training minutes of all runs; else of this")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--warmup", type=float, default=0.03, help="part of the budget")
@@ -51,7 +52,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--score-every", type=float, default=2.0, help="training minutes")
     parser.add_argument("--clips", type=int, default=validation.CLIPS, help="of each kit")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--compile", action="store_true", help="use it if it is faster")
+    parser.add_argument("--compile", type=int, default=0, help="s it may take; 0: do not")
     return parser.parse_args()
 
 
@@ -66,6 +67,8 @@ class Trainer:
         self.ema = TfcTdf(SHAPE).to(device).eval().requires_grad_(requires_grad=False)
         self.ema.load_state_dict(self.net.state_dict())
         self.masks = self.net.masks
+        self.spectral_loss, self.shape_errors = losses.spectral_loss, losses.shape_errors
+        self.budget = options.budget or 1.0  # training minutes of all runs
         self.windows = tuple(torch.hann_window(size, device=device) for size in (512, 8192))
         self.best = -math.inf
         self.skipped = torch.zeros((), device=device)
@@ -133,17 +136,13 @@ class Trainer:
             masks = self.masks(spectrum)
         masks = masks.float()
         with torch.no_grad():
-            reference = self.net.stft(stems)
-        leak = losses.leak_floor(self.minutes / self.options.budget)
-        shapes = 5 * losses.spectral_error(masks, spectrum, reference)
-        shapes += 5 * losses.cross_entropy(masks, spectrum, reference)
-        spectra = masks * spectrum.unsqueeze(1)
+            reference = torch.view_as_real(self.net.stft(stems))
+        done = self.minutes / self.budget
+        leak = torch.tensor(losses.leak_floor(done), device=self.device)
         if self.step % WAVEFORM_EVERY and not self.plain:
-            error = losses.log_error(
-                torch.view_as_real(spectra), torch.view_as_real(reference), leak
-            )
-            return error.mean() + shapes
-        found = self.net.stft.inverse(spectra)
+            return self.spectral_loss(masks, torch.view_as_real(spectrum), reference, leak)
+        shapes = self.shape_errors(masks, torch.view_as_real(spectrum), reference)
+        found = self.net.stft.inverse(masks * spectrum.unsqueeze(1))
         other = losses.multi_resolution(found, stems, self.windows)
         return losses.log_error(found, stems, leak).mean() + 3 * other + shapes
 
@@ -159,7 +158,7 @@ class Trainer:
         self.skipped += spoiled
         # The fused step reads this on the device and then leaves the weights as they are.
         self.optimizer.found_inf = spoiled  # type: ignore[attr-defined]
-        factor = losses.cosine(self.minutes / self.options.budget, self.options.warmup)
+        factor = losses.cosine(self.minutes / self.budget, self.options.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate * factor
         self.optimizer.step()
@@ -196,22 +195,30 @@ class Trainer:
             torch.cuda.synchronize()
 
     def choose(self, pool: Pool) -> None:
-        """Compile the network if that makes steps faster; any failure leaves it as it is."""
+        """Compile network and losses if that makes steps faster; a failure leaves them."""
         started = time.perf_counter()
-        plain = self.pace(pool, 15)
+        plain = self.pace(pool, 16)
         print(f"plain: {plain:.3f} s a step", flush=True)
+        signal.signal(signal.SIGALRM, _too_long)
+        signal.alarm(self.options.compile)
         try:
-            self.masks = torch.compile(self.net.masks, dynamic=False)
-            compiled = self.pace(pool, 15)
+            unet = torch.compile(self.net._unet, dynamic=False)  # noqa: SLF001  all that is real
+            self.net.__dict__["_unet"] = unet
+            self.spectral_loss = torch.compile(losses.spectral_loss, dynamic=False)
+            self.shape_errors = torch.compile(losses.shape_errors, dynamic=False)
+            for _ in range(WAVEFORM_EVERY):
+                self.update(pool)
+            compiled = self.pace(pool, 16)
         except Exception as error:  # noqa: BLE001  a compiler may fail in any way
             compiled = math.inf
             print(f"compiling failed: {str(error)[:500]}", flush=True)
+        finally:
+            signal.alarm(0)
         if compiled > plain:
-            self.masks = self.net.masks
-        self.minutes += 31 * min(plain, compiled) / 60
-        print(
-            f"compiled: {compiled:.3f} s a step, {time.perf_counter() - started:.0f} s to find out"
-        )
+            self.net.__dict__.pop("_unet", None)
+            self.spectral_loss, self.shape_errors = losses.spectral_loss, losses.shape_errors
+        taken = time.perf_counter() - started
+        print(f"compiled: {compiled:.3f} s a step, {taken:.0f} s to find out", flush=True)
 
     def run(self, pool: Pool, clips: list[list[Tensor]], until: float) -> None:
         """Train until the clock, scoring the moving average now and then."""
@@ -219,8 +226,10 @@ class Trainer:
         count = 0
         next_score = (self.minutes // self.options.score_every + 1) * self.options.score_every
         last = time.perf_counter()
+        if self.options.budget is None:
+            self.budget = self.minutes + (until - last) / 60
         began = (self.step, last)
-        while time.perf_counter() < until and self.minutes < self.options.budget:
+        while time.perf_counter() < until and self.minutes < self.budget:
             total += self.update(pool)
             count += 1
             if count % 10 == 0:
@@ -235,8 +244,7 @@ class Trainer:
                 total.zero_()
                 count = 0
                 next_score += self.options.score_every
-                last = time.perf_counter()
-                began = (self.step, last)
+                began = (self.step, time.perf_counter())
                 print(f"  pool: {pool.seen} clips rendered, {pool.filled} held", flush=True)
         if count:
             self.report(clips, float(total / count), began)
@@ -262,6 +270,10 @@ class Trainer:
         if score > self.best:
             self.best = score
             shutil.copy(self.options.out / "ema.safetensors", self.options.out / "best.safetensors")
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError("compiling takes too long")
 
 
 def worst_leak(tally: Tally) -> float:
@@ -300,6 +312,7 @@ def main() -> None:
     try:
         if options.compile:
             trainer.choose(pool)
+        renderers.more.set()
         trainer.run(pool, clips, until)
     finally:
         renderers.close()

@@ -66,6 +66,7 @@ class Renderers:
         for process in self._processes:
             process.start()
         self._stop = threading.Event()
+        self.more = threading.Event()  # until then no more than the first clips are rendered
 
     def feed(self, pool: Pool, first: int, per_second: float) -> threading.Thread:
         """Fill the pool: `first` clips as fast as they come, then at most `per_second`."""
@@ -78,7 +79,8 @@ class Renderers:
                     continue
                 pool.add(self._clips[slot])
                 self._free.put(slot)
-                if pool.seen > first:
+                if pool.seen >= first:
+                    self.more.wait()
                     time.sleep(1 / per_second)
 
         thread = threading.Thread(target=run, daemon=True)
@@ -88,5 +90,6 @@ class Renderers:
     def close(self) -> None:
         """End the processes."""
         self._stop.set()
+        self.more.set()
         for process in self._processes:
             process.kill()
