@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,11 +16,6 @@ LEAKS = (3e-3, 1e-4)
 # How much each stem's error counts: metal is quiet and hard, a kick is neither.
 WEIGHTS = (0.8, 1.0, 1.0, 1.7, 1.3)
 FALLING = (0.5, 0.9)  # parts of the budget between which it falls
-
-
-@cache
-def _weights(device: torch.device) -> Tensor:
-    return torch.tensor(WEIGHTS, device=device)
 
 
 def leak_floor(progress: float) -> float:
@@ -45,7 +39,8 @@ def log_error(found: Tensor, stems: Tensor, leak: Tensor) -> Tensor:
     floor = power + 1e-7 * mix
     active = 10 * torch.log10((error + FINEST * floor) / floor)
     silent = 10 * torch.log10((error + leak * mix) / (leak * mix))
-    return (heard * active + (1 - heard) * silent) * _weights(error.device)
+    both = heard * active + (1 - heard) * silent
+    return torch.stack([both[:, i] * weight for i, weight in enumerate(WEIGHTS)], 1)
 
 
 def compressed(spectrum: Tensor) -> Tensor:

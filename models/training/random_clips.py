@@ -12,7 +12,7 @@ from render import LEVELS, ROLE_LIST, Notes, Part, Record, render, window
 from stems import RATE, ROLES, STEMS, Audio, Pcm, decibels
 
 # How often a stem is played by procedural sounds, and how kits are weighted where they have it.
-SYNTHETIC = {"kick": 0.15, "snare": 0.15, "toms": 0.22, "hihat": 0.35, "cymbals": 0.33}
+SYNTHETIC = {"kick": 0.12, "snare": 0.1, "toms": 0.12, "hihat": 0.3, "cymbals": 0.28}
 WEIGHTS = {"muldjord": 3.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.4}
 WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4, "gogodze_phu_2_retro": 1.5}
 WEIGHTS |= {"fluid_standard": 2.0, "fluid_electronic": 1.5, "marching": 0.5, "fluid_808": 0.5}
@@ -121,6 +121,11 @@ def draw_hats(
             longer = 3 if role == "open" else 1
             if not shorten:
                 part = replace(part, bands=tuple(each * longer / 3 for each in bands))
+        if role == "pedal" and rng.uniform() < 0.5:  # two plates that meet: a dull, short chick
+            edge, gain_db = float(rng.uniform(150, 600)), float(rng.uniform(0, 14))
+            part = replace(part, filters=(*part.filters, effects.Filter("lowshelf", edge, gain_db)))
+            if rng.uniform() < 0.5:
+                part = replace(part, decay=float(rng.uniform(0.015, 0.08)))
         record[role] = part
     return record
 
@@ -148,7 +153,7 @@ def draw_part(
         attack=draw_attack(rng),
         filters=draw_filters(rng, role) if rng.uniform() < 0.85 else (),
         bands=draw_bands(rng, 4.0) if stem == "cymbals" and rng.uniform() < 0.2 else (),
-        crush=draw_crush(rng) if rng.uniform() < 0.07 else None,
+        crush=draw_crush(rng) if rng.uniform() < 0.04 else None,
     )
 
 
@@ -161,7 +166,7 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
     """Return parts for all roles: one kit, or each stem from another."""
     names = sorted(bank)
     same = draw_kit(rng, names)
-    mixed = rng.uniform() < 0.6
+    mixed = rng.uniform() < 0.5
     side = 1 if rng.uniform() < 0.5 else -1
     record: Record = {}
     for stem in STEMS:
@@ -223,7 +228,7 @@ def moved(rng: np.random.Generator, notes: Notes) -> Notes:
         roles[np.isin(roles, [number["closed"], number["open"]])] = number["ride"]
     elif chance < 0.3:  # a washing hat; each hit chokes the one before
         roles[roles == number["closed"]] = number["open"]
-    if rng.uniform() < 0.15:  # the foot keeps time
+    if rng.uniform() < 0.3:  # the foot keeps time
         times = np.arange(rng.uniform(0, 1), SECONDS, rng.uniform(0.35, 1.2))
         feet = np.full((len(times), 3), number["pedal"], np.float32)
         feet[:, 0], feet[:, 2] = times, rng.uniform(40, 110, len(times))

@@ -141,7 +141,7 @@ def electronic(rng: np.random.Generator, role: str) -> Audio:
     hiss = decay * _log_uniform(rng, 0.15, 1.8)
     noise = band_noise(rng, t.size, [(edge, rng.uniform(5000, 18000), hiss, 1.0)])
     noise /= np.float32(max(float(np.abs(noise).max()), 1e-6))
-    share = noisy * rng.uniform() ** (1 if noisy > 0.5 else 2)
+    share = noisy * rng.uniform(*((0.3, 1) if noisy == 1 else (0, 1))) ** (1 if noisy > 0.5 else 2)
     out = _mono(body * np.float32(1 - share)) + noise * np.float32(share)
     if rng.uniform() < 0.2:
         out = out[:, : int(RATE * rng.uniform(0.06, 0.3))].copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import threading
 import time
@@ -30,6 +31,7 @@ def _work(
 ) -> None:
     """Render into free slots of the shared clips, and tell which are ready."""
     torch.set_num_threads(1)
+    os.nice(19)  # the process that trains comes first
     count = 0
     while True:
         rng = np.random.default_rng([*seed, count])
