@@ -23,6 +23,7 @@ Arrays = dict[str, np.ndarray]
 # What stands in where a kit has no sample for a role.
 INSTEAD = {"rim": "snare", "side": "rim", "pedal": "closed", "open": "closed", "bell": "ride"}
 INSTEAD |= {"ride": "crash", "crash": "ride", "closed": "open", "snare": "rim"}
+ELECTRONIC = 45  # of 100 procedural snares and toms, those of drum machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +134,34 @@ def find(kit: Kit, role: str) -> list[Voice]:
     return []
 
 
-def synthetic(rng: np.random.Generator, role: str) -> Voice:
-    """Draw a procedural voice of one or two hits."""
-    seed = int(rng.integers(1 << 62))
-    textured = ROLES[role] in ("hihat", "cymbals") and rng.uniform() < 0.7
+def blended(rng: np.random.Generator, first: Voice, second: Voice, share: float) -> Voice:
+    """Return a voice that strikes two at once; the second has `share` of the first's peak."""
+    picks = np.linspace(0, len(first.hits) - 1, min(len(first.hits), 3)).round().astype(int)
+    hits = []
+    for pick in picks:
+        index, _ = second.pick(rng, float(first.velocities[pick]))
+        parts = [first.hits[pick].astype(np.float32), second.hits[index].astype(np.float32)]
+        parts = [np.repeat(part, 2, axis=1) if part.shape[1] == 1 else part for part in parts]
+        peak = max(float(np.abs(parts[0]).max()), 1.0)
+        other = parts[1][: len(parts[0])] * (share * peak / max(float(np.abs(parts[1]).max()), 1.0))
+        parts[0][: len(other)] += other
+        gain = peak / max(float(np.abs(parts[0]).max()), 1.0)
+        hits.append((int(first.velocities[pick]), np.round(parts[0] * gain).astype(np.int16)))
+    return voice(hits, first.scale, first.name)
+
+
+def synthetic(rng: np.random.Generator, role: str, seed: int | None = None) -> Voice:
+    """Draw a procedural voice of one or two hits; a hat's roles share an alloy by one `seed`."""
+    seed = int(rng.integers(1 << 62)) if seed is None else seed
+    textured = ROLES[role] in ("hihat", "cymbals") and seed % 10 < 7
     hits = []
     for velocity in (60, 110)[: int(rng.integers(1, 3))]:
         # The same seed gives the same drum; hits differ by their level and the renderer's gains.
         own = np.random.default_rng(seed)
         if textured:
             sound = metals.hihat(own, role) if ROLES[role] == "hihat" else metals.cymbal(own, role)
+        elif role in ("snare", "rim", "tom1", "tom2", "tom3") and seed % 100 < ELECTRONIC:
+            sound = synth.electronic(own, role)
         else:
             sound = synth.hit(own, role)
         gain = 32000 * (velocity / 120) ** 1.5 * rng.uniform(0.9, 1)

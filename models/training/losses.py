@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,13 +14,8 @@ AUDIBLE = 1e-4
 # In a silent stem, leakage counts from this part of the mix's energy on: at first, and at last.
 LEAKS = (3e-3, 1e-4)
 # How much each stem's error counts: metal is quiet and hard, a kick is neither.
-WEIGHTS = (0.8, 1.0, 1.0, 1.3, 1.1)
+WEIGHTS = (0.8, 1.0, 1.0, 1.7, 1.3)
 FALLING = (0.5, 0.9)  # parts of the budget between which it falls
-
-
-@cache
-def _weights(device: torch.device) -> Tensor:
-    return torch.tensor(WEIGHTS, device=device)
 
 
 def leak_floor(progress: float) -> float:
@@ -30,7 +24,7 @@ def leak_floor(progress: float) -> float:
     return float(LEAKS[0] ** (1 - done) * LEAKS[1] ** done)
 
 
-def log_error(found: Tensor, stems: Tensor, leak: float) -> Tensor:
+def log_error(found: Tensor, stems: Tensor, leak: Tensor) -> Tensor:
     """[B, 5, 2, ...] twice to [B, 5] in weighted dB: error to signal, or leakage in a silent stem.
 
     Of waveforms, or of spectra given as real and imaginary parts: their energies are in proportion.
@@ -45,16 +39,17 @@ def log_error(found: Tensor, stems: Tensor, leak: float) -> Tensor:
     floor = power + 1e-7 * mix
     active = 10 * torch.log10((error + FINEST * floor) / floor)
     silent = 10 * torch.log10((error + leak * mix) / (leak * mix))
-    return (heard * active + (1 - heard) * silent) * _weights(error.device)
+    both = heard * active + (1 - heard) * silent
+    return torch.stack([both[:, i] * weight for i, weight in enumerate(WEIGHTS)], 1)
 
 
 def compressed(spectrum: Tensor) -> Tensor:
-    """[...] complex to [...] real: the square root of the magnitude."""
-    return torch.view_as_real(spectrum).square().sum(-1).add(1e-6).pow(0.25)
+    """[..., 2] real and imaginary parts to [...]: the square root of the magnitude."""
+    return spectrum.square().sum(-1).add(1e-6).pow(0.25)
 
 
 def spectral_error(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
-    """[B, 5, C, F, T] masks, [B, C, F, T] and [B, 5, C, F, T] spectra to []: magnitudes' error."""
+    """[B, 5, C, F, T] masks, [B, C, F, T, 2] and [B, 5, C, F, T, 2] to []: magnitudes' error."""
     found = (masks + 1e-6).sqrt() * compressed(mix).unsqueeze(1)
     reference = compressed(stems)
     scale = reference.sum(1).mean((1, 2, 3)).clamp_min(0.05)
@@ -71,7 +66,7 @@ def multi_resolution(found: Tensor, stems: Tensor, windows: tuple[Tensor, ...]) 
         def magnitudes(signal: Tensor, window: Tensor = window, size: int = size) -> Tensor:
             flat = signal.mean(2).flatten(0, 1)
             spectrum = torch.stft(flat, size, size // 2, window=window, return_complex=True)
-            return compressed(spectrum)
+            return compressed(torch.view_as_real(spectrum))
 
         with torch.no_grad():
             reference = magnitudes(stems)
@@ -85,12 +80,23 @@ def cross_entropy(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
 
     Its gradient by the logits is mask minus share, so it reopens a mask that has closed.
     """
-    powers = torch.view_as_real(stems).square().sum(-1)
+    powers = stems.square().sum(-1)
     shares = powers / (powers.sum(1, keepdim=True) + 1e-8)
     weight = compressed(mix)
     weight = weight / weight.mean((1, 2, 3), keepdim=True).clamp_min(0.05)
     entropy = -(shares * (masks + 1e-6).log()).sum(1)
     return (entropy * weight).mean()
+
+
+def shape_errors(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
+    """Shapes as `spectral_error`, to []: magnitudes' error and cross-entropy."""
+    return 5 * spectral_error(masks, mix, stems) + 5 * cross_entropy(masks, mix, stems)
+
+
+def spectral_loss(masks: Tensor, mix: Tensor, stems: Tensor, leak: Tensor) -> Tensor:
+    """Shapes as `spectral_error`, to []: all that needs no waveform."""
+    found = masks.unsqueeze(-1) * mix.unsqueeze(1)
+    return log_error(found, stems, leak).mean() + shape_errors(masks, mix, stems)
 
 
 def cosine(progress: float, warmup: float, floor: float = 0.005) -> float:

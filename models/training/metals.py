@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import fft
 from stems import RATE, Audio
 from synth import partials
 
@@ -27,10 +28,11 @@ def texture(
     alloy; each band also has a fast first stage, as a struck plate spreads its energy.
     """
     size = 1 << (length - 1).bit_length()
-    frequency = np.fft.rfftfreq(size, 1 / RATE).astype(np.float32)
+    frequency = fft.rfftfreq(size, 1 / RATE).astype(np.float32)
     octave = np.log2(np.maximum(frequency, 20) / 3000)
-    white = rng.standard_normal((3, size), dtype=np.float32)
-    spectrum = np.fft.rfft(white[:2] * np.float32(rng.uniform(0.1, 1)) + white[2])
+    own = np.random.default_rng(rng.integers(1 << 62))  # one seed is one alloy at any length
+    white = own.standard_normal((3, size), dtype=np.float32)
+    spectrum = fft.rfft(white[:2] * np.float32(rng.uniform(0.1, 1)) + white[2])
     centres = np.linspace(np.log2(max(low, 100) / 3000), np.log2(18000 / 3000), BANDS)
     step = centres[1] - centres[0]
     bumps = np.convolve(rng.normal(0, rng.uniform(2, 8), BANDS + 2), (0.5, 0.8, 0.5), "valid")
@@ -41,8 +43,8 @@ def texture(
     t = np.arange(length, dtype=np.float32) / np.float32(RATE)
     out = np.zeros((2, length), np.float32)
     for centre, level, tau in zip(centres, levels, decays, strict=True):
-        shape = np.clip(1 - np.abs(octave - centre) / step, 0, 1)
-        band = np.fft.irfft(spectrum * shape, size)[:, :length].astype(np.float32)
+        shape = np.clip(1 - np.abs(octave - centre) / step, 0, 1).astype(np.float32)
+        band = fft.irfft(spectrum * shape, size)[:, :length].astype(np.float32)
         envelope = (1 - share) * np.exp(-t / np.float32(tau))
         envelope += share * np.exp(-t / np.float32(tau * fast))
         out += band * (np.float32(level) * envelope).astype(np.float32)
@@ -63,9 +65,9 @@ def ringing(
 def rattle(rng: np.random.Generator, length: int) -> NDArray[np.float32]:
     """[length]: the uneven gain of two cymbals that touch each other loosely."""
     points = max(length // int(RATE / rng.uniform(25, 90)), 4)
-    coarse = np.abs(rng.standard_normal(points)) ** rng.uniform(0.5, 1.5)
+    power, depth = rng.uniform(0.5, 1.5), rng.uniform(0.2, 0.9)
+    coarse = np.abs(rng.standard_normal(points)) ** power
     gain = np.interp(np.linspace(0, points - 1, length), np.arange(points), coarse)
-    depth = rng.uniform(0.2, 0.9)
     return np.asarray(1 - depth + depth * gain, np.float32)
 
 
@@ -93,6 +95,10 @@ def hihat(rng: np.random.Generator, role: str) -> Audio:
     audio = texture(rng, length, floor, decay, rng.uniform(-5, 5))
     ring = ringing(rng, length, (max(floor, 300), 15000), decay, int(rng.integers(15, 70)))
     audio += ring * np.float32(_log_uniform(rng, 0.05, 3) * np.abs(audio).max())
+    if rng.uniform() < 0.5:  # the plate's own low modes, as a close microphone hears them
+        gong = ringing(rng, length, (220, 1000), decay * rng.uniform(0.3, 1.5), 6)
+        loud = _log_uniform(rng, 0.1, 1.5) * np.abs(audio).max() / max(np.abs(gong).max(), 1e-6)
+        audio += gong * np.float32(loud)
     if role == "open" and rng.uniform() < 0.5:
         audio *= rattle(rng, length)
     rise = _log_uniform(rng, 0.002, 0.012) if role == "pedal" else _log_uniform(rng, 0.0001, 0.002)

@@ -14,11 +14,21 @@ class Pool:
         self.clips = torch.zeros(slots, 5, 2, clip, dtype=torch.int16, device=device)
         self.filled = 0
         self.seen = 0
+        # A stream of its own: a copy in the training's would wait for all steps queued there.
+        on_gpu = device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
+        self._staged = torch.zeros(5, 2, clip, dtype=torch.int16, pin_memory=on_gpu)
 
     def add(self, clip: Tensor) -> None:
         """Put a clip in the next slot."""
-        slot = self.seen % len(self.clips)
-        self.clips[slot].copy_(clip)
+        slot = self.clips[self.seen % len(self.clips)]
+        if self._stream is None:
+            slot.copy_(clip)
+        else:
+            self._staged.copy_(clip)
+            with torch.cuda.stream(self._stream):
+                slot.copy_(self._staged, non_blocking=True)
+            self._stream.synchronize()
         self.seen += 1
         self.filled = min(self.seen, len(self.clips))
 

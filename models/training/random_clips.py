@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import effects
 import kits
 import numpy as np
@@ -10,10 +12,11 @@ from render import LEVELS, ROLE_LIST, Notes, Part, Record, render, window
 from stems import RATE, ROLES, STEMS, Audio, Pcm, decibels
 
 # How often a stem is played by procedural sounds, and how kits are weighted where they have it.
-SYNTHETIC = {"kick": 0.12, "snare": 0.12, "toms": 0.2, "hihat": 0.4, "cymbals": 0.35}
+SYNTHETIC = {"kick": 0.12, "snare": 0.1, "toms": 0.12, "hihat": 0.3, "cymbals": 0.28}
 WEIGHTS = {"muldjord": 3.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.4}
 WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4, "gogodze_phu_2_retro": 1.5}
 WEIGHTS |= {"fluid_standard": 2.0, "fluid_electronic": 1.5, "marching": 0.5, "fluid_808": 0.5}
+METAL = ("hihat", "cymbals")
 OTHERS = 0.5  # the weight of soundfont programs that have but a kick and a snare of their own
 SECONDS = 12.0
 
@@ -58,12 +61,73 @@ def draw_attack(rng: np.random.Generator) -> tuple[float, float] | None:
 
 
 def draw_filters(rng: np.random.Generator, role: str) -> tuple[effects.Filter, ...]:
-    """Return a tone; one hat or cymbal in three is made as dark as a close microphone hears it."""
+    """Return a tone; one hat or cymbal in three is made as dark as a close microphone hears it.
+
+    Many hats ring below 1 kHz too, where snares do: one in two gets such a body.
+    """
     filters = effects.random_filters(rng, 3.0)
-    if ROLES[role] in ("hihat", "cymbals") and rng.uniform() < 0.35:
+    if ROLES[role] not in METAL:
+        return filters
+    if rng.uniform() < 0.3:
         edge = float(np.exp(rng.uniform(np.log(600), np.log(3000))))
         filters += (effects.Filter("lowshelf", edge, float(rng.uniform(4, 16))),)
+    if rng.uniform() < 0.5:
+        for _ in range(int(rng.integers(1, 4))):
+            frequency = float(np.exp(rng.uniform(np.log(220), np.log(1100))))
+            q = float(np.exp(rng.uniform(np.log(0.7), np.log(8))))
+            filters += (effects.Filter("peak", frequency, float(rng.uniform(3, 18)), q),)
     return filters
+
+
+def draw_bands(rng: np.random.Generator, longest: float) -> tuple[float, ...]:
+    """Return five decays in s from low to high frequencies, on a random slope."""
+    base = longest * float(np.exp(rng.uniform(np.log(0.08), 0)))
+    slope = rng.normal(-0.15, 0.35)
+    return tuple(
+        float(base * np.exp(slope * (band - 2) + rng.normal(0, 0.25))) for band in range(5)
+    )
+
+
+def draw_hats(
+    rng: np.random.Generator, kit: Kit | None, partner: Kit | None, place: tuple[float, float]
+) -> Record:
+    """Return closed, pedalled and open hats of one alloy: of a kit, or procedural; maybe of two.
+
+    The same tuning and tone colour all three, as one pair of plates makes all three sounds.
+    """
+    seed = int(rng.integers(1 << 62))
+    alloy = draw_filters(rng, "closed")
+    ratio = float(np.clip(np.exp(rng.normal(0, 0.25)), 0.45, 1.5))
+    shared, toned = rng.uniform() < 0.8, rng.uniform() < 0.85
+    bands = draw_bands(rng, 0.9) if rng.uniform() < 0.3 else ()
+    share = float(np.exp(rng.uniform(np.log(0.15), 0)))
+    record: Record = {}
+    for role in ("closed", "pedal", "open"):
+        # Half open: choked by the next hit, as hats are.
+        source = "open" if role == "closed" and rng.uniform() < 0.25 else role
+        shorten = False
+        if kit is None:
+            voice = kits.synthetic(rng, source, seed)
+        else:
+            voice, shorten = draw_voice(rng, kit, source)
+        if partner is not None:
+            voices = kits.find(partner, source)
+            voice = kits.blended(rng, voice, voices[int(rng.integers(len(voices)))], share)
+        gain = place[0] * decibels(rng.normal(0, 2))
+        part = draw_part(rng, voice, role, (gain, place[1]), shorten=shorten)
+        if shared:
+            tuned = float(ratio * np.exp(rng.normal(0, 0.02)))
+            part = replace(part, ratio=tuned, filters=alloy if toned else ())
+            longer = 3 if role == "open" else 1
+            if not shorten:
+                part = replace(part, bands=tuple(each * longer / 3 for each in bands))
+        if role == "pedal" and rng.uniform() < 0.5:  # two plates that meet: a dull, short chick
+            edge, gain_db = float(rng.uniform(150, 600)), float(rng.uniform(0, 14))
+            part = replace(part, filters=(*part.filters, effects.Filter("lowshelf", edge, gain_db)))
+            if rng.uniform() < 0.5:
+                part = replace(part, decay=float(rng.uniform(0.015, 0.08)))
+        record[role] = part
+    return record
 
 
 def draw_part(
@@ -88,16 +152,23 @@ def draw_part(
         decay=decay if shorten or rng.uniform() < 0.5 else None,
         attack=draw_attack(rng),
         filters=draw_filters(rng, role) if rng.uniform() < 0.85 else (),
+        bands=draw_bands(rng, 4.0) if stem == "cymbals" and rng.uniform() < 0.2 else (),
+        crush=draw_crush(rng) if rng.uniform() < 0.04 else None,
     )
+
+
+def draw_crush(rng: np.random.Generator) -> tuple[int, float]:
+    """Return samples held and drive, as of old samplers and drum machines."""
+    return int(rng.choice([1, 1, 2, 2, 3])), float(rng.uniform(0.3, 4))
 
 
 def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
     """Return parts for all roles: one kit, or each stem from another."""
     names = sorted(bank)
     same = draw_kit(rng, names)
-    mixed = rng.uniform() < 0.6
+    mixed = rng.uniform() < 0.5
     side = 1 if rng.uniform() < 0.5 else -1
-    record = {}
+    record: Record = {}
     for stem in STEMS:
         roles = [role for role, owner in ROLES.items() if owner == stem]
         able = [name for name in names if kits.find(bank[name], roles[0])]
@@ -107,16 +178,19 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
         made = rng.uniform() < SYNTHETIC[stem]
         mean, spread = LEVELS[stem]
         gain = decibels(rng.normal(mean, spread))
-        home = rng.uniform(-0.3, 0.3) if stem in ("hihat", "cymbals") else rng.normal(0, 0.05)
+        home = rng.uniform(-0.3, 0.3) if stem in METAL else rng.normal(0, 0.05)
+        if stem == "hihat":
+            other = draw_kit(rng, able) if rng.uniform() < 0.25 else None
+            owner_kit = None if made else bank[name]
+            partner = None if other is None else bank[other]
+            record |= draw_hats(rng, owner_kit, partner, (gain, 0.5 + home))
+            continue
         for number, role in enumerate(roles):
-            source = role
-            if role == "closed" and rng.uniform() < 0.25:
-                source = "open"  # half open: choked by the next hit, as hats are
             shorten = False
             if made:
-                voice = kits.synthetic(rng, source)
+                voice = kits.synthetic(rng, role)
             else:
-                voice, shorten = draw_voice(rng, bank[name], source)
+                voice, shorten = draw_voice(rng, bank[name], role)
             offset = home + (side * 0.18 * (number - 1) if stem == "toms" else 0)
             offset += rng.normal(0, 0.15) if stem == "cymbals" else 0
             place = (gain, 0.5 + offset)
@@ -149,8 +223,18 @@ def moved(rng: np.random.Generator, notes: Notes) -> Notes:
     """[n, 3]: hats moved to the ride, snares to toms, crashes added, whole stems dropped."""
     number = {role: index for index, role in enumerate(ROLE_LIST)}
     roles = notes[:, 1]
-    if rng.uniform() < 0.2:
+    chance = rng.uniform()
+    if chance < 0.2:
         roles[np.isin(roles, [number["closed"], number["open"]])] = number["ride"]
+    elif chance < 0.3:  # a washing hat; each hit chokes the one before
+        roles[roles == number["closed"]] = number["open"]
+    if rng.uniform() < 0.3:  # the foot keeps time
+        times = np.arange(rng.uniform(0, 1), SECONDS, rng.uniform(0.35, 1.2))
+        feet = np.full((len(times), 3), number["pedal"], np.float32)
+        feet[:, 0], feet[:, 2] = times, rng.uniform(40, 110, len(times))
+        notes = np.concatenate((notes, feet))
+        notes = notes[np.argsort(notes[:, 0], kind="stable")]
+        roles = notes[:, 1]
     if rng.uniform() < 0.25:
         picks = (roles == number["snare"]) & (rng.uniform(size=len(roles)) < rng.uniform(0.2, 0.9))
         roles[picks] = number["tom1"] + rng.integers(0, 3, int(picks.sum()))
@@ -172,13 +256,17 @@ def draw_clip(rng: np.random.Generator, bank: dict[str, Kit], grooves: list[Groo
     """[5, 2, T]: twelve seconds of a drawn record in a drawn room."""
     notes = draw_notes(rng, grooves)
     stems = render(rng, draw_record(rng, bank), notes, int(SECONDS * RATE))
-    if rng.uniform() < 0.75:
-        wet = effects.convolved(stems, effects.room(rng))
-        level = rng.uniform(-26, -6)
-        sends = np.array([decibels(level + rng.normal(0, 3)) for _ in STEMS], np.float32)
-        sends[0] *= np.float32(0.5)
-        stems = stems + wet * sends[:, None, None]
-    return stems
+    wet = np.zeros_like(stems)
+    for reverb, odds, quietest, loudest in (
+        (effects.room, 0.65, -26, -6),
+        (effects.plate, 0.25, -28, -9),
+    ):
+        if rng.uniform() < odds:
+            level = rng.uniform(quietest, loudest)
+            sends = np.array([decibels(level + rng.normal(0, 3)) for _ in STEMS], np.float32)
+            sends[0] *= np.float32(0.5)
+            wet += effects.convolved(stems * sends[:, None, None], reverb(rng))
+    return stems + wet
 
 
 def quantised(stems: Audio) -> Pcm:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Notes = NDArray[np.float32]
 ROLE_LIST = tuple(ROLES)
 # The peaks of a kit's stems in a mix: mean and spread in dB when drawn for training.
-LEVELS = {"kick": (0, 3), "snare": (0, 3), "toms": (-1, 4), "hihat": (-8, 5), "cymbals": (-5, 5)}
+LEVELS = {"kick": (3, 3), "snare": (0, 3), "toms": (-2, 4), "hihat": (-9, 6), "cymbals": (-8, 5)}
 CHOKE = int(0.03 * RATE)
 
 
@@ -32,12 +32,18 @@ class Part:
     decay: float | None = None  # s; None leaves the hit's own
     attack: tuple[float, float] | None = None  # the first seconds, and the gain they get
     filters: tuple[effects.Filter, ...] = ()
+    bands: tuple[float, ...] = ()  # s; decays from low to high frequencies
+    crush: tuple[int, float] | None = None  # samples held, drive
 
     def sound(self, index: int) -> Audio:
         """[2, T]: one hit, with all that does not depend on the note."""
         audio = self.voice.hits[index].T.astype(np.float32) * np.float32(self.voice.scale)
         if self.ratio != 1 or self.filters:
             audio = effects.tuned(audio, self.ratio, self.filters)
+        if self.bands:
+            audio = effects.banded(audio, self.bands)
+        if self.crush is not None:
+            audio = effects.crushed(audio, *self.crush)
         if self.decay is not None:
             t = np.arange(audio.shape[1], dtype=np.float32) / RATE
             audio = audio * np.exp(-t / np.float32(self.decay))

@@ -123,6 +123,32 @@ def snare(rng: np.random.Generator) -> Audio:
     return _faded(_mono(body * np.float32(rng.uniform(0.3, 1))) + wires * rng.uniform(0.4, 1.2))
 
 
+def electronic(rng: np.random.Generator, role: str) -> Audio:
+    """[2, T]: what drum machines make of snares and toms: a swept oscillator and plain noise.
+
+    The oscillator may be a triangle, the end gated.
+    """
+    spans = {"tom1": (140, 300), "tom2": (100, 200), "tom3": (55, 130)}
+    low, high = spans.get(role, (140, 330))
+    noisy = 0.35 if role in spans else 1.0  # the greatest part of noise
+    decay = _log_uniform(rng, 0.04, 0.45)
+    t = _seconds(int(RATE * min(decay * 6, 1.5)))
+    end = _log_uniform(rng, low, high)
+    body = _swept(t, end * rng.uniform(1, 4), end, _log_uniform(rng, 0.005, 0.12), decay)
+    if rng.uniform() < 0.3:
+        body = np.asarray(np.arcsin(np.clip(body, -1, 1)) * np.float32(2 / np.pi), np.float32)
+    edge = _log_uniform(rng, 200, 4000)
+    hiss = decay * _log_uniform(rng, 0.15, 1.8)
+    noise = band_noise(rng, t.size, [(edge, rng.uniform(5000, 18000), hiss, 1.0)])
+    noise /= np.float32(max(float(np.abs(noise).max()), 1e-6))
+    share = noisy * rng.uniform(*((0.3, 1) if noisy == 1 else (0, 1))) ** (1 if noisy > 0.5 else 2)
+    out = _mono(body * np.float32(1 - share)) + noise * np.float32(share)
+    if rng.uniform() < 0.2:
+        out = out[:, : int(RATE * rng.uniform(0.06, 0.3))].copy()
+    drive = _log_uniform(rng, 0.3, 5)
+    return _faded(np.asarray(np.tanh(out * drive), np.float32))
+
+
 def rim(rng: np.random.Generator) -> Audio:
     """[2, T]: a short woody knock."""
     length = int(RATE * 0.15)

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="a former --out, where --state is lost")
     parser.add_argument("--warm", type=Path, help="weights to begin with, as of another input")
     parser.add_argument("--minutes", type=float, required=True, help="of this run, all included")
-    parser.add_argument("--budget", type=float, required=True, help="training minutes, all runs")
+    parser.add_argument("--budget", type=float, help="training minutes of all runs; else of this")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--warmup", type=float, default=0.03, help="part of the budget")
@@ -51,7 +52,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--score-every", type=float, default=2.0, help="training minutes")
     parser.add_argument("--clips", type=int, default=validation.CLIPS, help="of each kit")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--compile", action="store_true", help="use it if it is faster")
+    parser.add_argument("--compile", type=int, default=0, help="s for the losses; 0: do not")
+    parser.add_argument("--record", action="store_true", help="steps as CUDA graphs if faster")
     return parser.parse_args()
 
 
@@ -66,13 +68,19 @@ class Trainer:
         self.ema = TfcTdf(SHAPE).to(device).eval().requires_grad_(requires_grad=False)
         self.ema.load_state_dict(self.net.state_dict())
         self.masks = self.net.masks
+        self.spectral_loss, self.shape_errors = losses.spectral_loss, losses.shape_errors
+        self.budget = options.budget or 1.0  # training minutes of all runs
         self.windows = tuple(torch.hann_window(size, device=device) for size in (512, 8192))
         self.best = -math.inf
         self.skipped = torch.zeros((), device=device)
         self.plain = False  # every step with waveforms
+        self.leak = torch.zeros((), device=device)
+        self.graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        on_gpu = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(),
-            lr=options.rate,
+            lr=torch.tensor(options.rate, device=device) if on_gpu else options.rate,
+            capturable=on_gpu,
             betas=(0.9, 0.99),
             weight_decay=0.01,
             fused=True,
@@ -124,7 +132,7 @@ class Trainer:
             torch.save(nets | {"optimizer": self.optimizer.state_dict()} | progress, partial)
             partial.replace(self.options.state)
 
-    def loss(self, stems: Tensor) -> Tensor:
+    def loss(self, stems: Tensor, *, waveform: bool) -> Tensor:
         """[B, 5, 2, T] to []: the transforms in fp32, the network in bf16 on a GPU."""
         mix = stems.sum(1)
         spectrum = self.net.stft(mix)
@@ -133,41 +141,70 @@ class Trainer:
             masks = self.masks(spectrum)
         masks = masks.float()
         with torch.no_grad():
-            reference = self.net.stft(stems)
-        leak = losses.leak_floor(self.minutes / self.options.budget)
-        shapes = 5 * losses.spectral_error(masks, spectrum, reference)
-        shapes += 5 * losses.cross_entropy(masks, spectrum, reference)
-        spectra = masks * spectrum.unsqueeze(1)
-        if self.step % WAVEFORM_EVERY and not self.plain:
-            error = losses.log_error(
-                torch.view_as_real(spectra), torch.view_as_real(reference), leak
-            )
-            return error.mean() + shapes
-        found = self.net.stft.inverse(spectra)
+            reference = torch.view_as_real(self.net.stft(stems))
+        if not waveform:
+            return self.spectral_loss(masks, torch.view_as_real(spectrum), reference, self.leak)
+        shapes = self.shape_errors(masks, torch.view_as_real(spectrum), reference)
+        found = self.net.stft.inverse(masks * spectrum.unsqueeze(1))
         other = losses.multi_resolution(found, stems, self.windows)
-        return losses.log_error(found, stems, leak).mean() + 3 * other + shapes
+        return losses.log_error(found, stems, self.leak).mean() + 3 * other + shapes
 
-    def update(self, pool: Pool) -> Tensor:
-        """Take one step and return its loss, still on the device."""
-        with torch.no_grad():
-            stems = vary(pool.batch(self.options.batch, CHUNK)).nan_to_num(0.0, 0.0, 0.0)
-        loss = self.loss(stems)
+    def learn(self, stems: Tensor, *, waveform: bool) -> Tensor:
+        """Take one step on [B, 5, 2, T] and return its loss; nothing here waits for the device."""
         self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(stems, waveform=waveform)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
         spoiled = (~norm.isfinite()).float()
         self.skipped += spoiled
         # The fused step reads this on the device and then leaves the weights as they are.
         self.optimizer.found_inf = spoiled  # type: ignore[attr-defined]
-        factor = losses.cosine(self.minutes / self.options.budget, self.options.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.rate * factor
         self.optimizer.step()
+        return loss.detach().nan_to_num(0.0, 0.0, 0.0)
+
+    def update(self, pool: Pool) -> Tensor:
+        """Take one step on a batch of the pool and return its loss, still on the device."""
+        with torch.no_grad():
+            stems = vary(pool.batch(self.options.batch, CHUNK)).nan_to_num(0.0, 0.0, 0.0)
+        done = self.minutes / self.budget
+        self.leak.fill_(losses.leak_floor(done))
+        rate = self.options.rate * losses.cosine(done, self.options.warmup)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        waveform = self.plain or self.step % WAVEFORM_EVERY == 0
+        if waveform in self.graphs:
+            graph, kept, loss = self.graphs[waveform]
+            kept.copy_(stems)
+            graph.replay()
+        else:
+            loss = self.learn(stems, waveform=waveform)
         self.step += 1
         keep = min(EMA, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - keep)
-        return loss.detach().nan_to_num(0.0, 0.0, 0.0)
+        return loss.clone()
+
+    def capture(self, pool: Pool) -> None:
+        """Record both kinds of step as CUDA graphs: one launch each in place of thousands."""
+        with torch.no_grad():
+            kept = vary(pool.batch(self.options.batch, CHUNK)).nan_to_num(0.0, 0.0, 0.0)
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for waveform in (True, False, True, False):
+                self.learn(kept, waveform=waveform)
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        graphs = {}
+        for waveform in (True, False):
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                loss = self.learn(kept, waveform=waveform)
+            graphs[waveform] = (graph, kept, loss)
+        self.graphs = graphs
 
     def recover(self, steps: int) -> None:
         """Go back to the average where most of the last steps were not finite."""
@@ -176,6 +213,7 @@ class Trainer:
             print(f"  {skipped} of {steps} steps were not finite", flush=True)
         if skipped > steps // 2:
             self.net.load_state_dict(self.ema.state_dict())
+            self.graphs = {}
             self.optimizer.state.clear()
             self.options.rate /= 2
             self.plain = not self.plain
@@ -195,23 +233,45 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def choose(self, pool: Pool) -> None:
-        """Compile the network if that makes steps faster; any failure leaves it as it is."""
-        started = time.perf_counter()
-        plain = self.pace(pool, 15)
-        print(f"plain: {plain:.3f} s a step", flush=True)
+    def compiled(self, pool: Pool, plain: float) -> float:
+        """Compile the losses if that is faster than `plain`; return seconds per step."""
+        signal.signal(signal.SIGALRM, _too_long)
+        signal.alarm(self.options.compile)
         try:
-            self.masks = torch.compile(self.net.masks, dynamic=False)
-            compiled = self.pace(pool, 15)
+            self.spectral_loss = torch.compile(losses.spectral_loss, dynamic=False)
+            self.shape_errors = torch.compile(losses.shape_errors, dynamic=False)
+            for _ in range(WAVEFORM_EVERY):
+                self.update(pool)
+            compiled = self.pace(pool, 12)
         except Exception as error:  # noqa: BLE001  a compiler may fail in any way
             compiled = math.inf
             print(f"compiling failed: {str(error)[:500]}", flush=True)
+        finally:
+            signal.alarm(0)
         if compiled > plain:
-            self.masks = self.net.masks
-        self.minutes += 31 * min(plain, compiled) / 60
-        print(
-            f"compiled: {compiled:.3f} s a step, {time.perf_counter() - started:.0f} s to find out"
-        )
+            self.spectral_loss, self.shape_errors = losses.spectral_loss, losses.shape_errors
+        print(f"losses compiled: {compiled:.3f} s a step", flush=True)
+        return compiled
+
+    def choose(self, pool: Pool) -> None:
+        """Compile losses, record steps as graphs where that is faster; a failure leaves them."""
+        started = time.perf_counter()
+        plain = self.pace(pool, 12)
+        print(f"plain: {plain:.3f} s a step", flush=True)
+        compiled = self.compiled(pool, plain) if self.options.compile else math.inf
+        if not self.options.record or self.device.type != "cuda":
+            return
+        try:
+            self.capture(pool)
+            recorded = self.pace(pool, 12)
+        except Exception as error:  # noqa: BLE001  as above
+            recorded = math.inf
+            print(f"recording failed: {str(error)[:500]}", flush=True)
+        if recorded > min(plain, compiled):
+            self.graphs = {}
+            self.optimizer.zero_grad(set_to_none=True)
+        taken = time.perf_counter() - started
+        print(f"recorded: {recorded:.3f} s a step, {taken:.0f} s so far", flush=True)
 
     def run(self, pool: Pool, clips: list[list[Tensor]], until: float) -> None:
         """Train until the clock, scoring the moving average now and then."""
@@ -219,8 +279,10 @@ class Trainer:
         count = 0
         next_score = (self.minutes // self.options.score_every + 1) * self.options.score_every
         last = time.perf_counter()
+        if self.options.budget is None:
+            self.budget = self.minutes + (until - last) / 60
         began = (self.step, last)
-        while time.perf_counter() < until and self.minutes < self.options.budget:
+        while time.perf_counter() < until and self.minutes < self.budget:
             total += self.update(pool)
             count += 1
             if count % 10 == 0:
@@ -235,8 +297,7 @@ class Trainer:
                 total.zero_()
                 count = 0
                 next_score += self.options.score_every
-                last = time.perf_counter()
-                began = (self.step, last)
+                began = (self.step, time.perf_counter())
                 print(f"  pool: {pool.seen} clips rendered, {pool.filled} held", flush=True)
         if count:
             self.report(clips, float(total / count), began)
@@ -262,6 +323,10 @@ class Trainer:
         if score > self.best:
             self.best = score
             shutil.copy(self.options.out / "ema.safetensors", self.options.out / "best.safetensors")
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError("compiling takes too long")
 
 
 def worst_leak(tally: Tally) -> float:
@@ -298,8 +363,9 @@ def main() -> None:
     ready = until - options.minutes * 60
     print(f"ready after {time.perf_counter() - ready:.0f} s on {device}", flush=True)
     try:
-        if options.compile:
+        if options.compile or options.record:
             trainer.choose(pool)
+        renderers.more.set()
         trainer.run(pool, clips, until)
     finally:
         renderers.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import threading
 import time
@@ -30,6 +31,7 @@ def _work(
 ) -> None:
     """Render into free slots of the shared clips, and tell which are ready."""
     torch.set_num_threads(1)
+    os.nice(19)  # the process that trains comes first
     count = 0
     while True:
         rng = np.random.default_rng([*seed, count])
@@ -66,6 +68,7 @@ class Renderers:
         for process in self._processes:
             process.start()
         self._stop = threading.Event()
+        self.more = threading.Event()  # until then no more than the first clips are rendered
 
     def feed(self, pool: Pool, first: int, per_second: float) -> threading.Thread:
         """Fill the pool: `first` clips as fast as they come, then at most `per_second`."""
@@ -78,7 +81,8 @@ class Renderers:
                     continue
                 pool.add(self._clips[slot])
                 self._free.put(slot)
-                if pool.seen > first:
+                if pool.seen >= first:
+                    self.more.wait()
                     time.sleep(1 / per_second)
 
         thread = threading.Thread(target=run, daemon=True)
@@ -88,5 +92,6 @@ class Renderers:
     def close(self) -> None:
         """End the processes."""
         self._stop.set()
+        self.more.set()
         for process in self._processes:
             process.kill()

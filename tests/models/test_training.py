@@ -1,0 +1,187 @@
+"""The training code: what is drawn, how it is rendered, what is minimised, how it goes on."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("scipy")
+pytest.importorskip("mido")
+
+CODE = Path(__file__).parent.parent.parent / "models" / "training"
+
+
+@pytest.fixture(scope="module")
+def code():
+    """The modules of the training folder, which are no package."""
+    before = dict(sys.modules)
+    sys.path.insert(0, str(CODE))
+    import check_renders
+    import effects
+    import kits
+    import losses
+    import random_clips
+    import render
+    import score
+    import stems
+    import synth
+    import train
+
+    yield argparse.Namespace(
+        effects=effects,
+        kits=kits,
+        losses=losses,
+        random_clips=random_clips,
+        render=render,
+        score=score,
+        stems=stems,
+        synth=synth,
+        train=train,
+        check_renders=check_renders,
+    )
+    sys.path.remove(str(CODE))
+    for name in set(sys.modules) - set(before):
+        if str(CODE) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def bank(code):
+    rng = np.random.default_rng(3)
+    roles = [role for role in code.stems.ROLES if role not in ("tom2", "tom3")]
+    return {"made": {role: [code.kits.synthetic(rng, role)] for role in roles}}
+
+
+@pytest.fixture
+def grooves(code):
+    times = np.arange(0, 14, 0.25, dtype=np.float32)
+    roles = np.arange(len(times)) % len(code.stems.ROLES)
+    notes = np.stack((times, roles, np.full(len(times), 100)), 1).astype(np.float32)
+    return [code.kits.Groove(notes, fill=fill) for fill in (False, True)]
+
+
+def test_a_seed_is_one_clip_and_another_seed_another(code, bank, grooves):
+    first, again, other = (
+        code.random_clips.draw_clip(np.random.default_rng(seed), bank, grooves)
+        for seed in (5, 5, 6)
+    )
+    assert first.shape == (5, 2, 12 * 44100)
+    assert np.isfinite(first).all()
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_hats_of_one_kit_share_their_tuning_and_tone(code, bank):
+    shared = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        hats = code.random_clips.draw_hats(rng, bank["made"], None, (1.0, 0.5))
+        ratios = np.array([part.ratio for part in hats.values()])
+        shared += bool(np.ptp(np.log(ratios)) < 0.12 and hats["open"].filters)
+    assert 12 <= shared <= 30
+
+
+def test_a_closed_hat_chokes_an_open_one(code):
+    rng = np.random.default_rng(1)
+    ring = np.full((44100, 1), 20000, np.int16)
+    voice = code.kits.voice([(100, ring)], 1 / 32768)
+    record = {role: code.render.Part(voice) for role in ("open", "closed")}
+    role = list(code.stems.ROLES).index
+    alone = np.array([[0.0, role("open"), 100]], np.float32)
+    choked = np.array([*alone, [0.2, role("closed"), 1]], np.float32)
+    hats = [code.render.render(rng, record, notes, 44100)[3] for notes in (alone, choked)]
+    late = slice(int(0.24 * 44100), None)
+    assert np.square(hats[1][:, late]).sum() < 0.01 * np.square(hats[0][:, late]).sum()
+
+
+@pytest.mark.parametrize("kind", ["room", "plate"])
+def test_a_reverb_has_energy_one_and_dies_away(code, kind):
+    tail = getattr(code.effects, kind)(np.random.default_rng(2))
+    energy = np.square(tail).sum(0)
+    assert energy.sum() / 2 == pytest.approx(1, abs=0.5)
+    half = len(energy) // 2
+    assert energy[half:].sum() < 0.1 * energy[:half].sum()
+
+
+def test_a_plate_sends_high_frequencies_first(code):
+    tail = code.effects.plate(np.random.default_rng(4)).mean(0)
+    spectrum, frequency = np.fft.rfft(tail), np.fft.rfftfreq(len(tail), 1 / 44100)
+
+    def arrival(low, high):
+        band = np.fft.irfft(spectrum * ((frequency > low) & (frequency < high)), len(tail))
+        energy = np.cumsum(band**2)
+        return np.searchsorted(energy, 0.1 * energy[-1])
+
+    assert arrival(6000, 12000) < arrival(400, 800)
+
+
+def test_loudness_of_a_sine_is_what_the_standard_says(code):
+    """BS.1770: 997 Hz at 0 dBFS in one channel reads -3.01 LUFS, in both 3 dB more."""
+    t = np.arange(3 * 44100) / 44100
+    sine = np.sin(2 * np.pi * 997 * t).astype(np.float32)
+    assert code.check_renders.loudness(np.stack((sine, 0 * sine))) == pytest.approx(-3.01, abs=0.1)
+    assert code.check_renders.loudness(np.stack((sine, sine))) == pytest.approx(0.0, abs=0.1)
+
+
+def test_sdr_against_closed_forms(code):
+    stems = torch.randn(5, 2, 1000, generator=torch.Generator().manual_seed(1))
+    stems[2] = 0
+    found = stems * 0.9
+    found[2] = 0.01
+    tally = code.score.Tally()
+    tally.add(stems, found, [True, True, False, True, True])
+    assert tally.sdr["kick"] == [pytest.approx(20, abs=1e-3)]
+    assert tally.sdr["toms"] == [None]
+    assert tally.leakage["toms"] == [pytest.approx(-40, abs=1e-3)]
+    assert tally.leakage["kick"] == [None]
+
+
+class Fixed:
+    """A pool of one batch, again and again."""
+
+    def __init__(self, chunk):
+        self.stems = 0.05 * torch.randn(2, 5, 2, chunk, generator=torch.Generator().manual_seed(2))
+
+    def batch(self, size, chunk):
+        return self.stems[:size, ..., :chunk]
+
+
+@pytest.fixture
+def trainer(code, tmp_path, monkeypatch):
+    """Make trainers of a tiny network on the CPU, without the random variation of batches."""
+    tiny = replace(code.train.SHAPE, scales=1, channels=4, growth=4, blocks=1, dim_f=1024)
+    monkeypatch.setattr(code.train, "SHAPE", tiny)
+    monkeypatch.setattr(code.train, "CHUNK", tiny.chunk(8))
+    monkeypatch.setattr(code.train, "vary", lambda stems: stems)
+    options = {"seed": 1, "rate": 3e-3, "budget": 1.0, "batch": 2, "warmup": 0.0, "warm": None}
+
+    def make(name):
+        paths = {"state": tmp_path / name / "state.pt", "out": tmp_path / name, "start": None}
+        made = code.train.Trainer(argparse.Namespace(**options, **paths), torch.device("cpu"))
+        return made, Fixed(tiny.chunk(8))
+
+    return make
+
+
+def test_losses_fall_and_are_finite(trainer):
+    made, pool = trainer("one")
+    found = [float(made.update(pool)) for _ in range(9)]
+    assert np.isfinite(found).all()
+    assert np.mean(found[-3:]) < np.mean(found[:3])
+
+
+def test_training_goes_on_bit_for_bit(trainer):
+    made, pool = trainer("two")
+    for _ in range(3):
+        made.update(pool)
+    made.save(full=True)
+    ahead = [float(made.update(pool)) for _ in range(2)]
+    resumed, _ = trainer("two")
+    assert resumed.step == 3
+    assert [float(resumed.update(pool)) for _ in range(2)] == ahead
+    for key, tensor in made.ema.state_dict().items():
+        assert torch.equal(tensor, resumed.ema.state_dict()[key])
