@@ -237,7 +237,7 @@ class TfcTdf(nn.Module):
         """[B, C, T] to [B, S, C, T]."""
         spectrum = self.stft(mix)
         if self.shape.output == "mask":
-            return self.stft.inverse(masked(self.masks(spectrum), spectrum))
+            return self.stft.inverse(self.masks(spectrum) * spectrum.unsqueeze(1))
         spectra = self._unet(torch.view_as_real(spectrum))
         batch, _, _, frames = spectra.shape
         bins = self.shape.n_fft // 2 + 1
@@ -278,17 +278,6 @@ class TfcTdf(nn.Module):
         x = x.transpose(-1, -2) * first
         out: Tensor = self.final_conv(torch.cat((mix, x), 1))
         return out.reshape(batch, -1, dim_f, frames)
-
-
-def masked(masks: Tensor, spectrum: Tensor) -> Tensor:
-    """[B, S, C, F, T] and [B, C, F, T] complex to their product, frame by frame in memory.
-
-    The transforms hold whole frames: a product in another order is copied twice, and a real mask
-    times a complex number is made complex first.
-    """
-    parts = torch.view_as_real(spectrum.transpose(-1, -2)).unsqueeze(1)
-    product = masks.transpose(-1, -2).contiguous().unsqueeze(-1) * parts
-    return torch.view_as_complex(product).transpose(-1, -2)
 
 
 def compress(spectrum: Tensor) -> Tensor:
