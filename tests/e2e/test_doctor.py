@@ -88,6 +88,8 @@ def test_the_bundle_names_nobody(sep, home, tmp_path):
     for hidden in ("secret", "someone", str(home)):
         assert hidden not in text
         assert hidden not in done.stdout
+    for hidden in ("192.0.2.1", str(tmp_path)):
+        assert hidden not in text
     if user != "root":
         assert user not in text
     assert "~/lib" in text

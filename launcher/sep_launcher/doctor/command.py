@@ -60,7 +60,8 @@ def doctor(wanted: Wanted) -> int:
         render.document(document)
     if wanted.bundle:
         try:
-            text = json.dumps(document, indent=1, ensure_ascii=False)
+            kept = Redactor(strict=True).all(found.document())
+            text = json.dumps(kept, indent=1, ensure_ascii=False)
             wanted.bundle.write_text(text + "\n", encoding="utf-8")
         except OSError as fault:
             with contextlib.suppress(OSError):

@@ -14,9 +14,16 @@ COMMON = ("root", "user", "admin", "administrator", "runner", "localhost")
 
 
 class Redactor:
-    """Replaces home, user and machine names, and passwords in addresses."""
+    """Replaces home, user and machine names, and passwords in addresses.
 
-    def __init__(self, home: Path | None = None, user: str = "", machine: str = "") -> None:
+    What is `strict` is for others' eyes: it has no addresses and no current folder, either, and
+    its lines can no longer be typed.
+    """
+
+    def __init__(
+        self, home: Path | None = None, user: str = "", machine: str = "", *, strict: bool = False
+    ) -> None:
+        self._strict = strict
         home = home or Path.home()
         self._homes = sorted({str(home), os.path.realpath(home)}, key=len, reverse=True)
         self._here = _current()
@@ -32,9 +39,10 @@ class Redactor:
             if len(home) > 1:
                 # Not /rooted for a home of /root.
                 text = re.sub(rf"{re.escape(home)}(?![\w-])", "~", text)
-        if len(self._here) > 1:  # a folder's name may be a customer's
-            text = text.replace(self._here, "<current folder>")
-        text = re.sub(r"\b(ssh|tcp)://[^/\s\"']+", r"\1://<address>", text)
+        if self._strict:
+            if len(self._here) > 1:  # a folder's name may be a customer's
+                text = text.replace(self._here, "<current folder>")
+            text = re.sub(r"\b(ssh|tcp)://[^/\s\"']+", r"\1://<address>", text)
         text = re.sub(r"(\w+://)[^/\s@:]+(:[^/\s@]*)?@", r"\1", text)
         for pattern, shown in self._names:
             text = pattern.sub(shown, text)
