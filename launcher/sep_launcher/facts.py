@@ -117,7 +117,8 @@ def write(facts: Facts, *, try_only: bool = False) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise PathError(
-            f"{path} cannot be written: {fault.strerror}", hint=f"look at {path.parent}"
+            f"{path} cannot be written: {fault.strerror}",
+            hint="remove it, or make its folder writable",
         ) from fault
 
 

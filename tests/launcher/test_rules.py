@@ -405,6 +405,15 @@ def test_fixes_name_this_machine():
     assert '"/data"' in found.fix
 
 
+def test_an_engine_that_was_not_found_is_stopped_or_missing():
+    message = "container cpu: no Docker engine was found"
+    here = explain(on(docker_command="/usr/bin/docker"), message)
+    absent = explain(on(), message)
+    assert here is not None
+    assert absent is not None
+    assert (here.id, absent.id) == ("docker-stopped", "docker-missing")
+
+
 @pytest.mark.parametrize(
     ("source", "fix"),
     [

@@ -37,7 +37,7 @@ def examine(evidence: Evidence) -> list[Finding]:
 
 def explain(evidence: Evidence, message: str) -> Finding | None:
     """Return the finding behind the message that ended a run, None where no rule knows it."""
-    before = evidence.told("")
+    before = replace(evidence.told(""), docker_command="")
     after = evidence.told(message)
     return next(
         (

@@ -60,7 +60,12 @@ def environment_gone(evidence: Evidence) -> str | None:
     return None
 
 
-@rule(Group.NATIVE, "warning", breaks="what sep remembers of this machine", fix="sep setup")
+@rule(
+    Group.NATIVE,
+    "warning",
+    breaks="what sep remembers of this machine",
+    fix="sep setup; if it cannot write that file, remove it first",
+)
 def facts_damaged(evidence: Evidence) -> str | None:
     """The file of recorded facts cannot be used."""
     return evidence.recorded.fault or None
