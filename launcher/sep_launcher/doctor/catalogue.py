@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sep_launcher.doctor import (
+    container_gpu_rules,
+    device_rules,
     engine_rules,
     files_rules,
     gpu_rules,
@@ -22,8 +24,10 @@ RULES: tuple[Rule, ...] = (
     *host_rules.RULES,
     *gpu_rules.RULES,
     *engine_rules.RULES,
+    *container_gpu_rules.RULES,
     *files_rules.RULES,
     *native_rules.RULES,
+    *device_rules.RULES,
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.docker_probe import PERMISSION, SILENT, UNKNOWN_CONTEXT
 from sep_launcher.doctor.rule import Fix, Group, rule
-from sep_launcher.engines import GPU_REFUSED, IMAGE_SETUP, TOOLKIT, UNSEEN
+from sep_launcher.engines import IMAGE_SETUP, UNSEEN
 from sep_launcher.route import NO_ENGINE, REMOTE
 from sep_launcher.setup.torch_builds import numbers
 
@@ -17,8 +17,6 @@ GIB = 1 << 30
 LITTLE_MEMORY = 3 * GIB
 OLDEST_API = "1.41"  # Docker 20.10: device requests, init, cgroup v2
 CONTAINERS = "runs in containers"
-CONTAINER_GPU = "the GPU in containers"
-NATIVE = "; sep run --engine native needs no Docker"
 
 
 @rule(
@@ -217,139 +215,6 @@ def wsl_integration(evidence: Evidence) -> str | None:
     return None
 
 
-@rule(
-    Group.ENGINE,
-    "error",
-    breaks=CONTAINER_GPU,
-    fix=TOOLKIT,
-)
-def toolkit_missing(evidence: Evidence) -> str | None:
-    """The NVIDIA Container Toolkit is not installed."""
-    if evidence.graphics.toolkit:
-        return None
-    if said := evidence.heard(*_REFUSED):
-        return said
-    docker = evidence.host.docker
-    usable = docker and not (docker.fault or docker.remote or docker.desktop)
-    if usable and evidence.host.gpus and evidence.host.system == "linux" and not evidence.host.wsl:
-        return "there is an NVIDIA GPU, Docker answers, and nvidia-ctk is not here"
-    return None
-
-
-@rule(
-    Group.ENGINE,
-    "error",
-    breaks=CONTAINER_GPU,
-    fix="sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
-)
-def toolkit_not_configured(evidence: Evidence) -> str | None:
-    """Docker does not know the NVIDIA Container Toolkit."""
-    if not evidence.graphics.toolkit:
-        return None
-    docker = evidence.host.docker
-    tried = docker is not None and docker.gpu is False and "nvidia" not in docker.runtimes
-    return evidence.heard(*_REFUSED) or ("nvidia is not among its runtimes" if tried else None)
-
-
-@rule(
-    Group.ENGINE,
-    "error",
-    breaks=CONTAINER_GPU,
-    fix="sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
-)
-def cdi_stale(evidence: Evidence) -> str | None:
-    """The CDI file is of another driver."""
-    graphics = evidence.graphics
-    others = [each for each in graphics.cdi if graphics.driver and each != graphics.driver]
-    if others:
-        return f"it names {', '.join(others)}, the driver is {graphics.driver}"
-    return evidence.heard("failed to inject CDI devices", "unresolvable CDI devices")
-
-
-@rule(
-    Group.ENGINE,
-    "warning",
-    breaks=CONTAINER_GPU,
-    fix="in /etc/nvidia-container-runtime/config.toml: no-cgroups = true, or rootful Docker",
-)
-def rootless_gpu(evidence: Evidence) -> str | None:
-    """Rootless Docker cannot hand out the GPU as it is set up."""
-    return evidence.heard("bpf_prog_query", "failed to initialize NVML: Unknown Error")
-
-
-@rule(
-    Group.ENGINE,
-    "warning",
-    breaks=f"{CONTAINER_GPU}: snap keeps the driver's libraries from Docker",
-    fix="sudo snap remove docker, then install Docker from docker.com or your distribution",
-)
-def docker_from_snap(evidence: Evidence) -> str | None:
-    """Docker is the snap."""
-    docker = evidence.host.docker
-    root = docker.root if docker else ""
-    if evidence.host.gpus and (
-        root.startswith("/var/snap/") or evidence.docker_command.startswith("/snap/")
-    ):
-        return root or evidence.docker_command
-    return None
-
-
-@rule(
-    Group.ENGINE,
-    "warning",
-    breaks=f"{CONTAINER_GPU}: its machine has none",
-    fix=f"docker context use default (the system's own Docker){NATIVE}",
-)
-def docker_desktop_on_linux(evidence: Evidence) -> str | None:
-    """Docker Desktop on Linux has no GPU."""
-    host = evidence.host
-    desktop = host.docker is not None and host.docker.desktop
-    return (
-        host.gpus[0].name
-        if desktop and host.system == "linux" and host.gpus and not host.wsl
-        else None
-    )
-
-
-@rule(
-    Group.ENGINE,
-    "warning",
-    breaks=f"{CONTAINER_GPU}: Podman ignores the request and says nothing",
-    fix=f"use Docker{NATIVE}",
-)
-def podman(evidence: Evidence) -> str | None:
-    """The engine is Podman."""
-    host = evidence.host
-    if host.docker and host.docker.podman and host.gpus:
-        return f"Podman {host.docker.version} answers in Docker's place"
-    return None
-
-
-@rule(
-    Group.ENGINE,
-    "warning",
-    breaks=CONTAINER_GPU,
-    fix="Docker Desktop: Settings, General: Use the WSL 2 based engine",
-)
-def docker_hyper_v(evidence: Evidence) -> str | None:
-    """Docker Desktop runs in Hyper-V, which has no GPU."""
-    host = evidence.host
-    if host.system == "windows" and host.gpus and host.docker and "linuxkit" in host.docker.kernel:
-        return host.docker.kernel
-    return None
-
-
-@rule(
-    Group.ENGINE,
-    "error",
-    breaks=CONTAINER_GPU,
-    fix="in PowerShell: wsl --update; wsl --shutdown; then update the NVIDIA driver of Windows",
-)
-def wsl_without_adapter(evidence: Evidence) -> str | None:
-    """WSL does not show the GPU."""
-    return evidence.heard("no adapters were found")
-
-
 @rule(Group.IMAGE, "error", breaks=CONTAINERS, fix=IMAGE_SETUP.removeprefix("run: "))
 def image_missing(evidence: Evidence) -> str | None:
     """There is no image, and runs would take a container."""
@@ -382,7 +247,6 @@ def image_broken(evidence: Evidence) -> str | None:
     return evidence.heard("the image cannot run sep", "the image is not one of sep's")
 
 
-_REFUSED = tuple(each for each in GPU_REFUSED if "CDI" not in each and "adapters" not in each)
 RULES = (
     docker_stopped,
     docker_host_silent,
@@ -399,15 +263,6 @@ RULES = (
     docker_memory_small,
     container_memory,
     wsl_integration,
-    toolkit_missing,
-    toolkit_not_configured,
-    cdi_stale,
-    rootless_gpu,
-    docker_from_snap,
-    docker_desktop_on_linux,
-    podman,
-    docker_hyper_v,
-    wsl_without_adapter,
     image_missing,
     image_stale,
     image_for_another_processor,

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sep_launcher.doctor.catalogue import RULES
-from sep_launcher.doctor.rule import REPAIR, Group
+from sep_launcher.doctor.rule import REPAIR, REPAIR_HERE, Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.rule import Fix, Rule
@@ -24,7 +24,7 @@ without your name, your machine's and your home. FOLDER and PYTHON are this mach
 `sep doctor` tells them; "the runtime" is the part of sep that imports PyTorch.
 """
 SHOWN = {
-    "{repair}": f"{REPAIR} (an environment of your own: mend it by its pip)",
+    REPAIR_HERE: f"{REPAIR} (an environment of your own: mend it by its pip)",
     "{python}": "PYTHON",
     "{data}": "FOLDER",
 }

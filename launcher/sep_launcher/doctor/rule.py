@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Detect = Callable[[Evidence], str | None]
 
 REPAIR = "sep setup --repair"
+REPAIR_HERE = "{repair}"  # in a fix: what mends this machine's environment
 Severity = Literal["error", "warning"]
 
 
@@ -101,7 +102,7 @@ def _filled(fix: str, evidence: Evidence) -> str:
     values = {
         "{python}": python,
         "{data}": next((each.path for each in evidence.disks if each.what == "data"), "its folder"),
-        "{repair}": mends.get(native.source, REPAIR) if native and native.python else REPAIR,
+        REPAIR_HERE: mends.get(native.source, REPAIR) if native and native.python else REPAIR,
     }
     for name, value in values.items():
         fix = fix.replace(name, value)
