@@ -452,6 +452,7 @@ def test_a_failed_run_is_explained_by_its_own_words(message, rule):
     worn = replace(
         on(replace(LINUX, docker=replace(DOCKER, fault="x does not answer"))),
         variables=(("PYTHONPATH", "/x"),),
+        docker_command="/usr/bin/docker",
     )
     found = explain(worn, message)
     assert (found.id if found else None) == rule

@@ -41,7 +41,7 @@ def examine(evidence: Evidence) -> list[Finding]:
 
 def explain(evidence: Evidence, message: str) -> Finding | None:
     """Return the finding behind the message that ended a run, None where no rule knows it."""
-    before = replace(evidence.told(""), docker_command="")
+    before = evidence.told("")
     after = evidence.told(message)
     return next(
         (

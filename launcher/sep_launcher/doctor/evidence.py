@@ -156,4 +156,6 @@ class Evidence:
         """Return the evidence of a run that ended with this message, apart from the machine's."""
         native = self.host.native or Native(python="", source="own")
         host = replace(self.host, docker=None, native=native)
-        return replace(self, host=host, said=message)
+        # Where the docker command lies says something only to a run that missed an engine.
+        command = self.docker_command if routes.NO_ENGINE in message else ""
+        return replace(self, host=host, said=message, docker_command=command)
