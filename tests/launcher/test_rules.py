@@ -174,7 +174,7 @@ CASES = {
         said("the Docker daemon refused: no such container"),
     ),
     "place-not-mountable": (
-        said("\\\\nas\\music is on a network: Docker cannot mount it"),
+        said("\\\\wsl$\\music is of a Linux machine: Docker cannot mount it"),
         said("/music cannot be written: Permission denied"),
     ),
     "docker-old": (docker(version="19.03.1", api="1.40"), docker()),

@@ -76,9 +76,7 @@ def _examined(wanted: Wanted, out: _Out) -> Report:
     host = probe.probe()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(look.ask, host)
-        evidence = look.look(host)
-        if wanted.deep:
-            evidence = replace(evidence, weights=tuple(look.weights(all_of_it=True)))
+        evidence = look.look(host, all_of_it=wanted.deep)
         findings = examine(evidence)
         out.lines(report.head(evidence))
         for group in Group:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import facts
 from sep_launcher.doctor import compare
+from sep_launcher.doctor.device_rules import ENOUGH
 from sep_launcher.doctor.evidence import Tried
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.route import Route
 from sep_launcher.setup import golden
-from sep_protocol.errors import PathError, SepError
+from sep_protocol.errors import DeviceError, PathError, RuntimeFailedError, SepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +51,8 @@ def try_all(host: Host, log: Callable[[str], None]) -> Iterator[Tried]:
                     tried = _compared(tried, reference, here)
                 elif device == "cpu":
                     reference = here / "golden"
-            _record(host, tried)
+                if tried.device != "cpu" and not tried.fault:
+                    _record(host, tried, works=tried.snr is None or tried.snr >= ENOUGH)
             yield tried
 
 
@@ -62,7 +64,11 @@ def _tried(
     try:
         passed = golden.separated(host, chosen, device, _engine(engine, log), keep=folder)
     except SepError as fault:
-        return Tried(engine=engine, device=device, fault=fault.message)
+        tried = Tried(engine=engine, device=device, fault=fault.message)
+        # Memory that was short, or a daemon that went away, says nothing of the GPU.
+        if device != "cpu" and isinstance(fault, DeviceError | RuntimeFailedError):
+            _record(host, tried, works=False)
+        return tried
     name = f"{passed.device.name}, torch {passed.device.torch}"
     return Tried(engine=engine, device=device, seconds=passed.seconds, name=name)
 
@@ -82,16 +88,13 @@ def _compared(tried: Tried, reference: Path, folder: Path) -> Tried:
         return replace(tried, fault=f"its stems cannot be compared: {fault}")
 
 
-def _record(host: Host, tried: Tried) -> None:
+def _record(host: Host, tried: Tried, *, works: bool) -> None:
     """Note whether a GPU works there, as setup does, where the home can be written."""
-    if tried.device == "cpu" or (tried.engine == "native" and host.native is None):
-        return
     machine = facts.fingerprint(host.system, host.version, host.gpus)
     known = facts.read()
     key = host.native.python if host.native and tried.engine == "native" else _digest(host)
     before = known.check_of(key, machine)
     check = before or facts.Check(python=key, machine=machine, torch=tried.name)
-    works = not tried.fault
     check = replace(check, mps=works) if tried.device == "mps" else replace(check, cuda=works)
     try:
         facts.write(known.with_check(check))

@@ -137,7 +137,7 @@ def folder_not_shared(evidence: Evidence) -> str | None:
 )
 def place_not_mountable(evidence: Evidence) -> str | None:
     """The files are where Docker cannot reach."""
-    return evidence.heard("cannot be reached from a container", "is on a network")
+    return evidence.heard("Docker cannot mount it")
 
 
 @rule(Group.ENGINE, "warning", breaks=CONTAINERS, fix="update Docker")

@@ -59,13 +59,13 @@ CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 WSL_LIBRARIES = ("/usr/lib/wsl/lib/libcuda.so.1", "/usr/lib/x86_64-linux-gnu/libcuda.so.1")
 
 
-def look(host: Host) -> Evidence:
+def look(host: Host, *, all_of_it: bool = False) -> Evidence:
     """Return all that can be had at once; the runtime's Python is asked by `ask`."""
     return Evidence(
         host=host,
         graphics=graphics(host),
         disks=disks(),
-        weights=tuple(weights()),
+        weights=tuple(weights(all_of_it=all_of_it)),
         recorded=recorded(),
         variables=variables(),
         docker_command=_docker_command(),
