@@ -67,10 +67,11 @@ def vary(stems: Tensor) -> Tensor:
     stems = stems / peak(stems)
     used = torch.rand(size, 1, 1, 1, device=device) < 0.6
     stems = torch.where(
-        used, glued(stems, uniform(-22, -4, size, 1), uniform(0.1, 0.75, size, 1)), stems
+        used, glued(stems, uniform(-28, -6, size, 1), uniform(0.2, 0.8, size, 1)), stems
     )
-    used = torch.rand(size, 1, 1, 1, device=device) < 0.4
-    stems = torch.where(used, driven(stems, uniform(0.4, 3, size, 1, 1)), stems)
+    stems = stems / peak(stems)
+    used = torch.rand(size, 1, 1, 1, device=device) < 0.45
+    stems = torch.where(used, driven(stems, uniform(0.4, 5, size, 1, 1)), stems)
     some = max(size // 6, 1)  # rows are alike, so the first ones do
     few = coded(stems[:some], uniform(0.3, 3, some, 1, 1, 1))
     stems = torch.cat((few, stems[some:]))

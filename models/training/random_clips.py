@@ -185,6 +185,7 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
             partner = None if other is None else bank[other]
             record |= draw_hats(rng, owner_kit, partner, (gain, 0.5 + home))
             continue
+        drum = draw_drum(rng, stem)
         for number, role in enumerate(roles):
             shorten = False
             if made:
@@ -194,8 +195,26 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
             offset = home + (side * 0.18 * (number - 1) if stem == "toms" else 0)
             offset += rng.normal(0, 0.15) if stem == "cymbals" else 0
             place = (gain, 0.5 + offset)
-            record[role] = draw_part(rng, voice, role, place, shorten=shorten)
+            part = draw_part(rng, voice, role, place, shorten=shorten)
+            if drum is not None:
+                tuned = float(drum[0] * np.exp(rng.normal(0, 0.02)))
+                part = replace(part, ratio=tuned, filters=drum[1])
+            record[role] = part
     return record
+
+
+def draw_drum(
+    rng: np.random.Generator, stem: str
+) -> tuple[float, tuple[effects.Filter, ...]] | None:
+    """Return the tuning and tone that all roles of a snare or a set of toms share, or None.
+
+    A snare's rimshots are the same drum, and toms come from one maker and one engineer: what tells
+    a rimshot from a tom is which drum it belongs to.
+    """
+    if stem not in ("snare", "toms") or rng.uniform() < 0.2:
+        return None
+    ratio = float(np.clip(np.exp(rng.normal(0, 0.17)), 0.6, 1.7))
+    return ratio, effects.random_filters(rng, 3.0) if rng.uniform() < 0.85 else ()
 
 
 def draw_notes(rng: np.random.Generator, grooves: list[Groove]) -> Notes:
@@ -235,7 +254,7 @@ def moved(rng: np.random.Generator, notes: Notes) -> Notes:
         notes = np.concatenate((notes, feet))
         notes = notes[np.argsort(notes[:, 0], kind="stable")]
         roles = notes[:, 1]
-    if rng.uniform() < 0.25:
+    if rng.uniform() < 0.12:
         picks = (roles == number["snare"]) & (rng.uniform(size=len(roles)) < rng.uniform(0.2, 0.9))
         roles[picks] = number["tom1"] + rng.integers(0, 3, int(picks.sum()))
     if rng.uniform() < 0.45 and len(notes):
