@@ -93,8 +93,9 @@ FILES: dict[str, tuple[Path, dict[str, str]]] = {
             "toms": "08-17 08-18 08-19 02-12 02-15",
             "hihat closed": "09-10 05-10",
             "hihat foot": "06-28",
-            "hihat open": "09-11",
-            "cymbals crash": "06-43",
+            "hihat open": "09-11 08-31",
+            "cymbals crash": "06-43 08-20 06-30",
+            "cymbals bell": "06-40",
         },
     ),
     "audiophob": (

@@ -18,7 +18,7 @@ FLOOR_DB = -62.0
 LONGEST = {"kick": 2.0, "snare": 2.0, "toms": 2.5, "hihat": 2.5, "cymbals": 4.5}
 # More velocity layers of one articulation than this add size and little else.
 MOST_LAYERS = {"train": 14, "validation": 10}
-VORBIS = 0.4  # compression level of lossy packs: quality 6, about 190 kbit/s
+VORBIS = 0.2  # compression level of lossy packs: quality 8, about 250 kbit/s
 ROLE_LIST = tuple(ROLES)
 
 

@@ -51,7 +51,10 @@ class Pool:
 
 
 def vary(stems: Tensor) -> Tensor:
-    """[B, 5, 2, T] to the same: levels, muted stems, tone, glue, drive and overall level."""
+    """[B, 5, 2, T] to the same: levels, muted stems, tone, glue, drive and overall level.
+
+    One row in five stays as it was mixed, but for muted stems, sides, codec and overall level.
+    """
     size, device = len(stems), stems.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -59,18 +62,19 @@ def vary(stems: Tensor) -> Tensor:
 
     gains = 10 ** (torch.randn(size, 5, 1, 1, device=device) * 3.5 / 20)
     kept = torch.rand(size, 5, 1, 1, device=device) > 0.07
-    stems = equalised(stems * gains * kept)
+    plain = torch.rand(size, 1, 1, 1, device=device) < 0.2
+    stems = torch.where(plain, stems, equalised(stems * gains)) * kept
     swapped = torch.rand(size, 1, 1, 1, device=device) < 0.5
     stems = torch.where(swapped, stems.flip(2), stems)
     mono = torch.rand(size, 1, 1, 1, device=device) < 0.1
     stems = torch.where(mono, stems.mean(2, keepdim=True), stems)
     stems = stems / peak(stems)
-    used = torch.rand(size, 1, 1, 1, device=device) < 0.6
+    used = ~plain & (torch.rand(size, 1, 1, 1, device=device) < 0.75)
     stems = torch.where(
         used, glued(stems, uniform(-28, -6, size, 1), uniform(0.2, 0.8, size, 1)), stems
     )
     stems = stems / peak(stems)
-    used = torch.rand(size, 1, 1, 1, device=device) < 0.45
+    used = ~plain & (torch.rand(size, 1, 1, 1, device=device) < 0.55)
     stems = torch.where(used, driven(stems, uniform(0.4, 5, size, 1, 1)), stems)
     some = max(size // 6, 1)  # rows are alike, so the first ones do
     few = coded(stems[:some], uniform(0.3, 3, some, 1, 1, 1))

@@ -17,6 +17,9 @@ WEIGHTS = {"muldjord": 3.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_
 WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4, "gogodze_phu_2_retro": 1.5}
 WEIGHTS |= {"fluid_standard": 2.0, "fluid_electronic": 1.5, "marching": 0.5, "fluid_808": 0.5}
 METAL = ("hihat", "cymbals")
+PLAIN = 0.15  # of clips: a kit's samples as they are, without a room
+MACHINE = 0.08  # of the others: all stems procedural
+LAYERED = 0.12  # of drums and cymbals: two kits' samples struck at once
 OTHERS = 0.5  # the weight of soundfont programs that have but a kick and a snare of their own
 SECONDS = 12.0
 
@@ -167,6 +170,7 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
     names = sorted(bank)
     same = draw_kit(rng, names)
     mixed = rng.uniform() < 0.5
+    machine = rng.uniform() < MACHINE
     side = 1 if rng.uniform() < 0.5 else -1
     record: Record = {}
     for stem in STEMS:
@@ -175,7 +179,7 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
         name = draw_kit(rng, able)
         if not mixed and same in able:
             name = same
-        made = rng.uniform() < SYNTHETIC[stem]
+        made = machine or rng.uniform() < SYNTHETIC[stem]
         mean, spread = LEVELS[stem]
         gain = decibels(rng.normal(mean, spread))
         home = rng.uniform(-0.3, 0.3) if stem in METAL else rng.normal(0, 0.05)
@@ -186,12 +190,16 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
             record |= draw_hats(rng, owner_kit, partner, (gain, 0.5 + home))
             continue
         drum = draw_drum(rng, stem)
+        layer = bank[draw_kit(rng, able)] if not made and rng.uniform() < LAYERED else None
+        share = float(np.exp(rng.uniform(np.log(0.15), 0)))
         for number, role in enumerate(roles):
             shorten = False
             if made:
                 voice = kits.synthetic(rng, role)
             else:
                 voice, shorten = draw_voice(rng, bank[name], role)
+            if layer is not None:
+                voice = kits.blended(rng, voice, draw_voice(rng, layer, role)[0], share)
             offset = home + (side * 0.18 * (number - 1) if stem == "toms" else 0)
             offset += rng.normal(0, 0.15) if stem == "cymbals" else 0
             place = (gain, 0.5 + offset)
@@ -200,6 +208,21 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
                 tuned = float(drum[0] * np.exp(rng.normal(0, 0.02)))
                 part = replace(part, ratio=tuned, filters=drum[1])
             record[role] = part
+    return record
+
+
+def draw_plain(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
+    """Return parts as one kit's samples are; the stems it lacks come from other kits."""
+    same = draw_kit(rng, sorted(bank))
+    record: Record = {}
+    for stem in STEMS:
+        roles = [role for role, owner in ROLES.items() if owner == stem]
+        able = [name for name in sorted(bank) if kits.find(bank[name], roles[0])]
+        kit = bank[same if same in able else draw_kit(rng, able)]
+        gain = decibels(rng.normal(*LEVELS[stem]))
+        for role in roles:
+            voices = [draw_voice(rng, kit, role)[0]] if stem == "toms" else kits.find(kit, role)
+            record[role] = Part(voices[int(rng.integers(len(voices)))], gain=gain)
     return record
 
 
@@ -272,8 +295,10 @@ def moved(rng: np.random.Generator, notes: Notes) -> Notes:
 
 
 def draw_clip(rng: np.random.Generator, bank: dict[str, Kit], grooves: list[Groove]) -> Audio:
-    """[5, 2, T]: twelve seconds of a drawn record in a drawn room."""
+    """[5, 2, T]: twelve seconds of a drawn record in a drawn room, or of a plain kit in none."""
     notes = draw_notes(rng, grooves)
+    if rng.uniform() < PLAIN:
+        return render(rng, draw_plain(rng, bank), notes, int(SECONDS * RATE))
     stems = render(rng, draw_record(rng, bank), notes, int(SECONDS * RATE))
     wet = np.zeros_like(stems)
     for reverb, odds, quietest, loudest in (

@@ -85,6 +85,30 @@ def test_hats_of_one_kit_share_their_tuning_and_tone(code, bank):
     assert 12 <= shared <= 30
 
 
+def test_a_set_of_toms_or_a_snare_shares_its_tuning_and_tone(code, bank):
+    toms = ("tom1", "tom2", "tom3")
+    shared = 0
+    for seed in range(40):
+        record = code.random_clips.draw_record(np.random.default_rng(seed), bank)
+        ratios = np.array([record[role].ratio for role in toms])
+        alike = len({record[role].filters for role in toms}) == 1
+        shared += bool(np.ptp(np.log(ratios)) < 0.15 and alike)
+    assert 20 <= shared < 40
+    drums = [
+        code.random_clips.draw_drum(np.random.default_rng(seed), stem)
+        for seed in range(20)
+        for stem in ("kick", "hihat", "cymbals")
+    ]
+    assert drums == [None] * 60
+
+
+def test_a_plain_record_leaves_a_kit_as_it_is(code, bank):
+    record = code.random_clips.draw_plain(np.random.default_rng(2), bank)
+    assert set(record) == set(code.stems.ROLES)
+    for part in record.values():
+        assert part == code.render.Part(part.voice, gain=part.gain)
+
+
 def test_a_closed_hat_chokes_an_open_one(code):
     rng = np.random.default_rng(1)
     ring = np.full((44100, 1), 20000, np.int16)
