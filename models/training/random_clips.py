@@ -237,7 +237,23 @@ def draw_drum(
     if stem not in ("snare", "toms") or rng.uniform() < 0.2:
         return None
     ratio = float(np.clip(np.exp(rng.normal(0, 0.17)), 0.6, 1.7))
-    return ratio, effects.random_filters(rng, 3.0) if rng.uniform() < 0.85 else ()
+    tone = effects.random_filters(rng, 3.0) if rng.uniform() < 0.85 else ()
+    return ratio, tone + draw_ring(rng)
+
+
+def draw_ring(rng: np.random.Generator) -> tuple[effects.Filter, ...]:
+    """Return up to two overtones of a head, or none: a tom may ring where a snare's body is."""
+    if rng.uniform() < 0.6:
+        return ()
+    return tuple(
+        effects.Filter(
+            "peak",
+            float(np.exp(rng.uniform(np.log(140), np.log(480)))),
+            float(rng.uniform(4, 16)),
+            float(np.exp(rng.uniform(np.log(2), np.log(12)))),
+        )
+        for _ in range(int(rng.integers(1, 3)))
+    )
 
 
 def draw_notes(rng: np.random.Generator, grooves: list[Groove]) -> Notes:
