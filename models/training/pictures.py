@@ -99,8 +99,8 @@ def main() -> None:
         length = validation.SECONDS * RATE
         rules = validation.RULES["set"]
         stems = torch.from_numpy(validation.clip(options.clip, kit, grooves, length, rules))
-        net, chunk = score.load_net(options.weights)
-        found = score.separated(net, stems.sum(0), 1, chunk)
+        net, cut = score.load_net(options.weights)
+        found = score.separated(net, stems.sum(0), cut)
         draw_stems(stems, found, options.out / "stems.png")
 
 

@@ -14,7 +14,7 @@ import kits
 import numpy as np
 import torch
 import validation
-from mini import CHUNK, SHAPE
+from mini import CHUNK, OVERLAP, SHAPE
 from safetensors.torch import load_file
 from stems import RATE, STEMS
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from sep_runtime.mdx23c import Mdx23c, cut_for, shape_of
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf
+from sep_runtime.overlap import Chunking
 
 SILENT = -160.0  # dBFS given to a leakage of nothing at all
 KIT_TYPES = {"open_source_drumkit": "acoustic", "sonic_pi": "electronic"}
@@ -84,15 +85,14 @@ def oracle(stems: Tensor, shape: Stft) -> Tensor:
 
 
 @torch.inference_mode()
-def separated(net: TfcTdf, mix: Tensor, batch: int, chunk: int = CHUNK) -> Tensor:
+def separated(net: TfcTdf, mix: Tensor, cut: Chunking) -> Tensor:
     """[2, T] to [5, 2, T], as sep separates."""
-    cut = cut_for(net.shape, chunk, overlap=2.0, batch=batch)
     stream = Mdx23c(net, stems=STEMS, sample_rate=RATE, cut=cut).stream()
     return torch.cat((stream.push(mix), stream.finish()), -1)
 
 
 def score_net(
-    net: TfcTdf, clips: list[Tensor], rules: validation.Rules, batch: int = 1, chunk: int = CHUNK
+    net: TfcTdf, clips: list[Tensor], rules: validation.Rules, cut: Chunking
 ) -> tuple[Tally, float]:
     """Return the tally of a network and its speed in times real time."""
     tally = Tally()
@@ -101,7 +101,7 @@ def score_net(
     for stems in clips:
         near = stems.to(device)
         started = time.perf_counter()
-        found = separated(net, near.sum(0), batch, chunk)
+        found = separated(net, near.sum(0), cut)
         taken += time.perf_counter() - started
         tally.add(near, found.to(device), validation.active(near, rules))
     return tally, sum(clip.shape[-1] for clip in clips) / RATE / taken
@@ -130,26 +130,27 @@ def table(rows: dict[str, Tally], what: str, only: list[bool] | None = None) -> 
     return "\n".join(lines)
 
 
-def load_net(path: Path) -> tuple[TfcTdf, int]:
-    """Return the network, computing in float32, and its chunk, as a model.toml beside it says."""
-    shape, chunk = SHAPE, CHUNK
+def load_net(path: Path) -> tuple[TfcTdf, Chunking]:
+    """Return the network, computing in float32, and its cut, as a model.toml beside it says."""
+    shape, chunk, overlap = SHAPE, CHUNK, OVERLAP
     manifest = path.with_name("model.toml")
     if manifest.exists():
         table = tomllib.loads(manifest.read_text())
         shape, chunk = shape_of(table["network"], len(table["stems"])), int(table["chunk"])
+        overlap = float(table.get("overlap", 2.0))
     net = TfcTdf(shape)
     net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    return net.eval(), chunk
+    return net.eval(), cut_for(shape, chunk, overlap, batch=1)
 
 
 def report(
-    name: str, clips: list[Tensor], rules: validation.Rules, model: tuple[TfcTdf, int] | None
+    name: str, clips: list[Tensor], rules: validation.Rules, model: tuple[TfcTdf, Chunking] | None
 ) -> object:
     """Print the tables of one set and return the figures clip by clip."""
     rows = bounds(clips, rules)
     speed = math.nan
     if model:
-        rows["network"], speed = score_net(model[0], clips, rules, chunk=model[1])
+        rows["network"], speed = score_net(model[0], clips, rules, model[1])
     onsets = [validation.density(stems) for stems in clips]
     middle = float(np.median(onsets))
     print(f"\n{name}: {len(clips)} clips of {validation.SECONDS} s")

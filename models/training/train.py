@@ -15,7 +15,7 @@ import kits
 import losses
 import torch
 import validation
-from mini import CHUNK, SHAPE
+from mini import CHUNK, OVERLAP, SHAPE
 from pool import Pool, vary
 from random_clips import SECONDS
 from safetensors.torch import load_file, save_file
@@ -24,6 +24,7 @@ from stems import RATE, STEMS
 from torch import Tensor
 from workers import Renderers
 
+from sep_runtime.mdx23c import cut_for
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
 EMA = 0.998
@@ -308,8 +309,9 @@ class Trainer:
         pace = (self.step - began[0]) / max(time.perf_counter() - began[1], 1e-6)
         row = {"step": self.step, "minutes": round(self.minutes, 2), "loss": round(loss, 3)}
         score = 0.0
+        cut = cut_for(SHAPE, CHUNK, OVERLAP, batch=4)
         for index, set_ in enumerate(clips):
-            tally, _ = score_net(self.ema, set_, validation.RULES["set"], batch=4)
+            tally, _ = score_net(self.ema, set_, validation.RULES["set"], cut)
             means = tally.means()
             score += means["mean"] / len(clips)
             mark = "" if index == 0 else f" {index + 1}"
