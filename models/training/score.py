@@ -9,6 +9,7 @@ import time
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import kits
 import numpy as np
@@ -22,7 +23,9 @@ from torch import Tensor
 from sep_runtime.mdx23c import Mdx23c, cut_for, shape_of
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf
-from sep_runtime.overlap import Chunking
+
+if TYPE_CHECKING:
+    from sep_runtime.overlap import Chunking
 
 SILENT = -160.0  # dBFS given to a leakage of nothing at all
 KIT_TYPES = {"open_source_drumkit": "acoustic", "sonic_pi": "electronic"}
