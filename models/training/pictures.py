@@ -25,23 +25,29 @@ FLOOR_DB = -80.0
 
 
 def draw_curve(curves: list[Path], file: Path) -> None:
-    """Plot SDR of the acoustic validation kit over steps; one style of line for each run."""
-    figure, axes = plt.subplots(figsize=(7, 4), dpi=90)
+    """Plot SDR of the acoustic validation kit over the steps of runs that follow one another."""
+    figure, axes = plt.subplots(figsize=(8, 4.4), dpi=90)
+    before = 0
     for index, path in enumerate(curves):
         rows = list(csv.DictReader(path.open()))
         for colour, name in enumerate((*STEMS, "mean")):
             axes.plot(
-                [int(row["step"]) for row in rows],
+                [before + int(row["step"]) for row in rows],
                 [float(row[name]) for row in rows],
                 color=f"C{colour}",
-                linestyle=("-", "--", ":")[index % 3],
-                label=f"{name}, {path.stem}",
+                marker=".",
+                label=None if index else name,
                 linewidth=2.5 if name == "mean" else 1.2,
             )
-    axes.set_xlabel("step")
+        axes.axvline(before, color="0.6", linestyle=":", linewidth=1)
+        axes.text(
+            before, 1.01, path.stem, rotation=40, fontsize=7, transform=axes.get_xaxis_transform()
+        )
+        before += int(rows[-1]["step"])
+    axes.set_xlabel("step, all runs")
     axes.set_ylabel("SDR, dB")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6, ncols=len(curves))
+    axes.legend(fontsize=7, ncols=len(STEMS) + 1, loc="lower right")
     figure.tight_layout()
     figure.savefig(file)
 
