@@ -17,7 +17,7 @@ import torch
 import validation
 from mini import CHUNK, OVERLAP, SHAPE
 from safetensors.torch import load_file
-from stems import RATE, STEMS
+from stems import RATE, STEMS, decibels
 from torch import Tensor
 
 from sep_runtime.mdx23c import Mdx23c, cut_for, shape_of
@@ -184,6 +184,7 @@ def main() -> None:
     parser.add_argument("--grooves", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=validation.CLIPS)
     parser.add_argument("--rules", choices=validation.RULES, default="set")
+    parser.add_argument("--gain", type=float, default=0.0, help="dB, for mixes of another level")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     bank, grooves = kits.read(options.kits, options.grooves, "validation")
@@ -192,6 +193,7 @@ def main() -> None:
     for name, kit in bank.items():
         rules = validation.RULES[options.rules]
         clips = validation.clips(kit, grooves, options.clips, rules)
+        clips = [clip * decibels(options.gain) for clip in clips]
         found[name] = report(f"{name} ({KIT_TYPES.get(name, 'other')})", clips, rules, model)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

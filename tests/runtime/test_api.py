@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import sep_models
 import sep_runtime
 from sep_protocol.errors import AudioError
 
@@ -29,6 +30,17 @@ def test_array_and_file_give_the_same(model, tmp_path, noise):
         assert stem.shape == (2, 40000)
         assert np.array_equal(stem, again[name])
     assert model.device == "cpu"
+
+
+def test_the_bundled_model_hears_quiet_drums_as_loud_ones():
+    mix, rate = soundfile.read(sep_models.golden_clip(), dtype="float32")
+    model = sep_runtime.load("mdx23c-mini", device="cpu")
+    loud = model.separate(mix.T, rate)
+    quiet = model.separate(mix.T * np.float32(0.01), rate)
+    for name, stem in loud.items():
+        assert stem.any()
+        error = np.square(100 * quiet[name] - stem).sum() / np.square(stem).sum()
+        assert error < 1e-6
 
 
 def test_mono_vector(model, noise):

@@ -1,10 +1,14 @@
 """Our inverse against torch's, and the transform pair as an identity."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sep_runtime.nets.stft import Stft, frames_to_signal
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape, compress, magnitudes
+
+SMALL = {"n_fft": 512, "hop": 128, "dim_f": 128, "channels": 8, "growth": 4, "scales": 2}
 
 
 @pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (4096, 1024), (8192, 1024), (512, 100)])
@@ -26,8 +30,7 @@ def test_frames_are_added_where_they_belong():
 
 @pytest.mark.parametrize("sees", ["complex", "magnitude"])
 def test_masked_stems_sum_to_the_mix(sees):
-    small = {"n_fft": 512, "hop": 128, "dim_f": 128, "channels": 8, "growth": 4, "scales": 2}
-    shape = TfcTdfShape(stems=3, **small, output="mask", input=sees)
+    shape = TfcTdfShape(stems=3, **SMALL, output="mask", input=sees)
     network = TfcTdf(shape).eval()
     mix = torch.randn(2, 2, shape.chunk(4)) * 0.1
     with torch.inference_mode():
@@ -37,6 +40,26 @@ def test_masked_stems_sum_to_the_mix(sees):
     assert masks.shape[-2] == 257
     assert (masks.sum(1) - 1).abs().max() < 1e-6
     assert (stems.sum(1) - mix).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("sees", ["complex", "magnitude"])
+def test_masks_do_not_depend_on_the_level_where_the_peak_is_given(sees):
+    torch.manual_seed(1)
+    shape = TfcTdfShape(stems=3, **SMALL, output="mask", input=sees, peak=0.7)
+    network = TfcTdf(shape).eval()
+    plain = TfcTdf(replace(shape, peak=None)).eval()
+    plain.load_state_dict(network.state_dict())
+    mixes = torch.randn(2, 2, shape.chunk(4))
+    mixes = 0.7 * mixes / mixes.abs().amax((1, 2), keepdim=True)
+    levels = torch.tensor([0.003, 20.0]).view(2, 1, 1)
+    with torch.inference_mode():
+        wanted = plain(mixes)
+        stems = network(mixes * levels) / levels.unsqueeze(1)
+        other = plain(mixes * levels) / levels.unsqueeze(1)
+        silence = network(torch.zeros_like(mixes))
+    assert (stems - wanted).abs().max() < 1e-5
+    assert (other - wanted).abs().amax((1, 2, 3)).min() > 1e-3
+    assert not silence.any()
 
 
 def test_compression_keeps_phase_and_survives_zero():
@@ -55,9 +78,19 @@ def test_magnitudes_have_no_phase_and_survive_zero():
     assert torch.allclose(out[1], torch.tensor([151.0, 15001.0]).log() / torch.tensor([4.0, 8.0]))
 
 
-def test_magnitudes_alone_give_no_mapping():
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"input": "magnitude"},
+        {"peak": 0.7},
+        {"peak": 0.0, "output": "mask"},
+        {"peak": 1.1, "output": "mask"},
+        {"peak": float("nan"), "output": "mask"},
+    ],
+)
+def test_what_only_masks_can_have_is_refused(options):
     with pytest.raises(ValueError, match="masks"):
-        TfcTdfShape(stems=5, input="magnitude")
+        TfcTdfShape(stems=5, **options)
 
 
 @pytest.mark.parametrize("options", [{"dim_f": 1000}, {"dim_f": 4096}])

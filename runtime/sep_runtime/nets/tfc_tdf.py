@@ -35,6 +35,9 @@ LIMITS = {
     "bottleneck": 1024,
 }
 
+# Peaks below it are brought up as if they were it: digital silence stays silence.
+FAINTEST = 1e-4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TfcTdfShape:
@@ -56,6 +59,7 @@ class TfcTdfShape:
     act: str = "gelu"  # gelu | relu | elu<alpha>
     output: Literal["mapping", "mask"] = "mapping"
     input: Literal["complex", "magnitude"] = "complex"  # of a network that gives masks
+    peak: float | None = None  # as input: that of every mix seen by it; None leaves it as it is
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is absurd or the frequency axis cannot be split."""
@@ -70,6 +74,9 @@ class TfcTdfShape:
         _act(self.act)
         if self.input == "magnitude" and self.output != "mask":
             msg = "a network that sees magnitudes alone can give masks alone"
+            raise ValueError(msg)
+        if self.peak is not None and not (self.output == "mask" and FAINTEST < self.peak <= 1):
+            msg = f"peak must be up to 1 and of a network that gives masks, not {self.peak}"
             raise ValueError(msg)
         if self.dim_f > self.n_fft // 2 + 1:
             msg = f"dim_f {self.dim_f} is more than the {self.n_fft // 2 + 1} bins of n_fft"
@@ -207,7 +214,8 @@ class TfcTdf(nn.Module):
     weights do. With `output="mask"` it gives one logit per stem, channel and bin; their softmax
     over stems multiplies the mix's spectrum, so the stems sum to the mix, and the network sees a
     log-compressed spectrum; with `input="magnitude"` it sees magnitudes, at two compressions in
-    place of the real and imaginary parts.
+    place of the real and imaginary parts. With `peak` it sees every mix brought to that peak, so
+    the masks do not depend on the level; the stems have the mix's own.
     """
 
     def __init__(self, shape: TfcTdfShape) -> None:
@@ -237,7 +245,11 @@ class TfcTdf(nn.Module):
         """[B, C, T] to [B, S, C, T]."""
         spectrum = self.stft(mix)
         if self.shape.output == "mask":
-            return self.stft.inverse(self.masks(spectrum) * spectrum.unsqueeze(1))
+            seen = spectrum
+            if self.shape.peak is not None:
+                peak = mix.abs().amax((1, 2), keepdim=True).unsqueeze(-1)
+                seen = spectrum * (self.shape.peak / peak.clamp_min(FAINTEST))
+            return self.stft.inverse(self.masks(seen) * spectrum.unsqueeze(1))
         spectra = self._unet(torch.view_as_real(spectrum))
         batch, _, _, frames = spectra.shape
         bins = self.shape.n_fft // 2 + 1
