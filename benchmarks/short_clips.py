@@ -1,4 +1,4 @@
-"""A mix shorter than a chunk: the smallest chunk that holds it, or silence up to the whole one?
+"""A mix shorter than a chunk: how much silence behind it, up to the model's own chunk?
 
 PYTHONPATH=models/training python benchmarks/short_clips.py --kits DIR --grooves DIR
 """
@@ -19,10 +19,11 @@ import sep_runtime
 from sep_runtime.mdx23c import Mdx23c
 
 RATE = 44100
+STEPS = (2, 3, 4, 5, 6, 8, 16)
 
 
 def main() -> None:
-    """Cut loud places out of the validation clips and score both ways."""
+    """Cut places out of the validation clips and score chunks of several lengths."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kits", type=Path, required=True)
     parser.add_argument("--grooves", type=Path, required=True)
@@ -36,28 +37,28 @@ def main() -> None:
     if not isinstance(separator, Mdx23c):
         raise TypeError("the bundled model is an MDX23C")
     drawn = random.Random(0)
-    print("seconds  smallest chunk  padded to the model's  (mean SDR in dB)")
-    for seconds in (0.3, 0.5, 1.0, 2.0):
+    print("mean SDR in dB; seconds, then chunks of so many steps; * is what sep takes")
+    print(f"{'':7}" + "".join(f"{steps:8}" for steps in STEPS))
+    for seconds in (0.1, 0.2, 0.3, 0.5, 1.0, 2.0):
         samples = round(seconds * RATE)
-        small, padded = Tally(), Tally()
+        sizes = {steps: separator.network.shape.chunk(steps) for steps in STEPS}
+        tallies = {steps: Tally() for steps, size in sizes.items() if size >= samples}
         for clip in clips:
             for _ in range(4):
                 at = drawn.randrange(clip.shape[-1] - samples)
                 stems = clip.narrow(-1, at, samples)
-                for tally, size in (
-                    (small, separator.short(samples)),
-                    (padded, separator.cut.chunk),
-                ):
-                    mix = torch.zeros(1, 2, size)
+                for steps, tally in tallies.items():
+                    mix = torch.zeros(1, 2, sizes[steps])
                     mix[0, :, :samples] = stems.sum(0)
                     with torch.inference_mode():
                         found = separator.network(mix)[0].narrow(-1, 0, samples)
                     tally.add(stems, found, validation.active(stems, rules))
-        means = [
-            np.mean([v for stem in t.sdr.values() for v in stem if v is not None])
-            for t in (small, padded)
-        ]
-        print(f"{seconds:7} {means[0]:15.2f} {means[1]:22.2f}")
+        cells = [f"{'':8}"] * (len(STEPS) - len(tallies))
+        for steps, tally in tallies.items():
+            mean = np.mean([v for stem in tally.sdr.values() for v in stem if v is not None])
+            taken = sizes[steps] == separator.short(samples)
+            cells.append(f"{mean:7.2f}" + ("*" if taken else " "))
+        print(f"{seconds:7}" + "".join(cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--kits", type=Path, required=True, nargs="+")
     parser.add_argument("--grooves", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=validation.CLIPS)
+    parser.add_argument("--start", type=int, default=0, help="24: clips that chose no weights")
     parser.add_argument("--rules", choices=validation.RULES, default="set")
     parser.add_argument("--gain", type=float, default=0.0, help="dB, for mixes of another level")
     parser.add_argument("--json", type=Path)
@@ -192,7 +193,7 @@ def main() -> None:
     found = {}
     for name, kit in bank.items():
         rules = validation.RULES[options.rules]
-        clips = validation.clips(kit, grooves, options.clips, rules)
+        clips = validation.clips(kit, grooves, options.clips, rules, options.start)
         clips = [clip * decibels(options.gain) for clip in clips]
         found[name] = report(f"{name} ({KIT_TYPES.get(name, 'other')})", clips, rules, model)
     if options.json:

@@ -101,6 +101,7 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
+            self.best = state["best"]
         elif options.warm:
             saved = load_file(options.warm)
             self.net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
@@ -109,29 +110,33 @@ class Trainer:
                 saved = load_file(options.start / f"{name}.safetensors")
                 net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
             progress = json.loads((options.start / "progress.json").read_text())
-            self.step, self.minutes, self.rows = (
-                progress[key] for key in ("step", "minutes", "rows")
+            self.step, self.minutes, self.rows, self.best = (
+                progress[key] for key in ("step", "minutes", "rows", "best")
             )
 
-    def save(self, *, full: bool) -> None:
-        """Write fp16 weights and the curve; with `full`, the checkpoint to resume from too."""
+    def save(self) -> None:
+        """Write fp16 weights, the curve, and the checkpoint to resume from."""
         out = self.options.out
         out.mkdir(parents=True, exist_ok=True)
         for name, net in (("net", self.net), ("ema", self.ema)):
             half = {key: tensor.half().contiguous() for key, tensor in net.state_dict().items()}
             save_file(half, out / f"{name}.safetensors")
-        progress = {"step": self.step, "minutes": self.minutes, "rows": self.rows}
+        progress = {
+            "step": self.step,
+            "minutes": self.minutes,
+            "rows": self.rows,
+            "best": self.best,
+        }
         (out / "progress.json").write_text(json.dumps(progress))
         if self.rows:
             with (out / "curve.csv").open("w", newline="") as file:
                 writer = csv.DictWriter(file, list(self.rows[-1]))
                 writer.writeheader()
                 writer.writerows(self.rows)
-        if full:
-            nets = {"net": self.net.state_dict(), "ema": self.ema.state_dict()}
-            partial = self.options.state.with_suffix(".part")
-            torch.save(nets | {"optimizer": self.optimizer.state_dict()} | progress, partial)
-            partial.replace(self.options.state)
+        nets = {"net": self.net.state_dict(), "ema": self.ema.state_dict()}
+        partial = self.options.state.with_suffix(".part")
+        torch.save(nets | {"optimizer": self.optimizer.state_dict()} | progress, partial)
+        partial.replace(self.options.state)
 
     def loss(self, stems: Tensor, *, waveform: bool) -> Tensor:
         """[B, 5, 2, T] to []: the transforms in fp32, the network in bf16 on a GPU."""
@@ -302,7 +307,6 @@ class Trainer:
                 print(f"  pool: {pool.seen} clips rendered, {pool.filled} held", flush=True)
         if count:
             self.report(clips, float(total / count), began)
-        self.save(full=True)
 
     def report(self, clips: list[list[Tensor]], loss: float, began: tuple[int, float]) -> None:
         """Score, print and record a line of the curve, and save weights."""
@@ -321,9 +325,9 @@ class Trainer:
         print(" ".join(f"{key} {value}" for key, value in row.items()), f"| {pace:.1f} steps/s")
         if self.device.type == "cuda":
             print(f"  {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
-        self.save(full=False)
-        if score > self.best:
-            self.best = score
+        better, self.best = score > self.best, max(score, self.best)
+        self.save()
+        if better:
             shutil.copy(self.options.out / "ema.safetensors", self.options.out / "best.safetensors")
 
 
@@ -344,6 +348,10 @@ def main() -> None:
     seed = options.seed
     if options.state.exists():
         seed += int(options.state.stat().st_mtime)
+    elif not options.start and (options.out / "progress.json").exists():
+        message = f"{options.out} holds a run without its --state: --start {options.out} goes on"
+        raise SystemExit(f"{message} from its weights, another --out begins anew")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     bank, grooves = kits.load(options.pack / "train.npz")
     renderers = Renderers(bank, grooves, processes=options.workers, seed=seed)
     rules = validation.RULES["set"]
@@ -369,6 +377,10 @@ def main() -> None:
             trainer.choose(pool)
         renderers.more.set()
         trainer.run(pool, clips, until)
+    except KeyboardInterrupt:
+        trainer.save()
+        print(f"stopped at step {trainer.step}; the same command goes on from there", flush=True)
+        raise SystemExit(130) from None
     finally:
         renderers.close()
 

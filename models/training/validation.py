@@ -103,10 +103,13 @@ def clip(index: int, kit: Kit, grooves: list[Groove], length: int, rules: Rules)
             return stems * np.float32(decibels(-3) / np.abs(stems.sum(axis=0)).max())
 
 
-def clips(kit: Kit, grooves: list[Groove], count: int, rules: Rules) -> list[Tensor]:
-    """Return the set: `count` clips [5, 2, T]."""
+def clips(
+    kit: Kit, grooves: list[Groove], count: int, rules: Rules, start: int = 0
+) -> list[Tensor]:
+    """Return the set: `count` clips [5, 2, T]; from another `start` on, clips beside it."""
     length = SECONDS * RATE
-    return [torch.from_numpy(clip(i, kit, grooves, length, rules)) for i in range(count)]
+    indices = range(start, start + count)
+    return [torch.from_numpy(clip(i, kit, grooves, length, rules)) for i in indices]
 
 
 def density(stems: Tensor) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ def _work(
     seed: tuple[int, int],
 ) -> None:
     """Render into free slots of the shared clips, and tell which are ready."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that trains ends this one
     torch.set_num_threads(1)
     os.nice(19)  # the process that trains comes first
     count = 0

@@ -1,6 +1,7 @@
 """The training code: what is drawn, how it is rendered, what is minimised, how it goes on."""
 
 import argparse
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -202,10 +203,27 @@ def test_training_goes_on_bit_for_bit(trainer):
     made, pool = trainer("two")
     for _ in range(3):
         made.update(pool)
-    made.save(full=True)
+    made.best = 3.5
+    made.save()
     ahead = [float(made.update(pool)) for _ in range(2)]
     resumed, _ = trainer("two")
-    assert resumed.step == 3
+    assert (resumed.step, resumed.best) == (3, 3.5)
     assert [float(resumed.update(pool)) for _ in range(2)] == ahead
     for key, tensor in made.ema.state_dict().items():
         assert torch.equal(tensor, resumed.ema.state_dict()[key])
+
+
+def test_a_run_whose_state_is_lost_is_not_begun_over(tmp_path):
+    left = tmp_path / "progress.json"
+    left.write_text("{}")
+    paths = {"--pack": "none", "--state": tmp_path / "state.pt", "--out": tmp_path}
+    words = [str(word) for pair in paths.items() for word in pair]
+    done = subprocess.run(
+        [sys.executable, CODE / "train.py", *words, "--minutes", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"--start {tmp_path}" in done.stderr
+    assert left.read_text() == "{}"

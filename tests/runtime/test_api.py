@@ -43,6 +43,13 @@ def test_the_bundled_model_hears_quiet_drums_as_loud_ones():
         assert error < 1e-6
 
 
+@pytest.mark.parametrize("samples", [1, 64, 4097, 15872, 15873])
+def test_the_bundled_model_takes_any_length(samples, noise):
+    mix = 0.1 * noise(2, samples)
+    stems = sep_runtime.load("mdx23c-mini", device="cpu").separate(mix, 44100)
+    assert np.abs(sum(stems.values()) - mix).max() < 1e-5
+
+
 def test_mono_vector(model, noise):
     stems = model.separate(noise(1, 5000)[0], 22050)
     assert stems["kick"].shape == (1, 5000)
