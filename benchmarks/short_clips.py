@@ -19,7 +19,7 @@ import sep_runtime
 from sep_runtime.mdx23c import Mdx23c
 
 RATE = 44100
-STEPS = (2, 3, 4, 5, 6, 8, 16)
+STEPS = (2, 3, 4, 5, 6, 7, 16)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ A median outside says that levels or effects are off, not that one clip is.
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,6 +116,7 @@ def draw(mixes: list[Tensor], file: Path) -> None:
     figure, axes = plt.subplots(4, 2, figsize=(9, 8), dpi=70, sharex=True)
     for axis, mix in zip(axes.flat, mixes, strict=False):
         axis.imshow(spectrogram(mix), origin="lower", aspect="auto", cmap="magma")
+    for axis in axes.flat:
         axis.set_axis_off()
     figure.tight_layout()
     figure.savefig(file)
@@ -128,6 +130,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.out and find_spec("matplotlib") is None:
+        parser.error("--out needs matplotlib")
     bank, grooves = kits.load(options.pack / "train.npz")
     torch.manual_seed(options.seed)
     rows, levels, shown = [], [], []

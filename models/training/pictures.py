@@ -22,6 +22,7 @@ from torch import Tensor
 
 mpl.use("Agg")
 FLOOR_DB = -80.0
+BANDS, LOWEST, HIGHEST = 96, 40.0, 20000.0  # of a spectrogram, in Hz
 
 
 def draw_curve(curves: list[Path], file: Path) -> None:
@@ -41,7 +42,12 @@ def draw_curve(curves: list[Path], file: Path) -> None:
             )
         axes.axvline(before, color="0.6", linestyle=":", linewidth=1)
         axes.text(
-            before, 1.01, path.stem, rotation=40, fontsize=7, transform=axes.get_xaxis_transform()
+            before,
+            1.01 + 0.09 * (index % 2),  # some runs are short
+            path.stem,
+            rotation=25,
+            fontsize=7,
+            transform=axes.get_xaxis_transform(),
         )
         before += int(rows[-1]["step"])
     axes.set_xlabel("step, all runs")
@@ -57,7 +63,7 @@ def spectrogram(audio: Tensor) -> np.ndarray:
     window = torch.hann_window(2048)
     spectrum = torch.stft(audio.mean(0), 2048, 1024, window=window, return_complex=True)
     power = spectrum.abs().square()
-    edges = np.geomspace(40, 20000, 97) * 2048 / RATE
+    edges = np.geomspace(LOWEST, HIGHEST, BANDS + 1) * 2048 / RATE
     rows = [power[int(low) : max(int(high), int(low) + 1)].mean(0) for low, high in pairwise(edges)]
     return np.asarray(10 * torch.log10(torch.stack(rows) + 1e-9))
 
@@ -75,13 +81,14 @@ def draw_stems(stems: Tensor, found: Tensor, file: Path) -> None:
                 cmap="magma",
                 vmin=top + FLOOR_DB,
                 vmax=top,
-                extent=(0, audio.shape[-1] / RATE, 0, 96),
+                extent=(0, audio.shape[-1] / RATE, 0, BANDS),
             )
-            axes[row, column].set_yticks([])
+            ticks = [BANDS * np.log(f / LOWEST) / np.log(HIGHEST / LOWEST) for f in (100, 1e3, 1e4)]
+            axes[row, column].set_yticks(ticks, ["100 Hz", "1 kHz", "10 kHz"], fontsize=7)
         axes[row, 0].set_ylabel(name)
     axes[0, 0].set_title("rendered")
     axes[0, 1].set_title("found in the mix")
-    figure.supxlabel("s")
+    figure.supxlabel(f"s; black is {-FLOOR_DB:.0f} dB under the loudest band")
     figure.tight_layout()
     figure.savefig(file)
 
