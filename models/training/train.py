@@ -72,7 +72,6 @@ class Trainer:
         self.spectral_loss, self.shape_errors = losses.spectral_loss, losses.shape_errors
         self.budget = options.budget or 1.0  # training minutes of all runs
         self.windows = tuple(torch.hann_window(size, device=device) for size in (512, 8192))
-        self.best = -math.inf
         self.skipped = torch.zeros((), device=device)
         self.plain = False  # every step with waveforms
         self.leak = torch.zeros((), device=device)
@@ -101,7 +100,6 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
-            self.best = state["best"]
         elif options.warm:
             saved = load_file(options.warm)
             self.net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
@@ -110,8 +108,8 @@ class Trainer:
                 saved = load_file(options.start / f"{name}.safetensors")
                 net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
             progress = json.loads((options.start / "progress.json").read_text())
-            self.step, self.minutes, self.rows, self.best = (
-                progress[key] for key in ("step", "minutes", "rows", "best")
+            self.step, self.minutes, self.rows = (
+                progress[key] for key in ("step", "minutes", "rows")
             )
 
     def save(self) -> None:
@@ -121,12 +119,7 @@ class Trainer:
         for name, net in (("net", self.net), ("ema", self.ema)):
             half = {key: tensor.half().contiguous() for key, tensor in net.state_dict().items()}
             save_file(half, out / f"{name}.safetensors")
-        progress = {
-            "step": self.step,
-            "minutes": self.minutes,
-            "rows": self.rows,
-            "best": self.best,
-        }
+        progress = {"step": self.step, "minutes": self.minutes, "rows": self.rows}
         (out / "progress.json").write_text(json.dumps(progress))
         if self.rows:
             with (out / "curve.csv").open("w", newline="") as file:
@@ -312,27 +305,31 @@ class Trainer:
         """Score, print and record a line of the curve, and save weights."""
         pace = (self.step - began[0]) / max(time.perf_counter() - began[1], 1e-6)
         row = {"step": self.step, "minutes": round(self.minutes, 2), "loss": round(loss, 3)}
-        score = 0.0
         cut = cut_for(SHAPE, CHUNK, OVERLAP, batch=4)
         for index, set_ in enumerate(clips):
             tally, _ = score_net(self.ema, set_, validation.RULES["set"], cut)
             means = tally.means()
-            score += means["mean"] / len(clips)
             mark = "" if index == 0 else f" {index + 1}"
             row |= {name + mark: round(means.get(name, math.nan), 2) for name in (*STEMS, "mean")}
             row["leak" + mark] = round(worst_leak(tally), 1)
+        best = all(score_of(row) > score_of(earlier) for earlier in self.rows)
         self.rows.append(row)
         print(" ".join(f"{key} {value}" for key, value in row.items()), f"| {pace:.1f} steps/s")
         if self.device.type == "cuda":
             print(f"  {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
-        better, self.best = score > self.best, max(score, self.best)
         self.save()
-        if better:
+        if best:
             shutil.copy(self.options.out / "ema.safetensors", self.options.out / "best.safetensors")
 
 
 def _too_long(*_: object) -> None:
     raise TimeoutError("compiling takes too long")
+
+
+def score_of(row: dict[str, float]) -> float:
+    """Return the mean in dB over the validation kits of a line of the curve."""
+    means = [value for key, value in row.items() if key.split()[0] == "mean"]
+    return sum(means) / len(means)
 
 
 def worst_leak(tally: Tally) -> float:

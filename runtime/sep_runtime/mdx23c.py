@@ -45,8 +45,8 @@ class Mdx23c:
     def short(self, samples: int) -> int:
         """Return a valid chunk, in samples, that holds so short a mix: with a step to spare.
 
-        That is the best of a few lengths by `benchmarks/short_clips.py`; and of a single step the
-        innermost InstanceNorm may see but one value, which has no deviation.
+        Why one to spare: `benchmarks/short_clips.py`; and of a single step the innermost
+        InstanceNorm may see but one value, which has no deviation.
         """
         shape = self.network.shape
         steps = 2

@@ -32,11 +32,15 @@ def test_array_and_file_give_the_same(model, tmp_path, noise):
     assert model.device == "cpu"
 
 
-def test_the_bundled_model_hears_quiet_drums_as_loud_ones():
+@pytest.fixture(scope="module")
+def bundled():
+    return sep_runtime.load("mdx23c-mini", device="cpu")
+
+
+def test_the_bundled_model_hears_quiet_drums_as_loud_ones(bundled):
     mix, rate = soundfile.read(sep_models.golden_clip(), dtype="float32")
-    model = sep_runtime.load("mdx23c-mini", device="cpu")
-    loud = model.separate(mix.T, rate)
-    quiet = model.separate(mix.T * np.float32(0.01), rate)
+    loud = bundled.separate(mix.T, rate)
+    quiet = bundled.separate(mix.T * np.float32(0.01), rate)
     for name, stem in loud.items():
         assert stem.any()
         error = np.square(100 * quiet[name] - stem).sum() / np.square(stem).sum()
@@ -44,9 +48,9 @@ def test_the_bundled_model_hears_quiet_drums_as_loud_ones():
 
 
 @pytest.mark.parametrize("samples", [1, 64, 4097, 15872, 15873])
-def test_the_bundled_model_takes_any_length(samples, noise):
+def test_the_bundled_model_takes_any_length(bundled, samples, noise):
     mix = 0.1 * noise(2, samples)
-    stems = sep_runtime.load("mdx23c-mini", device="cpu").separate(mix, 44100)
+    stems = bundled.separate(mix, 44100)
     assert np.abs(sum(stems.values()) - mix).max() < 1e-5
 
 

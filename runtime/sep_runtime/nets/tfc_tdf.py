@@ -35,7 +35,7 @@ LIMITS = {
     "bottleneck": 1024,
 }
 
-# Peaks below it are brought up as if they were it: digital silence stays silence.
+# Mixes with a lower peak are raised no further than one with this: silence stays silence.
 FAINTEST = 1e-4
 
 
@@ -59,7 +59,7 @@ class TfcTdfShape:
     act: str = "gelu"  # gelu | relu | elu<alpha>
     output: Literal["mapping", "mask"] = "mapping"
     input: Literal["complex", "magnitude"] = "complex"  # of a network that gives masks
-    peak: float | None = None  # as input: that of every mix seen by it; None leaves it as it is
+    peak: float | None = None  # as input, too: the peak that it sees every mix at
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is absurd or the frequency axis cannot be split."""
