@@ -16,7 +16,7 @@ import validation
 from score import Tally
 
 import sep_runtime
-from sep_runtime.mdx23c import Mdx23c
+from sep_runtime.models.mdx23c import Mdx23c
 
 RATE = 44100
 STEPS = (2, 3, 4, 5, 6, 7, 16)

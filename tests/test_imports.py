@@ -14,7 +14,7 @@ def loaded(code):
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("module", ["sep_launcher.cli", "sep_launcher.render", "sep_runtime"])
+@pytest.mark.parametrize("module", ["sep_launcher.cli", "sep_launcher.show.render", "sep_runtime"])
 def test_importing_loads_nothing_heavy(module):
     assert loaded(f"import {module}") == "[]"
 
@@ -26,5 +26,6 @@ def test_version_loads_nothing_at_all():
 
 
 def test_probing_and_routing_load_nothing_heavy():
-    code = "from sep_launcher import probe, route; route.choose(probe.probe())"
+    code = "from sep_launcher.machine import probe; from sep_launcher.planning import route"
+    code += "; route.choose(probe.probe())"
     assert loaded(code) == "[]"

@@ -10,13 +10,15 @@ from typing import Any, cast
 import typer
 import typer.core
 
-from sep_launcher import models, render, session
 from sep_launcher import options as o
-from sep_launcher import route as routes
-from sep_launcher.probe import probe
-from sep_launcher.render import Screen, Style
-from sep_launcher.request import NAME, Request, bytes_of
-from sep_launcher.route import Wanted
+from sep_launcher import session
+from sep_launcher.machine.probe import probe
+from sep_launcher.planning import models
+from sep_launcher.planning import route as routes
+from sep_launcher.planning.request import NAME, Request, bytes_of
+from sep_launcher.planning.route import Wanted
+from sep_launcher.show import render
+from sep_launcher.show.render import Screen, Style
 from sep_protocol import Bench, Output
 from sep_protocol.errors import ExitCode, InterruptedJob, PathError, SepError, UsageError
 from sep_protocol.version import __version__

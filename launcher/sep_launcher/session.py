@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sep_models
-from sep_launcher import files, models
-from sep_launcher import plan as plans
-from sep_launcher import route as routes
-from sep_launcher.awake import awake
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, native
-from sep_launcher.probe import probe
-from sep_launcher.stopping import stoppable
+from sep_launcher.machine.awake import awake
+from sep_launcher.machine.probe import probe
+from sep_launcher.machine.stopping import stoppable
+from sep_launcher.planning import files, models
+from sep_launcher.planning import plan as plans
+from sep_launcher.planning import route as routes
 from sep_protocol import Bench, DeviceChosen, Fallback
 from sep_protocol.errors import (
     DeviceError,
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sep_launcher.engines import Engine
-    from sep_launcher.plan import Plan
-    from sep_launcher.render import Screen
-    from sep_launcher.request import Request
+    from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.request import Request
+    from sep_launcher.show.render import Screen
 
 
 def run(
@@ -66,7 +66,7 @@ def run(
 def _engine(plan: Plan, screen: Screen) -> Engine:
     if plan.route.engine == "native":
         return native.NativeEngine(screen.log)
-    from sep_launcher.engines import container  # noqa: PLC0415 (other runs need none of it)
+    from sep_launcher.engines.docker import container  # noqa: PLC0415 (other runs need none of it)
 
     return container.ContainerEngine(screen.log)
 
@@ -145,7 +145,7 @@ def _not_ready(plan: Plan) -> NotReadyError | None:
 
 def _image_fault(plan: Plan) -> NotReadyError:
     """Return whether the image is missing or is of another sep."""
-    from sep_launcher.engines import images  # noqa: PLC0415 (other runs need none of it)
+    from sep_launcher.engines.docker import images  # noqa: PLC0415 (other runs need none of it)
 
     try:
         images.check(plan)
@@ -158,7 +158,7 @@ def _image_fault(plan: Plan) -> NotReadyError:
 
 def _dry_run(plan: Plan, screen: Screen) -> None:
     if plan.route.engine == "container":
-        from sep_launcher.engines import container  # noqa: PLC0415
+        from sep_launcher.engines.docker import container  # noqa: PLC0415
 
         job_file, line = container.shown(plan)
     else:

@@ -20,12 +20,12 @@ from safetensors.torch import load_file
 from stems import RATE, STEMS, decibels
 from torch import Tensor
 
-from sep_runtime.mdx23c import Mdx23c, cut_for, shape_of
+from sep_runtime.models.mdx23c import Mdx23c, cut_for, shape_of
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
 if TYPE_CHECKING:
-    from sep_runtime.overlap import Chunking
+    from sep_runtime.streams.overlap import Chunking
 
 SILENT = -160.0  # dBFS given to a leakage of nothing at all
 KIT_TYPES = {"open_source_drumkit": "acoustic", "sonic_pi": "electronic"}

@@ -24,7 +24,7 @@ from stems import RATE, STEMS
 from torch import Tensor
 from workers import Renderers
 
-from sep_runtime.mdx23c import cut_for
+from sep_runtime.models.mdx23c import cut_for
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
 EMA = 0.998

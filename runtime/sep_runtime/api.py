@@ -20,9 +20,9 @@ import numpy as np
 from sep_protocol import Model as ModelRef
 from sep_protocol.errors import AudioError
 from sep_runtime import device as devices
-from sep_runtime import separators
-from sep_runtime.decode import open_mix
-from sep_runtime.pipeline import Pipeline, level_of
+from sep_runtime.audio.decode import open_mix
+from sep_runtime.models import separators
+from sep_runtime.streams.pipeline import Pipeline, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sep_runtime.device import Choice
-    from sep_runtime.separators import Loaded
+    from sep_runtime.models.separators import Loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch.nn import functional
 import sep_models
 from sep_protocol import Benched, Measured
 from sep_protocol.errors import UsageError
-from sep_runtime.mdx23c import Mdx23c
+from sep_runtime.models.mdx23c import Mdx23c
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
 from sep_protocol.errors import DeviceError, TrackError, UsageError
 from sep_runtime import api
 from sep_runtime import device as devices
+from sep_runtime.audio.decode import open_mix
+from sep_runtime.audio.encode import MP3_RATES, carries
 from sep_runtime.bench import bench
-from sep_runtime.decode import open_mix
-from sep_runtime.encode import MP3_RATES, carries
-from sep_runtime.install import install
+from sep_runtime.models.install import install
 from sep_runtime.track import Batch, do
 from sep_runtime.tracks import sweep
 

@@ -17,9 +17,9 @@ from soundfile import LibsndfileError
 
 from sep_protocol import REPORT, Progress, TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
-from sep_runtime import weights
-from sep_runtime.decode import labels, open_mix
-from sep_runtime.encode import LOSSY, StemFile
+from sep_runtime.audio.decode import labels, open_mix
+from sep_runtime.audio.encode import LOSSY, StemFile
+from sep_runtime.models import weights
 from sep_runtime.tracks import Workspace
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sep_protocol import Event, Job, Track
     from sep_protocol.job import BitDepth
     from sep_runtime.api import Model
-    from sep_runtime.decode import Mix
-    from sep_runtime.pipeline import Pipeline
+    from sep_runtime.audio.decode import Mix
+    from sep_runtime.streams.pipeline import Pipeline
 
 PROGRESS_SECONDS = 0.1  # between two Progress events
 FULL_BYTES = 1 << 20  # less than this free is a full disk

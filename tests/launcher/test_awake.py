@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from sep_launcher.awake import inhibitor
+from sep_launcher.machine.awake import inhibitor
 
 CODE = """
 import os, sys, time
-from sep_launcher.awake import awake
+from sep_launcher.machine.awake import awake
 with awake():
     print("in", flush=True)
     time.sleep(float(sys.argv[1]))

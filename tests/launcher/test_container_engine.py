@@ -8,17 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sep_launcher import daemon
 from sep_launcher.engines import (
     PROCESSES,
     SHARED,
     TMP,
     GpuRefusedError,
     Spec,
-    container,
-    docker_run,
 )
-from sep_launcher.request import bytes_of
+from sep_launcher.engines.docker import container, daemon, docker_run
+from sep_launcher.planning.request import bytes_of
 from sep_protocol.errors import EngineError, NotReadyError, UsageError
 
 SPEC = Spec(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sep_launcher import facts
 from sep_launcher.doctor import compare, deep
-from sep_launcher.host import Gpu, Host, Native
+from sep_launcher.machine import facts
+from sep_launcher.machine.host import Gpu, Host, Native
 from sep_launcher.setup.golden import Passed
 from sep_protocol import DeviceChosen
 from sep_protocol.errors import DeviceError, MemoryLimitError

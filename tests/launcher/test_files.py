@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sep_launcher.files import check_outputs, find
+from sep_launcher.planning.files import check_outputs, find
 from sep_protocol.errors import PathError, UsageError
 
 

@@ -10,11 +10,11 @@ from pathlib import Path, PurePath
 import pytest
 
 from sep_launcher.engines.native import NativeEngine
-from sep_launcher.files import Found
-from sep_launcher.host import Host, Native
-from sep_launcher.plan import plan
-from sep_launcher.request import Request
-from sep_launcher.route import choose
+from sep_launcher.machine.host import Host, Native
+from sep_launcher.planning.files import Found
+from sep_launcher.planning.plan import plan
+from sep_launcher.planning.request import Request
+from sep_launcher.planning.route import choose
 from sep_protocol import Done, Hello, Model, dump_event
 from sep_protocol.errors import NotReadyError, RuntimeFailedError
 

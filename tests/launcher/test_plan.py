@@ -4,12 +4,12 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from sep_launcher import models
-from sep_launcher.files import Found
-from sep_launcher.host import Host, Native
-from sep_launcher.plan import environment, fitted, plan
-from sep_launcher.request import Request
-from sep_launcher.route import Wanted, choose
+from sep_launcher.machine.host import Host, Native
+from sep_launcher.planning import models
+from sep_launcher.planning.files import Found
+from sep_launcher.planning.plan import environment, fitted, plan
+from sep_launcher.planning.request import Request
+from sep_launcher.planning.route import Wanted, choose
 from sep_protocol import Model, Output
 from sep_protocol.errors import ModelError, PathError, UsageError
 

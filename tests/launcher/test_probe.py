@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from sep_launcher import docker_probe, probe
-from sep_launcher.host import Host
+from sep_launcher.machine import docker_probe, probe
+from sep_launcher.machine.host import Host
 from sep_protocol.version import PROTOCOL, __version__
 
 SMI = (

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 import sep_models
-from sep_launcher.render import Screen, Style
 from sep_launcher.setup import pull
+from sep_launcher.show.render import Screen, Style
 from sep_models import Source
 from sep_protocol.errors import ModelError
 
@@ -125,9 +125,9 @@ def test_larsnet_is_fetched_and_converted(mirror, tmp_path, home, monkeypatch, l
     """Its five files, as published: weights among an optimizer's state."""
     from dataclasses import replace
 
-    from sep_launcher import models
     from sep_launcher.doctor import look
-    from sep_launcher.probe import probe
+    from sep_launcher.machine.probe import probe
+    from sep_launcher.planning import models
 
     files = {f"/{stem}": path.read_bytes() for stem, path in larsnet_files.items()}
 

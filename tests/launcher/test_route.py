@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sep_launcher.host import Docker, Gpu, Host, Native
-from sep_launcher.route import Wanted, choose
+from sep_launcher.machine.host import Docker, Gpu, Host, Native
+from sep_launcher.planning.route import Wanted, choose
 from sep_protocol.errors import DeviceError, NoRouteError
 
 GPU = Gpu(name="RTX 3080", driver="580.1", capability=8.6, memory=10 << 30)

@@ -15,7 +15,7 @@ from sep_launcher.doctor.evidence import (
     Tried,
     Weights,
 )
-from sep_launcher.host import Docker, Gpu, Host, Native
+from sep_launcher.machine.host import Docker, Gpu, Host, Native
 
 GIB = 1 << 30
 RTX = Gpu(name="RTX 3080", driver="580.65.06", capability=8.6, memory=10 * GIB)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sep_launcher import facts, paths, probe
-from sep_launcher.host import Gpu, Host
+from sep_launcher.machine import facts, paths, probe
+from sep_launcher.machine.host import Gpu, Host
 from sep_launcher.setup import installers, native, torch_builds
 from sep_launcher.setup.installers import Installer, Recipe
 from sep_protocol.errors import NotReadyError, PathError, UsageError

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sep_launcher.host import Gpu, Host
+from sep_launcher.machine.host import Gpu, Host
 from sep_launcher.setup import torch_builds
 from sep_launcher.setup.torch_builds import choose, table
 from sep_protocol.errors import NoRouteError, UsageError

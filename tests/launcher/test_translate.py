@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sep_launcher.translate import Mapping, check_mountable, mapping
+from sep_launcher.engines.docker.translate import Mapping, check_mountable, mapping
 from sep_protocol import Job, Model, Track
 from sep_protocol.errors import PathError
 

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 
 from sep_protocol.errors import AudioError
-from sep_runtime.decode import open_mix
-from sep_runtime.encode import StemFile
-from sep_runtime.resample import Resampler
+from sep_runtime.audio.decode import open_mix
+from sep_runtime.audio.encode import StemFile
+from sep_runtime.audio.resample import Resampler
 
 
 def read(path):

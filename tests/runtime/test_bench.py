@@ -7,7 +7,7 @@ import sep_runtime
 from sep_protocol import Bench
 from sep_protocol.errors import UsageError
 from sep_runtime.bench import bench, demix, uvr
-from sep_runtime.overlap import Chunking, OverlapAdd
+from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
 
 def identity(x):

@@ -29,7 +29,7 @@ from sep_protocol import (
 )
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, NotReadyError, SepError, UsageError
-from sep_runtime import mdx23c, settings
+from sep_runtime.models import mdx23c, settings
 
 spec = importlib.util.spec_from_file_location("corpus", Path(__file__).parent / "corpus.py")
 corpus = importlib.util.module_from_spec(spec)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from sep_protocol import Install, Job, Model, Published, dump_job
 from sep_protocol.errors import ModelError
-from sep_runtime.install import install
+from sep_runtime.models.install import install
 
 
 def order(files, folder):

@@ -10,7 +10,7 @@ import torch
 import sep_models
 from sep_protocol import Model
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime import separators, settings, weights
+from sep_runtime.models import separators, settings, weights
 
 CPU = torch.device("cpu")
 

@@ -18,11 +18,11 @@ from torch.utils._pytree import tree_leaves
 
 import sep_models
 from sep_runtime import device as devices
-from sep_runtime import larsnet, mdx23c
+from sep_runtime.models import larsnet, mdx23c
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.nets.unet import UNet
-from sep_runtime.overlap import Chunking, OverlapAdd
+from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
 MPS = torch.device("mps")
 LIST = Path(torchgen.__file__).parent / "packaged" / "ATen" / "native" / "native_functions.yaml"

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sep_runtime.overlap import Chunking, OverlapAdd, hann
+from sep_runtime.streams.overlap import Chunking, OverlapAdd, hann
 
 CPU = torch.device("cpu")
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from sep_protocol.errors import AudioError
-from sep_runtime.overlap import Chunking, OverlapAdd
-from sep_runtime.pipeline import Pipeline, level_of
+from sep_runtime.streams.overlap import Chunking, OverlapAdd
+from sep_runtime.streams.pipeline import Pipeline, level_of
 
 
 class Copies:

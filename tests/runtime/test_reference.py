@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sep_runtime import larsnet, mdx23c
-from sep_runtime.settings import _manifest
+from sep_runtime.models import larsnet, mdx23c
+from sep_runtime.models.settings import _manifest
 
 REFERENCE = Path(__file__).parent / "reference"
 TOLERANCE = 1e-4  # relative error

@@ -14,11 +14,12 @@ from sep_launcher.doctor import (
     host_rules,
     native_rules,
 )
-from sep_launcher.doctor.rule import Group
+from sep_launcher.show.finding import Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence
-    from sep_launcher.doctor.rule import Finding, Rule
+    from sep_launcher.doctor.rule import Rule
+    from sep_launcher.show.finding import Finding
 
 RULES: tuple[Rule, ...] = (
     *host_rules.RULES,

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sep_launcher import probe, render
 from sep_launcher.doctor import look, report
 from sep_launcher.doctor.catalogue import RULES, examine
 from sep_launcher.doctor.redact import Redactor
 from sep_launcher.doctor.report import Report
-from sep_launcher.doctor.rule import Group
-from sep_launcher.stopping import stoppable
+from sep_launcher.machine import probe
+from sep_launcher.machine.stopping import stoppable
+from sep_launcher.show import render
+from sep_launcher.show.finding import Group
 from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:

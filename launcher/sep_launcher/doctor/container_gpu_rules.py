@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_launcher.doctor.rule import Group, rule
+from sep_launcher.doctor.rule import rule
 from sep_launcher.engines import GPU_REFUSED, TOOLKIT
+from sep_launcher.show.finding import Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence

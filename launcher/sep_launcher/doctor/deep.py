@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher import facts
 from sep_launcher.doctor import compare
 from sep_launcher.doctor.device_rules import ENOUGH
 from sep_launcher.doctor.evidence import Tried
 from sep_launcher.engines.native import NativeEngine
-from sep_launcher.route import Route
+from sep_launcher.machine import facts
+from sep_launcher.planning.route import Route
 from sep_launcher.setup import golden
 from sep_protocol.errors import DeviceError, PathError, RuntimeFailedError, SepError
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sep_launcher.engines import Engine
-    from sep_launcher.host import Host
-    from sep_launcher.route import Engine as EngineName
-    from sep_launcher.route import Kind
+    from sep_launcher.machine.host import Host
+    from sep_launcher.planning.route import Engine as EngineName
+    from sep_launcher.planning.route import Kind
 
 
 def ways(host: Host) -> list[tuple[EngineName, Kind]]:
@@ -76,7 +76,7 @@ def _tried(
 def _engine(name: EngineName, log: Callable[[str], None]) -> Engine:
     if name == "native":
         return NativeEngine(log)
-    from sep_launcher.engines.container import ContainerEngine  # noqa: PLC0415 (docker-py is slow)
+    from sep_launcher.engines.docker.container import ContainerEngine  # noqa: PLC0415 (docker-py is slow)
 
     return ContainerEngine(log)
 

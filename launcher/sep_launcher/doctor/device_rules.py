@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_launcher.doctor.rule import REPAIR_HERE, Fix, Group, rule
+from sep_launcher.doctor.rule import REPAIR_HERE, rule
 from sep_launcher.setup.torch_builds import table
+from sep_launcher.show.finding import Fix, Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence, Tried

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_launcher.docker_probe import PERMISSION, SILENT, UNKNOWN_CONTEXT
-from sep_launcher.doctor.rule import Fix, Group, rule
+from sep_launcher.doctor.rule import rule
 from sep_launcher.engines import IMAGE_SETUP, UNSEEN
-from sep_launcher.route import NO_ENGINE, REMOTE
+from sep_launcher.machine.docker_probe import PERMISSION, SILENT, UNKNOWN_CONTEXT
+from sep_launcher.planning.route import NO_ENGINE, REMOTE
 from sep_launcher.setup.torch_builds import numbers
+from sep_launcher.show.finding import Fix, Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence

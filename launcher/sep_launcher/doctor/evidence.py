@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sep_launcher import route as routes
-from sep_launcher.host import Native
+from sep_launcher.machine.host import Native
+from sep_launcher.planning import route as routes
 from sep_protocol.errors import SepError
 
 if TYPE_CHECKING:
-    from sep_launcher.host import Host
-    from sep_launcher.route import Route
+    from sep_launcher.machine.host import Host
+    from sep_launcher.planning.route import Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

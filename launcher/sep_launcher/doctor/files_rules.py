@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_launcher.doctor.rule import Fix, Group, rule
+from sep_launcher.doctor.rule import rule
+from sep_launcher.show.finding import Fix, Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Disk, Evidence

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_launcher.doctor.rule import Fix, Group, rule
-from sep_launcher.route import ROSETTA_FIX
+from sep_launcher.doctor.rule import rule
+from sep_launcher.planning.route import ROSETTA_FIX
 from sep_launcher.setup.torch_builds import numbers
+from sep_launcher.show.finding import Fix, Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence

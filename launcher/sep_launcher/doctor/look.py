@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sep_models
-from sep_launcher import facts, models, paths, probe
 from sep_launcher.doctor.catalogue import explain
 from sep_launcher.doctor.evidence import (
     Answers,
@@ -29,10 +28,12 @@ from sep_launcher.doctor.evidence import (
     Weights,
 )
 from sep_launcher.doctor.native_rules import CANNOT_START
-from sep_launcher.host import Host
+from sep_launcher.machine import facts, paths, probe
+from sep_launcher.machine.host import Host
+from sep_launcher.planning import models
 
 if TYPE_CHECKING:
-    from sep_launcher.doctor.rule import Finding
+    from sep_launcher.show.finding import Finding
 
 NOT_FULL = 1 << 40  # bytes: what has no size is not full
 ASK_SECONDS = 90.0  # a cold disk takes long over torch

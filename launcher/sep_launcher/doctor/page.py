@@ -6,10 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from sep_launcher.doctor.catalogue import RULES
-from sep_launcher.doctor.rule import REPAIR, REPAIR_HERE, Group
+from sep_launcher.doctor.rule import REPAIR, REPAIR_HERE
+from sep_launcher.show.finding import Group
 
 if TYPE_CHECKING:
-    from sep_launcher.doctor.rule import Fix, Rule
+    from sep_launcher.doctor.rule import Rule
+    from sep_launcher.show.finding import Fix
 
 HEAD = """\
 # Troubleshooting

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.doctor.catalogue import RULES
-from sep_launcher.doctor.rule import Group
+from sep_launcher.show.finding import Group
 from sep_protocol.errors import ExitCode
 from sep_protocol.version import __version__
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sep_launcher.doctor.evidence import Evidence, Tried
-    from sep_launcher.doctor.rule import Finding
+    from sep_launcher.show.finding import Finding
 
 SCHEMA = 1  # of the document; a field is never renamed or taken away under the same number
 WIDTH = 20

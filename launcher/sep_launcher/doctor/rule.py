@@ -3,64 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from sep_launcher.show.finding import Finding, Fix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sep_launcher.doctor.evidence import Evidence
-    from sep_launcher.host import System
+    from sep_launcher.show.finding import Group, Severity
 
     Detect = Callable[[Evidence], str | None]
 
 REPAIR = "sep setup --repair"
 REPAIR_HERE = "{repair}"  # in a fix: what mends this machine's environment
-Severity = Literal["error", "warning"]
-
-
-class Group(StrEnum):
-    """What a finding is about, in the order in which people read it."""
-
-    HOST = "Host"
-    GPU = "GPU"
-    ENGINE = "Engine"
-    IMAGE = "Image"
-    FILES = "Models and files"
-    NATIVE = "Native environment"  # its answers take as long as importing torch
-    DEVICES = "Devices"  # what --deep has tried
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fix:
-    """The line that mends it, by system.
-
-    `{python}` and `{data}` stand for this machine's, `{repair}` for what mends its environment:
-    setup mends its own alone.
-    """
-
-    everywhere: str = ""
-    linux: str = ""
-    macos: str = ""
-    windows: str = ""
-
-    def on(self, system: System) -> str:
-        """Return the line for a system."""
-        own = {"linux": self.linux, "macos": self.macos, "windows": self.windows}[system]
-        return own or self.everywhere
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What is wrong on this machine."""
-
-    id: str
-    group: Group
-    severity: Severity
-    title: str
-    detail: str
-    breaks: str
-    fix: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

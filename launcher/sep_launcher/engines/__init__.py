@@ -10,7 +10,7 @@ from sep_protocol.errors import DeviceError
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from sep_launcher.plan import Plan
+    from sep_launcher.planning.plan import Plan
     from sep_protocol import Event
 
 

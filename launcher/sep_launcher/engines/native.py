@@ -15,15 +15,15 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from sep_launcher import paths
 from sep_launcher.engines.listener import Listener
+from sep_launcher.machine import paths
 from sep_protocol import dump_job
 from sep_protocol.errors import NotReadyError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from sep_launcher.plan import Plan
+    from sep_launcher.planning.plan import Plan
     from sep_protocol import Event, Job
 
 STEPS = (("interrupt", 8.0), ("terminate", 4.0))  # and the seconds that each may take

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import sep_models
-from sep_launcher import paths, route
-from sep_launcher.probe import probe
+from sep_launcher.machine import paths
+from sep_launcher.machine.probe import probe
+from sep_launcher.machine.stopping import alone, stoppable
+from sep_launcher.planning import route
 from sep_launcher.setup import image, native, pull, wheel
-from sep_launcher.stopping import alone, stoppable
 from sep_protocol.errors import InterruptedJob, NotReadyError, SepError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sep_launcher.host import Host
-    from sep_launcher.render import Screen
+    from sep_launcher.machine.host import Host
+    from sep_launcher.show.render import Screen
     from sep_models import Manifest
 
 

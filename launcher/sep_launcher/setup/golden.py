@@ -9,11 +9,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import sep_models
-from sep_launcher import facts, route
-from sep_launcher import plan as plans
 from sep_launcher.engines.native import NativeEngine
-from sep_launcher.files import Found
-from sep_launcher.request import Request
+from sep_launcher.machine import facts
+from sep_launcher.planning import plan as plans
+from sep_launcher.planning import route
+from sep_launcher.planning.files import Found
+from sep_launcher.planning.request import Request
 from sep_protocol import DeviceChosen, Failed, Model, Output, TrackDone, TrackFailed
 from sep_protocol.errors import DeviceError, RuntimeFailedError, SepError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sep_launcher.engines import Engine
-    from sep_launcher.host import Host, Native
+    from sep_launcher.machine.host import Host, Native
 
 BUNDLED = "mdx23c-mini"
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 import sep_containers
-from sep_launcher import facts, paths, route
-from sep_launcher.engines import GpuRefusedError, images
-from sep_launcher.engines.container import ContainerEngine
+from sep_launcher.engines import GpuRefusedError
+from sep_launcher.engines.docker import images
+from sep_launcher.engines.docker.container import ContainerEngine
+from sep_launcher.machine import facts, paths
+from sep_launcher.planning import route
 from sep_launcher.setup import golden, torch_builds
 from sep_launcher.setup.wheel import wheel_of_this
 from sep_protocol.errors import (
@@ -27,9 +29,9 @@ from sep_protocol.errors import (
 from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
-    from sep_launcher.daemon import Daemon, Image
-    from sep_launcher.host import Docker, Host
-    from sep_launcher.render import Screen
+    from sep_launcher.engines.docker.daemon import Daemon, Image
+    from sep_launcher.machine.host import Docker, Host
+    from sep_launcher.show.render import Screen
 
 Variant = Literal["cpu", "cuda"]
 REPOSITORY = "sep-audio"
@@ -124,7 +126,7 @@ def _can_use_gpu(host: Host) -> bool:
 
 
 def _connected(docker: Docker) -> Daemon:
-    from sep_launcher.daemon import Daemon  # noqa: PLC0415 (0.2 s)
+    from sep_launcher.engines.docker.daemon import Daemon  # noqa: PLC0415 (0.2 s)
 
     return Daemon(docker.endpoint)
 

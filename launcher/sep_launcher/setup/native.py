@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher import facts, paths
-from sep_launcher.host import Native
+from sep_launcher.machine import facts, paths
+from sep_launcher.machine.host import Native
 from sep_launcher.setup import golden, installers, torch_builds
 from sep_launcher.setup.wheel import wheel_of_this
 from sep_protocol.errors import NotReadyError, PathError, RuntimeFailedError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
-    from sep_launcher.host import Host
-    from sep_launcher.render import Screen
+    from sep_launcher.machine.host import Host
     from sep_launcher.setup.installers import Installer, Step
+    from sep_launcher.show.render import Screen
 
 TAIL = 6  # lines of a failed command that are shown
 SPARE = 300  # MB for the other packages

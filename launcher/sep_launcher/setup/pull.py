@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sep_models
-from sep_launcher import facts, models, paths, route
-from sep_launcher import plan as plans
 from sep_launcher.engines.native import NativeEngine
-from sep_launcher.request import Request
+from sep_launcher.machine import facts, paths
+from sep_launcher.planning import models, route
+from sep_launcher.planning import plan as plans
+from sep_launcher.planning.request import Request
 from sep_launcher.setup import golden
 from sep_protocol import Install, Model, Published
 from sep_protocol.errors import ModelError, NotReadyError, PathError
@@ -24,8 +25,8 @@ from sep_protocol.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sep_launcher.host import Host
-    from sep_launcher.render import Screen
+    from sep_launcher.machine.host import Host
+    from sep_launcher.show.render import Screen
     from sep_models import Manifest, Source
 
 SECONDS = 30.0  # without a byte

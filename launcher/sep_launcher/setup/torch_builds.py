@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.host import System  # noqa: TC001 (the decoder reads annotations)
+from sep_launcher.machine.host import System  # noqa: TC001 (the decoder reads annotations)
 from sep_protocol.codec import decode
 from sep_protocol.errors import NoRouteError, UsageError
 
 if TYPE_CHECKING:
-    from sep_launcher.host import Gpu, Host
+    from sep_launcher.machine.host import Gpu, Host
 
 
 DEFAULT = "default"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sep_models
-from sep_launcher import facts, paths
+from sep_launcher.machine import facts, paths
 from sep_protocol import Model
 from sep_protocol.errors import ModelError, PathError, UsageError
 
 if TYPE_CHECKING:
-    from sep_launcher.request import Request
+    from sep_launcher.planning.request import Request
     from sep_models import Manifest
 
 CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")

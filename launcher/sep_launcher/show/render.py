@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sep_launcher.report import Report
+from sep_launcher.show.report import Report
 from sep_protocol import (
     Fallback,
     Hello,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    from sep_launcher.plan import Plan
-    from sep_launcher.route import Route
+    from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.route import Route
     from sep_protocol import Benched, Event
     from sep_protocol.errors import SepError
 

@@ -38,6 +38,18 @@ class Chunking:
             raise ValueError(f"no such cut: {self}")
 
 
+class Separator(Protocol):
+    """A loaded model; one stream per mix."""
+
+    stems: tuple[str, ...]
+    sample_rate: int  # Hz
+    channels: int
+    cut: Chunking
+
+    def stream(self) -> Stream:
+        """Begin a pass over one mix."""
+
+
 def hann(samples: int) -> Tensor:
     """[samples]: sin^2(pi (n + 1/2) / samples), the Hann window shifted off its zeros.
 

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import soundfile
 
-from sep_runtime.decode import Labels
+from sep_runtime.audio.decode import Labels
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
-from sep_runtime.overlap import Chunking, OverlapAdd
+from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -19,8 +19,8 @@ from sep_protocol.errors import ExitCode, InterruptedJob, SepError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
-    from sep_launcher.doctor.rule import Finding
-    from sep_launcher.plan import Plan
+    from sep_launcher.planning.plan import Plan
+    from sep_launcher.show.finding import Finding
     from sep_protocol import Event
 
 

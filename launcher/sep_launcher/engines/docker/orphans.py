@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_launcher.docker_probe import LABEL
+from sep_launcher.machine.docker_probe import LABEL
 
 if TYPE_CHECKING:
-    from sep_launcher.daemon import Daemon
+    from sep_launcher.engines.docker.daemon import Daemon
 
 
 def sweep(daemon: Daemon) -> None:

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import sep_models
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime import larsnet, mdx23c, settings, weights
+from sep_runtime.models import larsnet, mdx23c, settings, weights
 
 if TYPE_CHECKING:
     import torch
 
     from sep_models import Manifest
     from sep_protocol import Model
-    from sep_runtime.overlap import Chunking, Stream
-
-
-class Separator(Protocol):
-    """A loaded model; one stream per mix."""
-
-    stems: tuple[str, ...]
-    sample_rate: int  # Hz
-    channels: int
-    cut: Chunking
-
-    def stream(self) -> Stream:
-        """Begin a pass over one mix."""
+    from sep_runtime.streams.overlap import Separator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

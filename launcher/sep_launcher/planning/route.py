@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from sep_protocol.errors import DeviceError, EngineError, NoRouteError
 
 if TYPE_CHECKING:
-    from sep_launcher.host import Host
+    from sep_launcher.machine.host import Host
 
 Engine = Literal["native", "container"]
 Kind = Literal["mps", "cuda", "cpu"]

@@ -9,12 +9,12 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sep_launcher import paths
+from sep_launcher.machine import paths
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:
-    from sep_launcher.host import Gpu
+    from sep_launcher.machine.host import Gpu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

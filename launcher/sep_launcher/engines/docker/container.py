@@ -13,17 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from sep_launcher import translate
 from sep_launcher.engines import (
     IMAGE_SETUP,
     UNSEEN,
     UNSEEN_HINT,
     GpuRefusedError,
     Spec,
-    docker_run,
-    images,
-    orphans,
 )
+from sep_launcher.engines.docker import docker_run, images, orphans, translate
 from sep_launcher.engines.listener import Listener
 from sep_launcher.engines.native import write_job
 from sep_protocol import TrackDone, TrackFailed
@@ -39,8 +36,8 @@ from sep_protocol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from sep_launcher.daemon import Attached, Daemon, State
-    from sep_launcher.plan import Plan
+    from sep_launcher.engines.docker.daemon import Attached, Daemon, State
+    from sep_launcher.planning.plan import Plan
     from sep_protocol import Event
 
 STOP_SECONDS = 5
@@ -70,7 +67,7 @@ class ContainerEngine:
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events; container, Job and empty folders are gone afterwards."""
-        from sep_launcher.daemon import Daemon  # noqa: PLC0415 (0.2 s that other runs need not pay)
+        from sep_launcher.engines.docker.daemon import Daemon  # noqa: PLC0415 (it takes 0.2 s)
 
         self._run = run = _Run(Daemon(plan.endpoint))
         image = self._image or images.find(run.daemon, plan.route.device).id
@@ -269,7 +266,7 @@ def _vanished(state: State, listener: Listener, daemon: Daemon) -> SepError:
 
 def shown(plan: Plan) -> tuple[Path, str]:
     """Keep a Job file; return it and the line to paste into this system's shell."""
-    from sep_launcher.daemon import Daemon  # noqa: PLC0415
+    from sep_launcher.engines.docker.daemon import Daemon  # noqa: PLC0415
 
     daemon = Daemon(plan.endpoint)
     try:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from sep_protocol import Job, Track
 
 if TYPE_CHECKING:
-    from sep_launcher.files import Found
-    from sep_launcher.host import Host
-    from sep_launcher.request import Request
-    from sep_launcher.route import Route
+    from sep_launcher.machine.host import Host
+    from sep_launcher.planning.files import Found
+    from sep_launcher.planning.request import Request
+    from sep_launcher.planning.route import Route
     from sep_models import Manifest
     from sep_protocol import Model
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 import sep_models
 from sep_protocol.errors import ModelError, PathError
-from sep_runtime import larsnet, mdx23c, weights
+from sep_runtime.models import larsnet, mdx23c, weights
 
 if TYPE_CHECKING:
     from sep_models import Manifest

@@ -9,13 +9,13 @@ from sep_protocol.errors import NotReadyError
 from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
-    from sep_launcher.daemon import Daemon, Image
-    from sep_launcher.plan import Plan
+    from sep_launcher.engines.docker.daemon import Daemon, Image
+    from sep_launcher.planning.plan import Plan
 
 
 def check(plan: Plan) -> None:
     """Raise NotReadyError unless there is an image for a plan, EngineError without a daemon."""
-    from sep_launcher.daemon import Daemon  # noqa: PLC0415
+    from sep_launcher.engines.docker.daemon import Daemon  # noqa: PLC0415
 
     daemon = Daemon(plan.endpoint)
     try:

@@ -16,7 +16,6 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, Mount
 from docker.utils import socket as sockets
 
-from sep_launcher.docker_probe import LABEL
 from sep_launcher.engines import (
     GPU_REFUSED,
     IMAGE_SETUP,
@@ -29,6 +28,7 @@ from sep_launcher.engines import (
     UNSEEN_HINT,
     GpuRefusedError,
 )
+from sep_launcher.machine.docker_probe import LABEL
 from sep_protocol.errors import EngineError, NotReadyError, SepError
 
 if TYPE_CHECKING:

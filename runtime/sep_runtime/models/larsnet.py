@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from sep_runtime.mdx23c import Uninitialised, adopt
+from sep_runtime.models.mdx23c import Uninitialised, adopt
 from sep_runtime.nets.stft import frames_to_signal
 from sep_runtime.nets.unet import BINS, FRAMES, UNet
-from sep_runtime.overlap import Chunking
+from sep_runtime.streams.overlap import Chunking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sep_launcher.route import Wanted
+from sep_launcher.planning.route import Wanted
 from sep_protocol import Output
 from sep_protocol.errors import UsageError
 

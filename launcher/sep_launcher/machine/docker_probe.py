@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from sep_launcher.host import Docker
+from sep_launcher.machine.host import Docker
 from sep_protocol.version import PROTOCOL, __version__
 
 SECONDS = 2.0  # for each question

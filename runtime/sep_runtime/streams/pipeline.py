@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from sep_protocol.errors import AudioError
-from sep_runtime.ahead import Ahead
-from sep_runtime.resample import Resampler, downmix
+from sep_runtime.audio.resample import Resampler, downmix
+from sep_runtime.streams.ahead import Ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from sep_runtime.separators import Separator
+    from sep_runtime.streams.overlap import Separator
 
 STEREO = 2
 DECODED = 4  # blocks that wait for the network

@@ -6,7 +6,7 @@ import re
 import shlex
 
 from sep_launcher.engines import PROCESSES, SHARED, TMP, TMP_FOLDER, Spec
-from sep_launcher.translate import JOB_FILE
+from sep_launcher.engines.docker.translate import JOB_FILE
 
 
 def in_bash(spec: Spec, outs: list[str]) -> str:

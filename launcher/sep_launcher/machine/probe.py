@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher import docker_probe, facts
-from sep_launcher.host import Docker, Gpu, Host, Native, System
+from sep_launcher.machine import docker_probe, facts
+from sep_launcher.machine.host import Docker, Gpu, Host, Native, System
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
-    from sep_launcher.facts import Facts
+    from sep_launcher.machine.facts import Facts
 
 SMI_SECONDS = 10.0  # a GPU that sleeps takes seconds to answer
 SYSTEMS: dict[str, System] = {"Darwin": "macos", "Windows": "windows"}

@@ -1,0 +1,1 @@
+"""The runtime in a container, by docker-py."""

@@ -1,0 +1,1 @@
+"""Facts and habits of this computer."""

@@ -1,0 +1,1 @@
+"""From a command line to a plan: what, with which model, where."""

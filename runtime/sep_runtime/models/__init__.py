@@ -1,0 +1,1 @@
+"""From a model of a Job to a Separator."""

@@ -1,0 +1,1 @@
+"""Blocks in, blocks out, over any length."""
