@@ -32,6 +32,8 @@ from sep_protocol.job import (
     Published,
     Track,
     dump_job,
+    escaped,
+    fill,
     load_job,
     map_paths,
 )
@@ -63,6 +65,8 @@ __all__ = [
     "__version__",
     "dump_event",
     "dump_job",
+    "escaped",
+    "fill",
     "load_event",
     "load_job",
     "map_paths",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+MOST = 1 << 63  # integers are of 64 bits
 
 
 class FormError(ValueError):
@@ -40,11 +42,17 @@ def _value(kind: Any, raw: object, where: str) -> Any:  # noqa: ANN401
         return {str(key): _value(item, each, f"{where}.{key}") for key, each in raw.items()}
     if is_dataclass(kind) and isinstance(raw, dict):
         return _object(kind, raw, where)
-    if kind is float and type(raw) in (int, float):
-        return raw
-    if kind in (str, int, bool, types.NoneType) and type(raw) is kind:
+    if _is_scalar(kind, raw):
         return raw
     raise FormError(f"{where} must be {getattr(origin or kind, '__name__', kind)}")
+
+
+def _is_scalar(kind: Any, raw: Any) -> bool:  # noqa: ANN401
+    if kind is float and type(raw) in (int, float):
+        return bool(abs(raw) <= sys.float_info.max)  # no NaN, no infinity
+    if kind is int and type(raw) is int:
+        return -MOST <= raw < MOST
+    return kind in (str, bool, types.NoneType) and type(raw) is kind
 
 
 def _union(kind: Any, raw: object, where: str) -> Any:  # noqa: ANN401

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from sep_protocol.codec import FormError, decode
+from sep_protocol.errors import ExitCode
 from sep_protocol.job import path_field
 from sep_protocol.version import PROTOCOL, __version__
 
@@ -25,6 +26,10 @@ class Phase:
 
     name: str
     track: int | None = None  # index in the Job
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no runtime of ours says."""
+        _check_counts(self.track or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +52,22 @@ class Progress:
     total: int  # 0: not known
     sample_rate: int  # Hz
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no runtime of ours says."""
+        _check_counts(self.track, self.done, self.total, self.sample_rate - 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
     """Something the user should know that stops nothing."""
 
-    message: str
+    message: str  # `{path}` in it stands for the path
     track: int | None = None
+    path: str | None = path_field(default=None)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no runtime of ours says."""
+        _check_counts(self.track or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,10 @@ class TrackDone:
     clipped: dict[str, int] = field(default_factory=dict)  # stem -> samples
     resumed: bool = False  # an earlier job had done it
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no runtime of ours says."""
+        _check_counts(self.track, self.frames, self.chunks, self.sample_rate - 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackFailed:
@@ -92,6 +110,10 @@ class TrackFailed:
     message: str  # `{path}` in it stands for the path
     hint: str = ""
     path: str | None = path_field(default=None)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no runtime of ours says."""
+        _check_counts(self.track)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +161,11 @@ class Failed:
     hint: str = ""
     path: str | None = path_field(default=None)
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a code that is no failure's."""
+        if ExitCode(self.code) == ExitCode.OK:
+            raise ValueError("a failure has no exit code 0")
+
 
 Event = (
     Hello
@@ -170,9 +197,14 @@ _KINDS: dict[str, type[Event]] = {
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
+def _check_counts(*counts: int) -> None:
+    if min(counts) < 0:
+        raise ValueError("a count or an index is less than it can be")
+
+
 def dump_event(event: Event) -> str:
-    """Return the event as one line of JSON, without its end of line."""
-    return json.dumps({"event": _NAMES[type(event)], **asdict(event)}, ensure_ascii=False)
+    """Return the event as one line of JSON, without its end of line; ASCII, see `dump_job`."""
+    return json.dumps({"event": _NAMES[type(event)], **asdict(event)})
 
 
 def load_event(line: str) -> Event | None:
@@ -182,7 +214,7 @@ def load_event(line: str) -> Event | None:
     """
     try:
         raw = json.loads(line)
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise FormError(f"not JSON: {line[:80]!r}") from fault
     if not isinstance(raw, dict) or not isinstance(raw.get("event"), str):
         raise FormError(f"not an event: {line[:80]!r}")

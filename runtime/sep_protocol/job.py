@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -11,7 +12,7 @@ from sep_protocol.errors import NotReadyError, UsageError
 from sep_protocol.version import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Format = Literal["wav", "flac", "mp3", "ogg"]
 BitDepth = Literal["16", "24", "float"]
@@ -26,19 +27,42 @@ def path_field(default: Any = ...) -> Any:  # noqa: ANN401 (it stands in for a f
     return field(default=default, metadata={"path": True})
 
 
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Return the template with its `{name}`s filled in, in one pass; {{ and }} are braces.
+
+    What is no name of a value stays as it is.
+    """
+    braces = {"{{": "{", "}}": "}"}
+
+    def value(found: re.Match[str]) -> str:
+        text = found.group()
+        return braces.get(text) or values.get(text[1:-1], text)
+
+    return re.sub(r"\{\{|\}\}|\{\w+\}", value, template)
+
+
+def escaped(text: str) -> str:
+    """Return a text that `fill` gives back as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
     """One file of the job."""
 
     audio: str = path_field()  # the mix
     out: str = path_field()  # the folder that its stems will be in
-    stem_name: str = "{stem}"  # file name of a stem, without its ending
+    stem_name: str = "{stem}"  # file name of a stem, without its ending; {{ and }} are braces
     shown: str = ""  # what people call the mix, for the report; empty: `audio`
 
     def __post_init__(self) -> None:
         """Raise ValueError where stems would get one name or leave the folder."""
-        if "{stem}" not in self.stem_name or set("/\\\0") & set(self.stem_name):
+        if self.file_of("a") == self.file_of("b") or set("/\\\0") & set(self.stem_name):
             raise ValueError(f"stem_name {self.stem_name!r} is no file name with {{stem}} in it")
+
+    def file_of(self, stem: str) -> str:
+        """Return the file name of a stem, without its ending."""
+        return fill(self.stem_name, {"stem": stem})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +73,7 @@ class Model:
     folder: str | None = path_field(default=None)  # its weights; None: bundled in the package
     checkpoint: str | None = path_field(default=None)
     settings: str | None = path_field(default=None)  # the training tools' YAML
+    sha256: str | None = None  # what the weights must have; None: nobody noted it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +135,13 @@ class Job:
 
 
 def dump_job(job: Job) -> str:
-    """Return the Job as JSON."""
-    return json.dumps(asdict(job), indent=1, ensure_ascii=False) + "\n"
+    """Return the Job as JSON.
+
+    Everything that carries paths between processes or to scripts is JSON in ASCII: a path's bytes
+    that are no UTF-8 are lone surrogates in Python (PEP 383), escaped in the text, so they come
+    through any encoding and out as the same bytes.
+    """
+    return json.dumps(asdict(job), indent=1) + "\n"
 
 
 def load_job(text: str) -> Job:

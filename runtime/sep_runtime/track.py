@@ -193,7 +193,7 @@ def _files(work: _Pass, folder: Path) -> dict[str, StemFile]:
     stems = (*work.batch.stems, RESIDUAL) if output.residual else work.batch.stems
     return {
         stem: StemFile(
-            folder / f"{work.track.stem_name.replace('{stem}', stem)}.{output.format}",
+            folder / f"{work.track.file_of(stem)}.{output.format}",
             sample_rate=work.mix.sample_rate,
             channels=work.pipeline.channels,
             frames=work.mix.frames,

@@ -1,9 +1,13 @@
 """The contract as files: whoever changes a message changes a file that a reviewer sees."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sep_protocol import (
     Bench,
@@ -27,6 +31,8 @@ from sep_protocol import (
     Warned,
     dump_event,
     dump_job,
+    escaped,
+    fill,
     load_event,
     load_job,
     map_paths,
@@ -43,7 +49,7 @@ EVENTS = {
         requested="auto", device="cuda:0", name="A GPU", torch="2.13.0", reason="NVIDIA GPU"
     ),
     "progress": Progress(track=0, done=44100, total=88200, sample_rate=44100),
-    "warning": Warned(message="samples clipped: kick 3", track=0),
+    "warning": Warned(message="{path} is left as it is", track=0, path="/app/out/.sep-0a1b2c3d-0"),
     "fallback": Fallback(was="mps", now="cpu", reason="mps failed: no kernel"),
     "track-done": TrackDone(
         track=0,
@@ -79,13 +85,13 @@ JOB = Job(
     id="0a1b2c3d",
     tracks=(
         Track(
-            audio="/app/in/0/song.wav",
-            out="/app/out/song",
-            stem_name="song {stem}",
-            shown="/music/song.wav",
+            audio="/app/in/0/caf\udce9.wav",  # a name that is no UTF-8
+            out="/app/out/caf\udce9",
+            stem_name="caf\udce9 {stem}",
+            shown="/music/caf\udce9.wav",
         ),
     ),
-    model=Model(name="larsnet", folder="/app/models/larsnet"),
+    model=Model(name="larsnet", folder="/app/models/larsnet", sha256="0123abcd"),
     output=Output(stems=("kick", "snare"), format="flac", bit_depth="24", overwrite=True),
     device="cuda:0",
     fallback=False,
@@ -161,7 +167,7 @@ def test_job_of_wrong_form_names_the_field(path, value):
 
 def test_only_paths_are_translated_and_back():
     there = map_paths(JOB, lambda path: path.replace("/app", "/host"))
-    assert there.tracks[0].audio == "/host/in/0/song.wav"
+    assert there.tracks[0].audio == "/host/in/0/caf\udce9.wav"
     assert there.model.folder == "/host/models/larsnet"
     assert there.model.checkpoint is None
     assert there.sweep == ("/host/out/0",)
@@ -170,3 +176,57 @@ def test_only_paths_are_translated_and_back():
     done = map_paths(EVENTS["track-done"], str.upper)
     assert done.stems == {"kick": "/APP/OUT/SONG/KICK.WAV"}
     assert done.phases == {"network": 1.25}
+
+
+def test_paths_are_bytes():
+    """What is no UTF-8, and what is, comes through any encoding as it was."""
+    name = os.fsdecode("曲 caf\u00e9 ".encode() + b"\xe9\xff")
+    done = EVENTS["track-done"]
+    event = replace(done, out=name, stems={"kick": f"{name}/kick.wav"})
+    line = dump_event(event)
+    assert line.isascii()
+    assert load_event(line) == event
+    job = replace(JOB, sweep=(name,))
+    assert dump_job(job).isascii()
+    assert os.fsencode(load_job(dump_job(job)).sweep[0]) == os.fsencode(name)
+
+
+@given(st.text(), st.text())
+def test_what_is_escaped_is_filled_in_as_it_is(name, stem):
+    assert fill(escaped(name), {"stem": "no", "track": "no"}) == name
+    assert fill(escaped(name) + "{stem}", {"stem": stem}) == name + stem
+
+
+def test_what_is_filled_in_is_not_filled_again():
+    assert fill("{track} {stem} {x}", {"track": "{stem}", "stem": "kick"}) == "{stem} kick {x}"
+    track = Track(audio="/a", out="/b", stem_name=escaped("{stem}") + " {stem}")
+    assert track.file_of("kick") == "{stem} kick"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("failed", "code", 0),
+        ("failed", "code", 256),
+        ("failed", "code", -1),
+        ("progress", "sample_rate", 0),
+        ("progress", "done", -1),
+        ("progress", "total", 1 << 63),
+        ("progress", "track", -1),
+        ("track-done", "sample_rate", 0),
+        ("track-done", "frames", 10**400),
+        ("track-done", "seconds", float("inf")),
+        ("track-done", "seconds", float("nan")),
+        ("done", "seconds", 10**400),
+        ("track-failed", "track", -1),
+    ],
+)
+def test_what_no_runtime_says_is_refused(kind, field, value):
+    raw = json.loads((GOLDEN / f"{kind}.json").read_text(encoding="utf-8"))
+    with pytest.raises(FormError):
+        load_event(json.dumps({**raw, field: value}))
+
+
+def test_deep_json_is_refused():
+    with pytest.raises(FormError):
+        load_event("[" * 100_000)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sep_protocol import Done, Failed, Hello, TrackFailed, load_event, map_paths
+from sep_protocol import Done, Failed, Hello, TrackFailed, Warned, load_event, map_paths
 from sep_protocol.codec import FormError
 from sep_protocol.errors import NotReadyError, RuntimeFailedError, filled
 from sep_protocol.version import PROTOCOL, __version__
@@ -55,7 +55,7 @@ class Listener:
         self.finished = isinstance(event, Done | Failed)
         if self._to_host:
             event = map_paths(event, self._to_host)
-        if isinstance(event, Failed | TrackFailed):
+        if isinstance(event, Failed | TrackFailed | Warned):
             return replace(event, message=filled(event.message, event.path))
         return event
 
