@@ -133,6 +133,11 @@ class Job:
     downmix: bool = False  # whether more than two channels may become two
     protocol: int = PROTOCOL
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for an id that could not be one of ours: hidden folders are named so."""
+        if not re.fullmatch("[0-9a-f]{8}", self.id):
+            raise ValueError(f"id {self.id[:80]!r} is not made of eight hexadecimal digits")
+
 
 def dump_job(job: Job) -> str:
     """Return the Job as JSON.

@@ -25,12 +25,14 @@ from sep_runtime.models import separators
 from sep_runtime.streams.pipeline import Pipeline, level_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from sep_runtime.device import Choice
     from sep_runtime.models.separators import Loaded
+
+DIMENSIONS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,8 @@ class Model:
         """[C, T] array at `sample_rate` Hz, or a file, to float32 stems [C, T] by name.
 
         C is 1 or 2. `progress` is called with finished and total samples. Raises AudioError
-        where the mix cannot be read or separated, ValueError where an array comes without a rate.
+        where the mix cannot be read or separated, ValueError for an array without a rate, of
+        integers (their full scale is not known) or of another shape.
         """
         if isinstance(mix, str | Path):
             with open_mix(Path(mix)) as opened:
@@ -69,7 +72,7 @@ class Model:
         elif sample_rate is None:
             raise ValueError("an array needs its sample_rate")
         else:
-            blocks, rate = [np.atleast_2d(np.asarray(mix, np.float32))], sample_rate
+            blocks, rate = [_floats(mix)], sample_rate
         total = sum(block.shape[1] for block in blocks)
         if not total or not all(np.isfinite(block).all() for block in blocks):
             raise AudioError("the mix is empty or holds samples that are no numbers")
@@ -87,6 +90,7 @@ class Model:
         *,
         sample_rate: int,
         channels: int,
+        layout: Sequence[str] = (),
         level: Iterable[NDArray[np.float32]],
         residual: bool = False,
         mix_down: bool = False,
@@ -94,17 +98,29 @@ class Model:
         """Begin a pass over a mix of any length.
 
         `level` gives the mix's blocks [C, n] once; they are read only by a model that normalises.
-        Raises AudioError for more than two channels unless they may be mixed down.
+        `layout` names the channels as FFmpeg does, for mixing more than two of them down. Raises
+        AudioError for more than two channels unless they may be mixed down.
         """
         normalize = self.loaded.manifest.normalize
         return Pipeline(
             self.loaded.separator,
             sample_rate=sample_rate,
             channels=channels,
+            layout=layout,
             level=level_of(level) if normalize else (0.0, 1.0),
             residual=residual,
             mix_down=mix_down,
         )
+
+
+def _floats(mix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an array as float32 [C, T]; raise ValueError for what cannot be one."""
+    found = np.atleast_2d(np.asarray(mix))
+    if not np.issubdtype(found.dtype, np.floating):
+        raise ValueError(f"samples of {found.dtype} have no full scale: give floats")
+    if found.ndim != DIMENSIONS or not found.shape[0]:
+        raise ValueError(f"an array must be [channels, samples], not of the shape {found.shape}")
+    return found.astype(np.float32, copy=False)
 
 
 def load(

@@ -13,11 +13,9 @@ from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
 from sep_protocol.errors import DeviceError, TrackError, UsageError
 from sep_runtime import api
 from sep_runtime import device as devices
-from sep_runtime.audio.decode import open_mix
-from sep_runtime.audio.encode import MP3_RATES, carries
 from sep_runtime.bench import bench
 from sep_runtime.models.install import install
-from sep_runtime.track import Batch, do
+from sep_runtime.track import Batch, do, warning
 from sep_runtime.tracks import sweep
 
 if TYPE_CHECKING:
@@ -47,8 +45,9 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
     batch = Batch(job=job, model=model, stems=stems, emit=emit)
     phases["load"] = time.perf_counter() - started
-    for parent in {Path(track.out).parent for track in job.tracks}:
-        sweep(parent)
+    for parent in sorted({Path(track.out).parent for track in job.tracks}):
+        for left in sweep(parent):
+            emit(warning(left))
     failed = 0
     for index in range(len(job.tracks)):
         emit(Phase(name="separate", track=index))
@@ -80,19 +79,6 @@ def _check_formats(job: Job) -> None:
         raise UsageError("flac cannot hold float samples", hint="--bit-depth 24, or wav")
     if output.format in ("mp3", "ogg") and output.bit_depth is not None:
         raise UsageError(f"{output.format} has no bit depth", hint="leave out --bit-depth")
-    if output.format != "mp3":
-        return
-    for track in job.tracks:
-        try:
-            with open_mix(Path(track.audio)) as mix:
-                rate = mix.sample_rate
-        except TrackError:
-            continue  # it fails by itself, later
-        if not carries(output.format, rate):
-            raise UsageError(
-                f"mp3 cannot hold {rate} Hz, the rate of {Path(track.audio).name}",
-                hint=f"it can hold {', '.join(map(str, MP3_RATES))}; take wav or flac",
-            )
 
 
 def _device(job: Job, emit: Callable[[Event], None]) -> devices.Choice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,12 @@ from soundfile import LibsndfileError
 
 from sep_protocol import REPORT, Progress, TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
-from sep_runtime.audio.decode import labels, open_mix
-from sep_runtime.audio.encode import LOSSY, StemFile
+from sep_runtime.audio.chunks import carried
+from sep_runtime.audio.decode import open_mix
+from sep_runtime.audio.encode import LOSSY, StemFile, check_rate
+from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.models import weights
-from sep_runtime.tracks import Workspace
+from sep_runtime.tracks import Workspace, is_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
     from sep_protocol import Event, Job, Track
     from sep_protocol.job import BitDepth
     from sep_runtime.api import Model
-    from sep_runtime.audio.decode import Mix
+    from sep_runtime.audio.mix import Mix
     from sep_runtime.streams.pipeline import Pipeline
+    from sep_runtime.tracks import Left
 
 PROGRESS_SECONDS = 0.1  # between two Progress events
 FULL_BYTES = 1 << 20  # less than this free is a full disk
@@ -69,22 +73,23 @@ def do(batch: Batch, index: int) -> TrackDone:
     started = time.perf_counter()
     track = batch.job.tracks[index]
     out = Path(track.out)
-    if Path(track.audio).resolve().parent == out.resolve():
-        raise TrackError("the stems would go into the folder of {path}", path=track.audio)
     with (
         open_mix(Path(track.audio)) as mix,
         ThreadPoolExecutor(1) as aside,
     ):
+        check_rate(batch.job.output.format, mix.sample_rate)
         # Its hash tells a later run whether it is the same mix; reading it is free beside the rest.
         hashed = aside.submit(weights.digest, mix.path)
         settings = _settings(batch, track, mix)
-        if _is_taken(out, batch.job):
+        taken = _is_taken(out, batch.job, mix)
+        if taken:
             resumed = _resumed(batch, index, settings, _mix_sha256(hashed.result, mix))
             if resumed:
                 return resumed
         pipeline = batch.model.open(
             sample_rate=mix.sample_rate,
             channels=mix.channels,
+            layout=mix.layout,
             level=_again(mix),
             residual=batch.job.output.residual,
             mix_down=batch.job.downmix,
@@ -94,24 +99,48 @@ def do(batch: Batch, index: int) -> TrackDone:
             files = _files(work, space.new)
             encode = _write(work, files)
             done = _done(work, files, encode, time.perf_counter() - started)
-            report = _report(work, done, _mix_sha256(hashed.result, mix))
-            space.commit(report, [file.path.name for file in files.values()])
-    if done.clipped:
-        told = ", ".join(f"{stem} {count}" for stem, count in done.clipped.items())
-        way = "" if batch.job.output.format == "wav" else "--format wav "
-        text = f"samples clipped: {told}; {way}--bit-depth float keeps them"
-        batch.emit(Warned(message=text, track=index))
+            report = _report(work, files, done, _mix_sha256(hashed.result, mix))
+            names = [file.path.name for file in files.values()]
+            fault = space.commit(report, names, replace=taken or batch.job.output.overwrite)
+        for note in _notes(work, done):
+            batch.emit(Warned(message=note, track=index))
+    if fault:
+        batch.emit(Warned(message=fault, track=index, path=str(out)))
     return done
 
 
-def _is_taken(out: Path, job: Job) -> bool:
+def _notes(work: _Pass, done: TrackDone) -> Iterator[str]:
+    """Yield what people should know of a track that is done."""
+    mix, output = work.mix, work.batch.job.output
+    if mix.channels > work.pipeline.channels and not mix.layout:
+        mix.notes.append(
+            f"its {mix.channels} channels have no names: they went left and right in turn"
+        )
+    for note in mix.notes:
+        yield f"{mix.path.name}: {note}"
+    if done.clipped:
+        told = ", ".join(f"{stem} {count}" for stem, count in done.clipped.items())
+        way = "" if output.format == "wav" else "--format wav "
+        yield f"samples clipped: {told}; {way}--bit-depth float keeps them"
+
+
+def _is_taken(out: Path, job: Job, mix: Mix) -> bool:
     """Say whether finished stems are to be looked at; raise TrackError for any in the way."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    if not out.is_dir():
-        raise TrackError("{path} is a file", hint="choose another folder with --out", path=str(out))
-    if job.output.resume and (out / REPORT).is_file():
-        return True
+    try:
+        if mix.path.resolve().parent == out.resolve():
+            message = "the stems would go into the folder of {path}"
+            raise TrackError(message, path=str(mix.path))
+        if out.is_symlink():
+            raise is_link(out)
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return False
+        if not out.is_dir():
+            hint = "choose another folder with --out"
+            raise TrackError("{path} is a file", hint=hint, path=str(out))
+        if job.output.resume and (out / REPORT).is_file():
+            return True
+    except OSError as fault:
+        raise TrackError(f"{{path}} cannot be read: {fault.strerror}", path=str(out)) from fault
     if job.output.overwrite:
         return False
     raise TrackError("{path} exists already", hint="--overwrite replaces it", path=str(out))
@@ -130,7 +159,8 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
             and report["model"]["sha256"] == batch.model.loaded.sha256
             and report["settings"] == settings
         )
-        files = {stem: out / each["file"] for stem, each in report["stems"].items()}
+        files = {stem: out / Path(each["file"]).name for stem, each in report["stems"].items()}
+        sizes = [(files[stem], each["bytes"]) for stem, each in report["stems"].items()]
         done = TrackDone(
             track=index,
             out=str(out),
@@ -143,10 +173,11 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
             seconds=0.0,
             resumed=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = all(file.is_file() and file.stat().st_size == size for file, size in sizes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         same = False
     if same:
-        return done if all(file.is_file() for file in files.values()) else None
+        return done if whole else None
     if batch.job.output.overwrite:
         return None
     raise TrackError(
@@ -188,18 +219,20 @@ def _depth(job: Job, mix: Mix) -> BitDepth | None:
 
 
 def _files(work: _Pass, folder: Path) -> dict[str, StemFile]:
-    said = labels(work.mix.path)
-    output = work.batch.job.output
+    mix, output = work.mix, work.batch.job.output
+    said = labels(mix.path)
+    chunks = carried(mix.path) if output.format == "wav" else ()
     stems = (*work.batch.stems, RESIDUAL) if output.residual else work.batch.stems
     return {
         stem: StemFile(
             folder / f"{work.track.file_of(stem)}.{output.format}",
-            sample_rate=work.mix.sample_rate,
+            sample_rate=mix.sample_rate,
             channels=work.pipeline.channels,
-            frames=work.mix.frames,
+            frames=mix.frames if mix.is_counted else 0,
             file_format=output.format,
             depth=work.settings["bit_depth"],
             labels=said,
+            carried=chunks,
         )
         for stem in stems
     }
@@ -261,7 +294,9 @@ def _done(work: _Pass, files: dict[str, StemFile], encode: float, seconds: float
     )
 
 
-def _report(work: _Pass, done: TrackDone, sha256: str) -> dict[str, object]:
+def _report(
+    work: _Pass, files: dict[str, StemFile], done: TrackDone, sha256: str
+) -> dict[str, object]:
     """Return what `sep.json` says of a track."""
     loaded, choice = work.batch.model.loaded, work.batch.model.choice
     return {
@@ -271,8 +306,12 @@ def _report(work: _Pass, done: TrackDone, sha256: str) -> dict[str, object]:
         "settings": work.settings,
         "device": {"device": str(choice.device), "name": choice.name, "torch": torch.__version__},
         "stems": {
-            stem: {"file": Path(path).name, "clipped": done.clipped.get(stem, 0)}
-            for stem, path in done.stems.items()
+            stem: {
+                "file": file.path.name,
+                "bytes": file.path.stat().st_size,
+                "clipped": file.clipped,
+            }
+            for stem, file in files.items()
         },
         "frames": done.frames,
         "sample_rate": done.sample_rate,
@@ -296,11 +335,31 @@ def _workspace(batch: Batch, index: int) -> Iterator[Workspace]:
         hint = "free space" if full else ""
         raise TrackError(f"{{path}}: {what}", hint=hint, path=str(out)) from fault
     finally:
-        work.discard()
+        if left := work.discard():
+            batch.emit(warning(left, index))
+
+
+def warning(left: Left, index: int | None = None) -> Warned:
+    """Return the words for a hidden folder that stays."""
+    return Warned(
+        message=f"{{path}} is left as it is: {left.why}", path=str(left.path), track=index
+    )
 
 
 def _is_full(fault: Exception, folder: Path) -> bool:
-    """Say whether the disk is full; libsndfile names no reason, so its free space is asked."""
+    """Say whether the disk is full, of bytes or of files.
+
+    libsndfile names no reason, so the free space is asked.
+    """
     if isinstance(fault, OSError):
-        return fault.errno == errno.ENOSPC
-    return shutil.disk_usage(folder).free < FULL_BYTES
+        return fault.errno in (errno.ENOSPC, errno.EDQUOT)
+    try:
+        if (
+            hasattr(os, "statvfs")
+            and os.statvfs(folder).f_files
+            and not os.statvfs(folder).f_favail
+        ):
+            return True
+        return shutil.disk_usage(folder).free < FULL_BYTES
+    except OSError:
+        return False

@@ -8,35 +8,47 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sep_protocol import REPORT
 from sep_protocol.errors import TrackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    def _hold(lock: int) -> None:
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _hold(lock: int) -> None:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 PREFIX = ".sep-"
+PATTERN = r"\.sep-[0-9a-f]{8}-\d{1,9}"  # a job's id and a track's index: no other name is ours
 LOCK = "lock"  # held as long as the job lives; the kernel lets go of it after any death
 NEW = "new"
 OLD = "old"
-PATTERN = r"\.sep-\w+-\d+"
+NOTE = "note"  # how to settle, where a track is replaced
+OURS = {LOCK, NEW, OLD, NOTE}
+ENDINGS = (".wav", ".flac", ".mp3", ".ogg")  # of what an earlier run may have written
 ATTEMPTS = 50
+MODE = 0o700  # nobody else shall put anything into our folder
+
+
+class Left(NamedTuple):
+    """A hidden folder that is left as it is, and why."""
+
+    path: Path
+    why: str
 
 
 class Workspace:
@@ -44,118 +56,268 @@ class Workspace:
 
     `new` becomes the track's folder by one rename. Where that exists it first moves to `old`, and
     what the user keeps in it moves back; `sweep` finishes either half if the process dies between.
+    Raises TrackError where the folder cannot be made, or the disk does not take the track's name.
     """
 
     def __init__(self, out: Path, job: str, index: int) -> None:
         self.out = out
         self.root = out.parent / f"{PREFIX}{job}-{index}"
         self.new = self.root / NEW
-        self._made = not out.parent.exists()
+        self._made = not os.path.lexists(out.parent)
+        self._lock = -1
         try:
             self._lock = _locked(self.root)
+            _try_name(self.new, out)
             self.new.mkdir()
-            # What a killed job was replacing can be told apart by this name.
-            (self.root / "out").write_text(out.name, encoding="utf-8")
         except OSError as fault:
-            raise TrackError(f"{out.parent} cannot be written: {fault.strerror}") from fault
+            self.discard()
+            raise TrackError(
+                f"{{path}} cannot be written: {fault.strerror}", path=str(out.parent)
+            ) from fault
+        except TrackError:
+            self.discard()
+            raise
 
-    def commit(self, report: Mapping[str, object], stems: Iterable[str]) -> None:
-        """Write the report last, then give the track its name; `stems` are the new file names."""
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        with (self.new / REPORT).open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+    def commit(
+        self, report: Mapping[str, object], stems: Iterable[str], *, replace: bool = False
+    ) -> str:
+        """Write the report last, then give the track its name; `stems` are the new file names.
+
+        Returns what is wrong with a track that is there all the same, nothing where all is well.
+        Raises TrackError where something came into its place that may not be replaced, OSError
+        where the disk fails before it is there.
+        """
+        _write(self.new / REPORT, report)
         _sync(self.new)
-        if self.out.exists():
-            replaced = _own(self.out) | set(stems) | {REPORT}
-            (self.root / "replaced").write_text(json.dumps(sorted(replaced)), encoding="utf-8")
-            self.out.rename(self.root / OLD)
-        self.new.rename(self.out)
-        _sync(self.out.parent)
-        _settle(self.root)
+        if os.path.lexists(self.out):
+            self._make_way({*stems, REPORT}, replace=replace)
+        try:
+            self.new.rename(self.out)
+        except (FileExistsError, NotADirectoryError) as fault:
+            raise self._taken() from fault
+        except OSError as fault:
+            if fault.errno == errno.ENOTEMPTY:
+                raise self._taken() from fault
+            raise
+        try:
+            _sync(self.out.parent)
+        except OSError as fault:
+            return f"{{path}} may not last through a power cut: {fault.strerror}"
+        return ""
 
-    def discard(self) -> None:
-        """Leave nothing of the track but what was committed."""
-        _settle(self.root)
-        self._lock.close()
-        if self.root.exists():
-            _settle(self.root)  # Windows removes no file that is open
+    def discard(self) -> Left | None:
+        """Leave nothing of the track but what was committed; return what had to be left."""
+        left = None
+        if self._lock >= 0:
+            left = _settle(self.root)
+            os.close(self._lock)
+            self._lock = -1
+            if left is None and self.root.exists():
+                left = _settle(self.root)  # Windows removes no file that is open
+        with contextlib.suppress(OSError):
+            self.root.rmdir()  # it never had a lock
         if self._made:
             with contextlib.suppress(OSError):
                 self.out.parent.rmdir()  # it was made for this track, and holds nothing
+        return left
+
+    def _make_way(self, names: set[str], *, replace: bool) -> None:
+        """Move what is in the track's place aside, with a note that lasts, or take an empty one."""
+        if self.out.is_symlink():
+            raise is_link(self.out)
+        if not self.out.is_dir():
+            raise self._taken()
+        with contextlib.suppress(OSError):
+            self.out.rmdir()
+            return
+        if not replace:
+            raise self._taken()
+        note = {"out": self.out.name, "replaced": sorted(_own(self.out) | names)}
+        _write(self.root / NOTE, note)
+        _sync(self.root)
+        _sync(self.out.parent)
+        self.out.rename(self.root / OLD)
+
+    def _taken(self) -> TrackError:
+        return TrackError(
+            "{path} came to be there while its stems were made",
+            hint="--overwrite replaces it",
+            path=str(self.out),
+        )
 
 
-def _locked(root: Path) -> IO[bytes]:
+def is_link(out: Path) -> TrackError:
+    """Return the error for a track's folder that is a link: it is never replaced."""
+    return TrackError(
+        "{path} is a link: it is not replaced",
+        hint="name the folder that it leads to by --out, or remove it",
+        path=str(out),
+    )
+
+
+def sweep(parent: Path) -> list[Left]:
+    """Clear away what jobs that are no more left in this folder; finish what they had whole.
+
+    What is not ours for certain, or cannot be settled, is left and returned.
+    """
+    try:
+        names = sorted(os.listdir(parent))  # noqa: PTH208 (it tells of folders that it cannot read)
+    except OSError:
+        return []
+    found = [_swept(parent / name) for name in names if re.fullmatch(PATTERN, name)]
+    return [left for left in found if left]
+
+
+def _swept(root: Path) -> Left | None:
+    with contextlib.suppress(OSError):
+        root.rmdir()  # its job died before it had a lock
+        return None
+    try:
+        lock = _open_lock(root)
+    except FileNotFoundError:
+        return None  # it went meanwhile
+    except OSError as fault:
+        return Left(root, str(fault.strerror).lower())
+    try:
+        _hold(lock)
+        if os.name == "nt":
+            os.close(lock)
+            lock = -1
+        return _settle(root)
+    except OSError:
+        return None  # its job is alive, or nobody can tell
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _locked(root: Path) -> int:
     """Make the folder and hold its lock; again, if a sweep took it away between the two."""
+    root.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(ATTEMPTS):
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=MODE, exist_ok=True)
         path = root / LOCK
         try:
-            file = path.open("wb")
+            lock = _open_lock(root)
         except FileNotFoundError:
             continue
         try:
-            _lock(file)
-            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file
+            _hold(lock)
+            if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
+                return lock
         except (BlockingIOError, PermissionError):
             time.sleep(0.01)
         except OSError:  # a file system without locks: nobody shall take it for dead
             path.unlink()
-            return file
-        file.close()
+            return lock
+        os.close(lock)
     raise OSError(errno.EAGAIN, "another sep clears it away")
 
 
-def sweep(parent: Path) -> None:
-    """Clear away what jobs that are no more left in this folder; finish what they had whole."""
-    for root in parent.glob(f"{PREFIX}*"):
-        if not re.fullmatch(PATTERN, root.name):
-            continue
-        with contextlib.suppress(OSError):
-            root.rmdir()  # its job died before it had a lock; one with anything in it stays
-            continue
-        try:
-            with (root / LOCK).open("rb+") as file:
-                _lock(file)
-                if os.name == "nt":
-                    file.close()
-                _settle(root)
-        except OSError:
-            continue  # alive, or not ours to touch
+def _open_lock(root: Path) -> int:
+    """Open the lock of a folder that is ours, following no link; raises OSError."""
+    if not _is_ours(root.lstat(), stat.S_ISDIR):
+        raise PermissionError(errno.EPERM, "it is not ours", str(root))
+    # Not truncated: somebody may have put a hard link to a file of the user's there.
+    lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    if not _is_ours(os.fstat(lock), stat.S_ISREG):
+        os.close(lock)
+        raise PermissionError(errno.EPERM, "it is not ours", str(root / LOCK))
+    return lock
 
 
-def _settle(root: Path) -> None:
-    """Bring a workspace to its end: the old track back, or the user's own files into the new."""
-    old = root / OLD
-    if old.is_dir():
-        out = root.parent / (root / "out").read_text(encoding="utf-8")
-        if not out.exists():
-            old.rename(out)
-        else:
-            replaced = set(json.loads((root / "replaced").read_text(encoding="utf-8")))
-            for kept in old.iterdir():
-                if kept.name not in replaced and not (out / kept.name).exists():
-                    kept.rename(out / kept.name)
-    # What says how to settle goes after what is to be settled, and the lock, by which a sweep
-    # knows its work, goes last: this may be interrupted and begun again at any point.
-    for folder in (old, root / NEW):
+def _is_ours(found: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
+    """Say whether it is of the kind, no link, and belongs to this user."""
+    mine = sys.platform == "win32" or found.st_uid == os.geteuid()
+    return is_kind(found.st_mode) and mine
+
+
+def _try_name(folder: Path, out: Path) -> None:
+    """Raise TrackError where this disk takes no folder of the track's name: before the work."""
+    folder.mkdir()
+    try:
+        (folder / out.name).mkdir()
+    except OSError as fault:
+        raise TrackError(
+            f"this disk takes no folder called like {{path}}: {fault.strerror}",
+            hint="--name or --out can choose another",
+            path=str(out),
+        ) from fault
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for name in ("out", "replaced"):
-        (root / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # Windows keeps an open file; `discard` comes again
-        (root / LOCK).unlink(missing_ok=True)
-        root.rmdir()
+
+
+def _settle(root: Path) -> Left | None:
+    """Bring a workspace to its end: the old track back, or the user's own files into the new.
+
+    Only what we could have made is touched, and no link is followed. What says how to settle goes
+    after what is to be settled, and the lock, by which a sweep knows its work, goes last: this may
+    be interrupted and begun again at any point.
+    """
+    try:
+        for entry in list(os.scandir(root)):
+            kind = stat.S_ISREG if entry.name in (LOCK, NOTE) else stat.S_ISDIR
+            if entry.name not in OURS or not _is_ours(entry.stat(follow_symlinks=False), kind):
+                return Left(root, f"{entry.name} in it is not ours")
+        if (root / OLD).exists():
+            note = json.loads((root / NOTE).read_text(encoding="utf-8"))
+            _give_back(root / OLD, root.parent / _plain(note["out"]), set(note["replaced"]))
+        shutil.rmtree(root / NEW, ignore_errors=True)
+        (root / NOTE).unlink(missing_ok=True)
+        if (root / NEW).exists():
+            return Left(root, "its stems cannot be removed")
+        with contextlib.suppress(OSError):  # Windows keeps an open file; `discard` comes again
+            (root / LOCK).unlink(missing_ok=True)
+            root.rmdir()
+    except FileNotFoundError:
+        return None if not root.exists() else Left(root, "it changed meanwhile")
+    except OSError as fault:
+        return Left(root, str(fault.strerror))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Left(root, "its note cannot be read; what was in the track before is in it")
+    return None
+
+
+def _plain(name: str) -> str:
+    """Return a name that is one component and no more; raise ValueError for any other."""
+    if name in ("", ".", "..") or set(name) & set("/\\\0") or name.startswith(PREFIX):
+        raise ValueError(f"{name!r} is no name of a track")
+    return name
+
+
+def _give_back(old: Path, out: Path, replaced: set[str]) -> None:
+    """Put the old track back where there is no new one, else the user's files into the new one."""
+    if not os.path.lexists(out):
+        old.rename(out)
+        return
+    if out.is_symlink() or not out.is_dir():
+        raise OSError(errno.EEXIST, f"{out.name} is in the way of what was there before")
+    for kept in list(old.iterdir()):
+        if kept.name in replaced and not (kept.is_dir() and not kept.is_symlink()):
+            kept.unlink()
+        elif not os.path.lexists(out / kept.name):
+            kept.rename(out / kept.name)
+    old.rmdir()
 
 
 def _own(folder: Path) -> set[str]:
     """Return the names of the stems that an earlier run reported in this folder."""
     try:
+        if not (folder / REPORT).is_file():
+            return set()
         stems = json.loads((folder / REPORT).read_text(encoding="utf-8"))["stems"]
-        return {Path(str(stem["file"])).name for stem in stems.values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = {Path(str(stem["file"])).name for stem in stems.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()
+    return {name for name in names if name.endswith(ENDINGS)}
+
+
+def _write(path: Path, found: Mapping[str, object]) -> None:
+    """Write JSON and wait until the disk has it."""
+    with path.open("w", encoding="ascii") as file:
+        file.write(json.dumps(found, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

@@ -35,7 +35,7 @@ def windows_paths(least=2):
 
 def job(tracks, **model):
     return Job(
-        id="x",
+        id="0000000a",
         tracks=tuple(Track(audio=audio, out=out) for audio, out in tracks),
         model=Model(name="mini", **model),
     )

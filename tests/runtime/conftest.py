@@ -17,7 +17,7 @@ def runtime(tmp_path, tiny):
         tracks = tuple(
             Track(audio=str(path), out=str(tmp_path / "out" / path.stem)) for path in audio
         )
-        job = Job(id="1234", tracks=tracks, model=model, **options)
+        job = Job(id="00001234", tracks=tracks, model=model, **options)
         (tmp_path / "job.json").write_text(dump_job(job))
         done = subprocess.run(
             [sys.executable, "-P", "-m", "sep_runtime", *argv, str(tmp_path / "job.json")],

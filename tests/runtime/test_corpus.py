@@ -44,7 +44,7 @@ def test_audio(tmp_path, tiny):
         Track(audio=str(path), out=str(tmp_path / "out" / path.name)) for _, path in files
     )
     model = Model(name="tiny", checkpoint=str(tiny[0]), settings=str(tiny[1]))
-    (tmp_path / "job.json").write_text(dump_job(Job(id="c", tracks=tracks, model=model)))
+    (tmp_path / "job.json").write_text(dump_job(Job(id="0000000c", tracks=tracks, model=model)))
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-P", "-m", "sep_runtime", str(tmp_path / "job.json")],
@@ -98,7 +98,7 @@ def mutated(value, drawn):
 
 
 def test_fuzzed_jobs(tmp_path):
-    job = Job(id="f", tracks=(Track(audio="/a.wav", out="/o"),), model=Model(name="larsnet"))
+    job = Job(id="0000000f", tracks=(Track(audio="/a.wav", out="/o"),), model=Model(name="larsnet"))
     refused = 0
     for seed in range(300):
         drawn = random.Random(seed)

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from sep_protocol.errors import AudioError
-from sep_runtime.audio.decode import Labels, labels, open_mix
+from sep_runtime.audio.decode import open_mix
 from sep_runtime.audio.encode import StemFile, carries
+from sep_runtime.audio.ffmpeg import Labels, labels
 from sep_runtime.audio.resample import downmix
 
 spec = importlib.util.spec_from_file_location("corpus", Path(__file__).parent / "corpus.py")

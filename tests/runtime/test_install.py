@@ -56,7 +56,7 @@ def test_it_is_a_job(larsnet_files, tmp_path):
     import sys
 
     job = Job(
-        id="x",
+        id="0000000a",
         tracks=(),
         model=Model(name="larsnet"),
         install=order(larsnet_files, tmp_path / "models"),

@@ -31,7 +31,7 @@ def clips(tmp_path, noise):
 
 def job(clips, out, tiny, number, *, overwrite):
     return Job(
-        id=f"{number:04x}",
+        id=f"{number:08x}",
         tracks=tuple(Track(audio=str(p), out=str(out / p.stem)) for p in clips),
         model=Model(name="tiny", checkpoint=str(tiny[0]), settings=str(tiny[1])),
         output=Output(overwrite=overwrite),

@@ -158,7 +158,7 @@ def test_hello_comes_before_torch(tmp_path, clip):
     (tmp_path / "broken" / "torch").mkdir(parents=True)
     (tmp_path / "broken" / "torch" / "__init__.py").write_text("raise ImportError('no libc10')")
     job = Job(
-        id="1",
+        id="00000001",
         tracks=(Track(audio=str(clip), out=str(tmp_path / "o")),),
         model=Model(name="mdx23c-mini"),
     )
@@ -180,7 +180,7 @@ def test_the_end_of_stdin_ends_the_job(tmp_path, tiny):
     long = tmp_path / "long.wav"
     soundfile.write(long, np.zeros((44100 * 600, 1), np.int16), 44100)
     job = Job(
-        id="2",
+        id="00000002",
         tracks=(Track(audio=str(long), out=str(tmp_path / "out" / "long")),),
         model=Model(name="tiny", checkpoint=str(tiny[0]), settings=str(tiny[1])),
     )

@@ -10,7 +10,9 @@ import av
 import numpy as np
 import soundfile
 
-from sep_runtime.audio.decode import Labels
+from sep_protocol.errors import AudioError
+from sep_runtime.audio import chunks
+from sep_runtime.audio.ffmpeg import FAULTS, Labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,16 +22,37 @@ if TYPE_CHECKING:
     from sep_protocol.job import BitDepth, Format
 
 SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+WIDTHS = {"16": 2, "24": 3, "float": 4}  # bytes of a sample
 LOSSY = {"mp3": "MPEG_LAYER_III", "ogg": "VORBIS"}
 QUALITY = {"mp3": 0.0, "ogg": 0.2}  # libsndfile's scale from best to smallest
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+OGG_MOST = 200_000  # Hz; libvorbis has no set-up above
+FLAC_FINE, FLAC_MOST = 65_535, 655_350  # Hz; between them the header counts tens
 WAV_BYTES = (1 << 32) - (1 << 20)  # more than this and the header needs RF64
-WITH_COVER = ("flac", "mp3")
+# libvorbis keeps what it is given at once on the stack, which on some systems has 512 KiB.
+WRITTEN = 1 << 13  # frames
+# What a cover may be, by its first bytes; FFmpeg is not asked what else it could take it for.
+IMAGES = {b"\xff\xd8\xff": "jpeg_pipe", b"\x89PNG\r\n\x1a\n": "png_pipe"}
 
 
-def carries(file_format: Format, sample_rate: int) -> bool:
-    """Say whether the format can hold this rate."""
-    return file_format != "mp3" or sample_rate in MP3_RATES
+def check_rate(file_format: Format, sample_rate: int) -> None:
+    """Raise AudioError where the format cannot hold this rate, with those that it can."""
+    holds = {
+        "wav": True,
+        "mp3": sample_rate in MP3_RATES,
+        "ogg": sample_rate <= OGG_MOST,
+        "flac": sample_rate <= FLAC_FINE or (sample_rate <= FLAC_MOST and not sample_rate % 10),
+    }[file_format]
+    if not holds:
+        can = {
+            "mp3": f"{', '.join(map(str, MP3_RATES))} Hz",
+            "ogg": f"up to {OGG_MOST} Hz",
+            "flac": f"up to {FLAC_FINE} Hz, and tens up to {FLAC_MOST}",
+        }[file_format]
+        raise AudioError(
+            f"{file_format} cannot hold {sample_rate} Hz",
+            hint=f"--format wav; {file_format} can hold {can}",
+        )
 
 
 class StemFile:
@@ -37,7 +60,8 @@ class StemFile:
 
     Integer depths are rounded; 16 bit is dithered with triangular noise of two steps' width
     (TPDF: Lipshitz, Wannamaker, Vanderkooy 1992), seeded, so runs repeat. `frames` is what is
-    expected; above 4 GiB a wav file gets RF64 headers. mp3 is 320 kbit/s.
+    expected, 0 where that is not known; above 4 GiB a wav file has RF64 headers. `carried` are
+    chunks that a wav file gets from its mix. mp3 is 320 kbit/s.
     """
 
     def __init__(
@@ -50,34 +74,42 @@ class StemFile:
         file_format: Format,
         depth: BitDepth | None,
         labels: Labels | None = None,
+        carried: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.path = path
         self.clipped = 0
         self._labels = labels or Labels()
+        self._carried = carried
         self._format = file_format
         self._bits = 0 if depth in (None, "float") else int(depth)
         self._noise = np.random.default_rng(0)
-        width = {"16": 2, "24": 3}.get(depth or "", 4)
-        large = file_format == "wav" and frames * channels * width > WAV_BYTES
-        lossy = file_format in LOSSY
+        self._lossy = file_format in LOSSY
+        # Whether it is large shows at its end, where the headers become plain ones if they can.
+        self._large = file_format == "wav" and not (
+            0 < frames * channels * WIDTHS[depth or "float"] < WAV_BYTES
+        )
         self._file = soundfile.SoundFile(
             path,
             "w",
             sample_rate,
             channels,
             LOSSY.get(file_format) or SUBTYPES[depth or "24"],
-            format="RF64" if large else file_format.upper(),
-            compression_level=QUALITY[file_format] if lossy else None,
+            format="RF64" if self._large else file_format.upper(),
+            compression_level=QUALITY[file_format] if self._lossy else None,
             bitrate_mode="CONSTANT" if file_format == "mp3" else None,
         )
-        for name, value in self._labels.text.items():
-            setattr(self._file, name, value)
+        if file_format != "mp3":  # libsndfile takes its text for Latin-1
+            for name, value in self._labels.text.items():
+                setattr(self._file, "tracknumber" if name == "track" else name, value)
 
     def write(self, samples: NDArray[np.float32]) -> None:
         """Append [C, n]."""
+        if self._lossy:  # the encoders clip, so it is said
+            self.clipped += int(np.count_nonzero(np.abs(samples) > 1))
+            for start in range(0, samples.shape[1], WRITTEN):
+                self._file.write(samples.T[start : start + WRITTEN])
+            return
         if not self._bits:
-            if self._format in LOSSY:  # the encoders clip, so it is said
-                self.clipped += int(np.count_nonzero(np.abs(samples) > 1))
             self._file.write(samples.T)
             return
         top = 1 << (self._bits - 1)
@@ -93,33 +125,48 @@ class StemFile:
     def close(self) -> None:
         """Finish the file and wait until the disk has it."""
         self._file.close()
-        if self._labels.cover and self._format in WITH_COVER:
-            _add_cover(self.path, self._labels.cover, self._format)
+        if self._format == "mp3" or (self._format == "flac" and self._labels.cover):
+            _relabel(self.path, self._labels, self._format)
+        elif self._large or self._carried:
+            chunks.finish(self.path, self._carried)
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
 
 
-def _add_cover(path: Path, image: bytes, file_format: str) -> None:
-    """Put an image into a finished file; its audio packets are copied as they are."""
-    with_cover = path.with_name(f"{path.name}.cover")
+def _relabel(path: Path, labels: Labels, file_format: str) -> None:
+    """Give a finished file its tags and cover; its audio packets are copied as they are."""
+    labelled = path.with_name(f"{path.name}.new")
+    # ID3 2.3 is what every system reads; 1 knows no letters but Latin-1's.
+    options = {"id3v2_version": "3", "write_id3v1": "0"} if file_format == "mp3" else {}
     try:
         with (
-            av.open(io.BytesIO(image), "r") as cover,
-            av.open(str(path), "r") as source,
-            av.open(str(with_cover), "w", format=file_format) as target,
+            av.open(str(path), "r", format=file_format) as source,
+            av.open(str(labelled), "w", format=file_format, options=options) as target,
         ):
             audio = target.add_stream_from_template(source.streams.audio[0])
-            picture = target.add_stream_from_template(cover.streams.video[0])
-            picture.disposition = av.stream.Disposition.attached_pic
-            target.metadata.update(source.metadata)
-            shown = next(packet for packet in cover.demux() if packet.size)
-            shown.stream, shown.pts, shown.dts = picture, 0, 0
-            target.mux(shown)
+            target.metadata.update(labels.text)
+            _mux_cover(target, labels.cover)
             for packet in source.demux(source.streams.audio[0]):
                 if packet.dts is not None:
                     packet.stream = audio
                     target.mux(packet)
-    except (av.FFmpegError, ValueError, IndexError, StopIteration):
-        with_cover.unlink(missing_ok=True)  # an image that nobody understands
-    else:
-        with_cover.replace(path)
+    except FAULTS as fault:
+        labelled.unlink(missing_ok=True)
+        raise OSError(getattr(fault, "errno", 0) or 0, f"tags: {fault}") from fault
+    labelled.replace(path)
+
+
+def _mux_cover(target: av.container.OutputContainer, image: bytes) -> None:
+    """Add an image as the cover; nothing where it is not one, or one that nobody understands."""
+    kind = next((name for magic, name in IMAGES.items() if image.startswith(magic)), None)
+    if kind is None:
+        return
+    try:
+        with av.open(io.BytesIO(image), "r", format=kind) as cover:
+            shown = next(packet for packet in cover.demux() if packet.size)
+            picture = target.add_stream_from_template(cover.streams.video[0])
+    except (*FAULTS, IndexError, StopIteration):
+        return
+    picture.disposition = av.stream.Disposition.attached_pic
+    shown.stream, shown.pts, shown.dts = picture, 0, 0
+    target.mux(shown)

@@ -9,9 +9,12 @@ import numpy as np
 import soxr
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 HALF_POWER = 1 / sqrt(2)
+FRONT = ("FL", "FR", "FLC", "FRC", "DL", "DR")
 
 
 class Resampler:
@@ -32,19 +35,29 @@ class Resampler:
         return np.ascontiguousarray(out.T)
 
 
-def downmix(channels: int) -> NDArray[np.float32]:
+def downmix(channels: int, layout: Sequence[str] = ()) -> NDArray[np.float32]:
     """[2, channels]: the matrix that makes stereo of more channels.
 
-    5.1 and 7.1 in WAVE order by ITU-R BS.775: centre and surrounds at half power, no LFE. Of other
-    counts the even channels go left and the odd ones right, averaged. Nothing is normalised.
+    By their names, as ITU-R BS.775 has it: front channels as they are, centre and surrounds at half
+    power, what is behind or above the middle at a quarter to each side, no LFE. Channels without
+    names may be anything, so none is left out: the even ones go left and the odd ones right,
+    averaged. Nothing is normalised.
     """
     matrix = np.zeros((2, channels), np.float32)
-    if channels in (6, 8):
-        matrix[0, 0] = matrix[1, 1] = 1
-        matrix[:, 2] = HALF_POWER
-        matrix[0, 4::2] = matrix[1, 5::2] = HALF_POWER
-        return matrix
-    for side in range(2):
+    for at, name in enumerate(layout):
+        matrix[:, at] = _sides(name)
+    for side in () if layout else range(2):
         own = range(side, channels, 2)
         matrix[side, own] = 1 / len(own)
     return matrix
+
+
+def _sides(name: str) -> tuple[float, float]:
+    """Return the gains to left and right of a channel by FFmpeg's name for it."""
+    if name.startswith("LFE"):
+        return 0, 0
+    if name == "FC":
+        return HALF_POWER, HALF_POWER
+    gain = 1 if name in FRONT else HALF_POWER
+    sides = {"L": (gain, 0.0), "R": (0.0, gain)}
+    return sides.get(name.removesuffix("C")[-1:], (0.5, 0.5))

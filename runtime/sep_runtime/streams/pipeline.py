@@ -14,7 +14,7 @@ from sep_runtime.audio.resample import Resampler, downmix
 from sep_runtime.streams.ahead import Ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ class Pipeline:
     Three stages run beside each other: reading and resampling, the network, and on the caller's
     thread resampling back. `level` is (mean, deviation) of the mix for models that want it
     normalised. With `residual` a last row is the mix minus all stems. More than two channels are
-    refused unless they may be mixed down; `channels` says what comes out.
+    refused unless they may be mixed down, by the names in `layout`; `channels` says what comes out.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Pipeline:
         *,
         sample_rate: int,
         channels: int,
+        layout: Sequence[str] = (),
         level: tuple[float, float] = (0.0, 1.0),
         residual: bool = False,
         mix_down: bool = False,
@@ -50,7 +51,7 @@ class Pipeline:
                 raise AudioError(
                     f"the mix has {channels} channels", hint="--downmix makes stereo of them"
                 )
-            self._matrix = downmix(channels)
+            self._matrix = downmix(channels, layout)
         self.channels = min(channels, STEREO)
         self.decode_seconds = 0.0  # of work, reading and resampling
         self.network_seconds = 0.0  # of work
@@ -70,7 +71,11 @@ class Pipeline:
         return self._stream.chunks
 
     def run(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """[C, n] each to [S, C, m] each; together as many samples come out as went in."""
+        """[C, n] each to [S, C, m] each; together as many samples come out as went in.
+
+        Raises AudioError where what comes out are no numbers: weights that hold none, a device that
+        fails, samples near the largest number.
+        """
         with (
             Ahead(self._mixes(blocks), DECODED) as mixes,
             Ahead(self._separated(mixes), SEPARATED) as stems,
@@ -127,6 +132,12 @@ class Pipeline:
             if self._kept is not None:
                 residual = self._mix_of(lanes.shape[1]) - rows.sum(0)
                 rows = np.concatenate((rows, residual[None]))
+            if not np.isfinite(rows).all():
+                raise AudioError(
+                    "separating it gave samples that are no numbers",
+                    hint="its level may be far beyond full scale; else try --device cpu, or look "
+                    "for damage by: sep doctor",
+                )
             yield rows
 
     def _mix_of(self, count: int) -> NDArray[np.float32]:
