@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sep_protocol import REPORT
 from sep_protocol.errors import TrackError
@@ -260,7 +260,7 @@ def _settle(root: Path) -> Left | None:
             if entry.name not in OURS or not _is_ours(entry.stat(follow_symlinks=False), kind):
                 return Left(root, f"{entry.name} in it is not ours")
         if (root / OLD).exists():
-            note = json.loads((root / NOTE).read_text(encoding="utf-8"))
+            note = _read(root / NOTE)
             _give_back(root / OLD, root.parent / _plain(note["out"]), set(note["replaced"]))
         shutil.rmtree(root / NEW, ignore_errors=True)
         (root / NOTE).unlink(missing_ok=True)
@@ -276,6 +276,12 @@ def _settle(root: Path) -> Left | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return Left(root, "its note cannot be read; what was in the track before is in it")
     return None
+
+
+def _read(note: Path) -> Any:  # noqa: ANN401 (it is looked at where it is used)
+    if not note.exists():
+        raise ValueError("there is none")
+    return json.loads(note.read_text(encoding="utf-8"))
 
 
 def _plain(name: str) -> str:

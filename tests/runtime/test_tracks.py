@@ -1,6 +1,7 @@
 """A track is whole or not there, whatever ends the process, and nothing of the user's is lost."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,9 @@ import pytest
 
 from sep_protocol.errors import TrackError
 from sep_runtime.tracks import Workspace, sweep
+
+JOB = "0a1b2c3d"
+DEAD = f".sep-{JOB}-0"
 
 
 def fill(work, text="new"):
@@ -22,11 +26,25 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def make(out, text="new", job="job"):
+def make(out, text="new", job=JOB):
     work = Workspace(out, job, 0)
     fill(work, text)
-    work.commit(report(text), ["kick.wav"])
-    work.discard()
+    assert work.commit(report(text), ["kick.wav"], replace=True) == ""
+    assert work.discard() is None
+
+
+def plant(parent, *, note=None, old=None, name=DEAD):
+    """A hidden folder as a dead job could have left it, or as somebody else could plant it."""
+    root = parent / name
+    root.mkdir(mode=0o700)
+    (root / "lock").touch()
+    if note is not None:
+        (root / "note").write_text(note if isinstance(note, str) else json.dumps(note))
+    if old is not None:
+        (root / "old").mkdir()
+        for file, text in old.items():
+            (root / "old" / file).write_text(text)
+    return root
 
 
 def test_commit_gives_stems_and_report_together(tmp_path):
@@ -37,7 +55,7 @@ def test_commit_gives_stems_and_report_together(tmp_path):
 
 
 def test_discard_leaves_nothing(tmp_path):
-    work = Workspace(tmp_path / "song", "job", 0)
+    work = Workspace(tmp_path / "song", JOB, 0)
     fill(work)
     work.discard()
     assert names(tmp_path) == []
@@ -57,7 +75,7 @@ def test_replacing_keeps_what_the_user_put_there(tmp_path):
 
 def test_stems_that_are_no_longer_made_go_with_the_old_track(tmp_path):
     out = tmp_path / "song"
-    work = Workspace(out, "one", 0)
+    work = Workspace(out, JOB, 0)
     (work.new / "snare.wav").write_text("old")
     work.commit({"stems": {"snare": {"file": "snare.wav"}}}, ["snare.wav"])
     work.discard()
@@ -70,68 +88,245 @@ import os, sys
 from pathlib import Path
 from sep_runtime import tracks
 out, moment = Path(sys.argv[1]), int(sys.argv[2])
-work = tracks.Workspace(out, "dead", 0)
+work = tracks.Workspace(out, "0000dead", 0)
 (work.new / "kick.wav").write_text("new")
 calls = 0
-def die(*args, real):
-    global calls
-    if calls == moment:
-        os.kill(os.getpid(), 9)
-    calls += 1
-    return real(*args)
-rename, fsync = Path.rename, os.fsync
-Path.rename = lambda self, to: die(self, to, real=rename)
-os.fsync = lambda file: die(file, real=fsync)
-work.commit({"stems": {"kick": {"file": "kick.wav"}}}, ["kick.wav"])
+def dying(real):
+    def step(*args, **options):
+        global calls
+        if calls == moment:
+            os.kill(os.getpid(), 9)
+        calls += 1
+        return real(*args, **options)
+    return step
+for owner, name in ((Path, "rename"), (Path, "unlink"), (os, "fsync"), (os, "rmdir")):
+    setattr(owner, name, dying(getattr(owner, name)))
+work.commit({"stems": {"kick": {"file": "kick.wav"}}}, ["kick.wav"], replace=True)
 work.discard()
 """
 
 
-@pytest.mark.parametrize("moment", range(6))
 @pytest.mark.parametrize("before", [False, True])
-def test_death_at_any_step_of_a_commit(tmp_path, moment, before):
-    out = tmp_path / "song"
-    if before:
-        make(out, "old")
-        (out / "notes.txt").write_text("mine")
-    died = subprocess.run([sys.executable, "-c", DIES, str(out), str(moment)], check=False)
-    assert died.returncode in (0, -9)
-    sweep(tmp_path)
-    left = names(tmp_path)
-    assert left in ([], ["song"])
-    assert left or not before
-    if left:
-        wanted = {"kick.wav", "sep.json"} | ({"notes.txt"} if before else set())
-        assert set(names(out)) == wanted
-        stem = (out / "kick.wav").read_text()
-        assert stem == "new" or (before and stem == "old")
-        if not before:
-            assert stem == "new"
+def test_death_at_any_step_of_a_commit(tmp_path, before):
+    for moment in range(40):
+        out = tmp_path / str(moment) / "song"
+        if before:
+            make(out, "old")
+            (out / "notes.txt").write_text("mine")
+        died = subprocess.run([sys.executable, "-c", DIES, str(out), str(moment)], check=False)
+        assert died.returncode in (0, -9)
+        assert sweep(out.parent) == []
+        left = names(out.parent) if out.parent.exists() else []
+        assert left in ([], ["song"])
+        assert left or not before
+        if left:
+            wanted = {"kick.wav", "sep.json"} | ({"notes.txt"} if before else set())
+            assert set(names(out)) == wanted
+            assert (out / "kick.wav").read_text() in (("new", "old") if before else ("new",))
+        if died.returncode == 0:
+            break
+    assert 5 < moment < 39
 
 
 def test_the_dead_are_swept_and_the_living_left_alone(tmp_path):
-    alive = Workspace(tmp_path / "a", "alive", 0)
-    dead = tmp_path / ".sep-dead-0"
-    (dead / "new").mkdir(parents=True)
-    (dead / "lock").touch()
-    (tmp_path / ".sep-music-of-mine").mkdir()  # looks like ours, has no lock
-    sweep(tmp_path)
-    assert names(tmp_path) == [".sep-alive-0", ".sep-music-of-mine"]
+    alive = Workspace(tmp_path / "a", "0000a11f", 0)
+    (plant(tmp_path) / "new").mkdir()
+    (tmp_path / ".sep-music-of-mine").mkdir()
+    assert sweep(tmp_path) == []
+    assert names(tmp_path) == [".sep-0000a11f-0", ".sep-music-of-mine"]
     alive.discard()
+
+
+def test_a_folder_without_its_lock_is_swept(tmp_path):
+    """A sweep that could not remove all let it go."""
+    root = plant(tmp_path)
+    (root / "lock").unlink()
+    (root / "new").mkdir()
+    assert sweep(tmp_path) == []
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "{",
+        "[]",
+        {"out": "song"},
+        {"replaced": []},
+        {"out": 1, "replaced": []},
+        {"out": "", "replaced": []},
+        {"out": "..", "replaced": []},
+        {"out": "../victim", "replaced": []},
+        {"out": "/victim", "replaced": []},
+        {"out": "a/b", "replaced": []},
+        {"out": "a\\b", "replaced": []},
+        {"out": "a\0b", "replaced": []},
+        {"out": ".sep-00000000-0", "replaced": []},
+        None,
+        "[" * 100_000,
+    ],
+    ids=lambda note: str(note)[:30],
+)
+def test_a_note_that_cannot_be_ours_is_left_and_told(tmp_path, note):
+    out = tmp_path / "out"
+    out.mkdir()
+    root = plant(out, note=note, old={"letter.txt": "mine"})
+    (left,) = sweep(out)
+    assert left.path == root
+    assert "note" in left.why
+    assert (root / "old" / "letter.txt").read_text() == "mine"
+    assert names(tmp_path) == ["out"]
+    assert names(out) == [DEAD]
+    make(out / "song", job="00000001")  # it stops nobody
+
+
+@pytest.mark.parametrize("what", ["root", "old", "new", "lock", "note", "out"])
+def test_no_link_is_followed(tmp_path, what):
+    """Whoever can write the folder cannot have things moved, emptied or removed elsewhere."""
+    out, docs = tmp_path / "out", tmp_path / "docs"
+    out.mkdir()
+    docs.mkdir()
+    (docs / "letter.txt").write_text("mine")
+    (docs / "note").write_text(json.dumps({"out": "victim", "replaced": []}))
+    root = plant(out, note={"out": "victim", "replaced": ["letter.txt"]}, old={"a.txt": "x"})
+    victim = {"root": out / ".sep-00000001-0", "out": out / "victim"}.get(what, root / what)
+    if victim.is_dir():
+        (victim / "a.txt").unlink()
+        victim.rmdir()
+    else:
+        victim.unlink(missing_ok=True)
+    victim.symlink_to(docs / ("letter.txt" if what == "lock" else "note" if what == "note" else ""))
+    before = {path.name: path.read_text() for path in docs.iterdir()}
+    lefts = sweep(out)
+    assert [left.path for left in lefts] == [victim if what == "root" else root]
+    assert {path.name: path.read_text() for path in docs.iterdir()} == before
+    assert victim.is_symlink()
+
+
+def test_a_lock_that_is_somebodys_file_keeps_its_content(tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    root = plant(tmp_path)
+    (root / "lock").unlink()
+    os.link(mine, root / "lock")
+    sweep(tmp_path)
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_another_user_is_not_believed(tmp_path):
+    root = plant(tmp_path, note={"out": "song", "replaced": []}, old={"kick.wav": "theirs"})
+    os.chown(root, 12345, 12345)
+    (left,) = sweep(tmp_path)
+    assert (left.path, left.why) == (root, "it is not ours")
+    assert names(tmp_path) == [DEAD]
+
+
+def test_strange_things_in_a_hidden_folder_stay(tmp_path):
+    root = plant(tmp_path)
+    (root / "thesis.txt").write_text("mine")
+    (left,) = sweep(tmp_path)
+    assert "thesis.txt" in left.why
+    assert (root / "thesis.txt").read_text() == "mine"
+
+
+def test_a_report_cannot_name_files_of_the_users(tmp_path):
+    out = tmp_path / "song"
+    make(out, "old")
+    (out / "thesis.txt").write_text("mine")
+    (out / "sep.json").write_text(json.dumps({"stems": {"kick": {"file": "thesis.txt"}}}))
+    make(out)
+    assert (out / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_track_that_is_a_link_is_never_replaced(tmp_path, replace):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "notes.txt").write_text("mine")
+    work = Workspace(tmp_path / "song", JOB, 0)
+    fill(work)
+    (tmp_path / "song").symlink_to("real")
+    with pytest.raises(TrackError, match="is a link"):
+        work.commit(report(), ["kick.wav"], replace=replace)
+    assert work.discard() is None
+    assert names(tmp_path) == ["real", "song"]
+    assert names(tmp_path / "real") == ["notes.txt"]
+
+
+def file(path):
+    path.write_text("mine")
+
+
+def folder(path):
+    path.mkdir()
+    (path / "kick.wav").write_text("mine")
+
+
+@pytest.mark.parametrize("appear", [file, folder])
+def test_what_came_meanwhile_is_not_replaced(tmp_path, appear):
+    """Two runs at once, or the user's own file: the place is looked at again before the end."""
+    out = tmp_path / "song"
+    work = Workspace(out, JOB, 0)
+    fill(work)
+    appear(out)
+    with pytest.raises(TrackError, match="came to be there"):
+        work.commit(report(), ["kick.wav"])
+    assert work.discard() is None
+    assert names(tmp_path) == ["song"]
+    assert (out / "kick.wav" if out.is_dir() else out).read_text() == "mine"
+
+
+def test_a_file_in_the_place_is_not_replaced_even_by_overwrite(tmp_path):
+    work = Workspace(tmp_path / "song", JOB, 0)
+    fill(work)
+    file(tmp_path / "song")
+    with pytest.raises(TrackError, match="came to be there"):
+        work.commit(report(), ["kick.wav"], replace=True)
+    work.discard()
+    assert (tmp_path / "song").read_text() == "mine"
+
+
+def test_an_empty_folder_is_a_free_place(tmp_path):
+    work = Workspace(tmp_path / "song", JOB, 0)
+    fill(work)
+    (tmp_path / "song").mkdir()
+    assert work.commit(report(), ["kick.wav"]) == ""
+    assert names(tmp_path / "song") == ["kick.wav", "sep.json"]
+    work.discard()
+
+
+def test_a_name_that_the_disk_does_not_take_is_told_before_the_work(tmp_path):
+    with pytest.raises(TrackError, match="takes no folder called"):
+        Workspace(tmp_path / ("x" * 300), JOB, 0)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_of_the_users_with_a_stems_name_stays(tmp_path):
+    out = tmp_path / "song"
+    make(out, "old")
+    (out / "kick.wav").unlink()
+    (out / "kick.wav").mkdir()
+    (out / "kick.wav" / "take 1.txt").write_text("mine")
+    work = Workspace(out, JOB, 0)
+    (work.new / "snare.wav").write_text("new")
+    assert work.commit(report(), ["snare.wav"], replace=True) == ""
+    assert work.discard() is None
+    assert (out / "kick.wav" / "take 1.txt").read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TrackError, match="cannot be written"):
-        Workspace(tmp_path / "file" / "song", "job", 0)
+        Workspace(tmp_path / "file" / "song", JOB, 0)
 
 
 def test_lock_is_let_go_by_any_death(tmp_path):
     code = (
         "import os, sys; from pathlib import Path; from sep_runtime.tracks import Workspace\n"
-        "w = Workspace(Path(sys.argv[1]), 'x', 0); os.kill(os.getpid(), 9)"
+        "w = Workspace(Path(sys.argv[1]), '0000dead', 0); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "song")], check=False)
-    assert names(tmp_path) == [".sep-x-0"]
+    assert names(tmp_path) == [".sep-0000dead-0"]
     sweep(tmp_path)
     assert names(tmp_path) == []
