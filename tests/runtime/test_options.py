@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from sep_protocol import Failed, Output, TrackDone, TrackFailed
+from sep_protocol import Model, Output, TrackDone, TrackFailed, Warned
 
 
 def only(events, kind):
@@ -84,15 +86,87 @@ def test_the_runtime_replaces_nothing_by_itself(runtime, clip):
     assert "exists already" in failed.message
 
 
-def test_mp3_of_a_rate_that_it_cannot_hold_ends_before_work(runtime, clip, tmp_path, noise):
+def test_one_song_that_a_format_cannot_hold_refuses_no_batch(runtime, clip, tmp_path, noise):
     good = tmp_path / "good.wav"
     soundfile.write(good, noise(2, 9000).T, 44100)
-    failed = runtime(good, clip, code=2, output=Output(format="mp3"))[-1]
-    assert isinstance(failed, Failed)
+    events = runtime(clip, good, code=1, output=Output(format="mp3"))
+    failed, done = only(events, TrackFailed)[0], only(events, TrackDone)[0]
     assert "96000" in failed.message
-    assert not (tmp_path / "out").exists()
-    done = only(runtime(good, output=Output(format="mp3")), TrackDone)[0]
+    assert "--format wav" in failed.hint
     assert soundfile.info(done.stems["kick"]).frames == 9000
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_a_stem_that_was_cut_short_is_made_again(runtime, clip, tmp_path):
+    resume = Output(resume=True)
+    kick = Path(only(runtime(clip), TrackDone)[0].stems["kick"])
+    whole = kick.read_bytes()
+    for left in (b"", whole[:-1]):
+        kick.write_bytes(left)
+        assert not only(runtime(clip, output=resume), TrackDone)[0].resumed
+        assert kick.read_bytes() == whole
+    assert only(runtime(clip, output=resume), TrackDone)[0].resumed
+
+
+def test_a_report_that_names_other_files_is_no_resumed_track(runtime, clip, tmp_path):
+    runtime(clip)
+    report = tmp_path / "out" / "clip" / "sep.json"
+    said = json.loads(report.read_text())
+    said["stems"]["kick"]["file"] = "../../../etc/passwd"
+    report.write_text(json.dumps(said))
+    done = only(runtime(clip, output=Output(resume=True)), TrackDone)[0]
+    assert not done.resumed
+    report.write_text("[" * 100_000)
+    failed = only(runtime(clip, code=1, output=Output(resume=True)), TrackFailed)[0]
+    assert "stems of another mix" in failed.message
+
+
+def test_a_network_that_gives_no_numbers(runtime, tmp_path, noise, tiny):
+    state = torch.load(tiny[0])["state_dict"]
+    for value, name in ((np.nan, "nan"), (np.inf, "inf")):
+        broken = {
+            **state,
+            "final_conv.2.weight": torch.full_like(state["final_conv.2.weight"], value),
+        }
+        torch.save(broken, tmp_path / f"{name}.ckpt")
+        soundfile.write(tmp_path / f"{name}.wav", noise(2, 5000).T, 44100)
+        model = Model(name="x", checkpoint=str(tmp_path / f"{name}.ckpt"), settings=str(tiny[1]))
+        failed = only(runtime(tmp_path / f"{name}.wav", code=1, model=model), TrackFailed)[0]
+        assert "no numbers" in failed.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_samples_near_the_largest_number(runtime, tmp_path, noise):
+    """Told, or separated into numbers; never silence without a word."""
+    soundfile.write(tmp_path / "x.wav", noise(2, 5000).T.astype(float) * 6e38, 44100, "FLOAT")
+    event = runtime(tmp_path / "x.wav", code=None)[-2]
+    if isinstance(event, TrackFailed):
+        assert "no numbers" in event.message
+    else:
+        assert np.abs(soundfile.read(event.stems["kick"])[0]).max() > 1e30
+
+
+def test_a_track_folder_that_is_a_link_is_refused(runtime, clip, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "clip").symlink_to("../real")
+    for output in (Output(), Output(overwrite=True), Output(resume=True)):
+        failed = only(runtime(clip, code=1, output=output), TrackFailed)[0]
+        assert "is a link" in failed.message
+    assert [p.name for p in (tmp_path / "real").iterdir()] == ["notes.txt"]
+
+
+def test_folders_of_dead_jobs_that_are_not_ours_are_named_and_stop_nobody(runtime, clip, tmp_path):
+    planted = tmp_path / "out" / ".sep-0a1b2c3d-0"
+    (planted / "old").mkdir(parents=True)
+    (planted / "lock").touch()
+    (planted / "note").write_text(json.dumps({"out": "../../victim", "replaced": []}))
+    events = runtime(clip)
+    assert only(events, TrackDone)
+    (warned,) = only(events, Warned)
+    assert warned.path == str(planted)
+    assert planted.is_dir()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ LIMIT = 1 << 32  # of a wav file without RF64 headers
 UNKNOWN = LIMIT - (1 << 12)  # what a stream's writer leaves: 0, -1 or the largest number
 MOST = 1 << 20  # bytes of a chunk that is taken over
 REST = 1 << 12  # bytes behind the samples that nobody misses
+TAGS = (b"ID3", b"TAG", b"APE")  # what some programs put there, though no chunk
 # Where the mix was: time reference, scene and take, markers with their names, loops.
 CARRIED = (b"bext", b"iXML", b"cue ", b"smpl", b"LIST")
 LOUDNESS = 412  # offset in `bext`: five values of the mix, not of a stem
@@ -88,6 +89,8 @@ def announced(file: IO[bytes]) -> Announced | None:
             length = chunk.length if 0 < chunk.length < layout.unknown else large
             if at + length >= size or not length:
                 break
+        elif at and chunk.name.startswith(TAGS):
+            break
         elif at and (is_samples or not _is_name(chunk.name)):
             rest = size - chunk.at
             break
@@ -153,8 +156,8 @@ def _of_a_stem(bext: bytes) -> bytes:
 
 
 def _is_name(name: bytes) -> bool:
-    """Say whether these bytes can be a chunk's name, or begin tags of another kind."""
-    return all(32 <= byte < 127 for byte in name[:4]) or name[:3] in (b"ID3", b"TAG")  # noqa: PLR2004
+    """Say whether these bytes can be a chunk's name."""
+    return all(32 <= byte < 127 for byte in name[:4])  # noqa: PLR2004 (what ASCII prints)
 
 
 def _walk(file: IO[bytes], layout: Layout, size: int) -> Iterator[Chunk]:

@@ -141,12 +141,10 @@ class _SndfileMix:
 
     def _by_ffmpeg(self) -> Iterator[NDArray[np.float32]]:
         try:
-            mix = ffmpeg.AvMix(self.path)
-        except ffmpeg.FAULTS as fault:
+            mix = ffmpeg.AvMix(self.path, (self.sample_rate, self.channels))
+        except (*ffmpeg.FAULTS, KeyError) as fault:
             raise AudioError(f"{self.path.name} is damaged: {reason(fault)}") from fault
         try:
-            if (mix.sample_rate, mix.channels) != (self.sample_rate, self.channels):
-                raise AudioError(f"{self.path.name} is damaged: its parts cannot be told apart")
             yield from mix.blocks()
         finally:
             mix.close()

@@ -164,6 +164,8 @@ def _mux_cover(target: av.container.OutputContainer, image: bytes) -> None:
     try:
         with av.open(io.BytesIO(image), "r", format=kind) as cover:
             shown = next(packet for packet in cover.demux() if packet.size)
+            if not cover.streams.video[0].width:
+                return
             picture = target.add_stream_from_template(cover.streams.video[0])
     except (*FAULTS, IndexError, StopIteration):
         return

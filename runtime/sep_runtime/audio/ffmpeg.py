@@ -36,10 +36,12 @@ TAGS = {  # those that stems get, by FFmpeg's names, from the names that files u
     "copyright": "copyright",
 }
 # Films whose containers name no channels have them in the order of WAVE; recorders have not.
+PACKET = 1 << 16  # frames; none of what libsndfile reads is as long
 FILMS = {
     6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
     8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
 }
+PLAIN = {1: "mono", 2: "stereo"}
 RECORDERS = ("wav", "w64", "aiff", "caf", "au")
 
 
@@ -58,7 +60,8 @@ class AvMix:
 
     is_counted = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: tuple[int, int] | None = None) -> None:
+        """Open a file; `like` is (sample rate, channels) that its blocks shall have."""
         self._container = open_container(path)
         try:
             self._stream, codec, others = _sound_of(self._container)
@@ -66,13 +69,17 @@ class AvMix:
             self._container.close()
             raise
         self.path = path
-        self.sample_rate = int(codec.sample_rate or 0)
-        self.channels = int(codec.layout.nb_channels)
-        self.layout = _names(codec.layout, self._container.format.name)
+        self.sample_rate, self.channels = like or (
+            int(codec.sample_rate or 0),
+            int(codec.layout.nb_channels),
+        )
+        # Of a file with several parts FFmpeg may have any one in mind.
+        same = self.channels == codec.layout.nb_channels
+        self._form = codec.layout if same else av.AudioLayout(PLAIN[self.channels])
+        self.layout = _names(self._form, self._container.format.name)
         self.is_float = codec.name.startswith("pcm_f")
         self.notes = [f"it has {others + 1} sound tracks: {_which(self._stream)}"] if others else []
         self.frames = 0
-        self._form = codec.layout
         self._late = self._unskipped()
         if self._stream.duration and self._stream.time_base:
             self.frames = int(self._stream.duration * self._stream.time_base * self.sample_rate)
@@ -174,14 +181,15 @@ def counted(path: Path) -> tuple[int, int]:
     try:
         with open_container(path) as container:
             stream, codec, _ = _sound_of(container)
-            for packet in container.demux(stream):
-                if packet.size and packet.duration:
-                    total += packet.duration
-                    longest = max(longest, packet.duration)
             rate = (stream.time_base or 0) * int(codec.sample_rate or 0)
+            for packet in container.demux(stream):
+                frames = int((packet.duration or 0) * rate)
+                if packet.size and 0 < frames < PACKET:  # at a seam it can be any number
+                    total += frames
+                    longest = max(longest, frames)
     except FAULTS:
         return 0, 0
-    return int(total * rate), int(3 * longest * rate)
+    return total, 3 * longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
