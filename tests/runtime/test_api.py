@@ -70,6 +70,21 @@ def test_arrays_that_are_no_mix(model, mix):
         model.separate(mix.astype(np.float32), 44100)
 
 
+@pytest.mark.parametrize(
+    ("mix", "told"),
+    [
+        (np.zeros((2, 10), np.int16), "int16"),
+        (np.zeros((2, 10), bool), "bool"),
+        (np.zeros((2, 10), complex), "complex"),
+        (np.zeros((0, 10), np.float32), "shape"),
+        (np.zeros((1, 2, 10), np.float32), "shape"),
+    ],
+)
+def test_arrays_of_another_form(model, mix, told):
+    with pytest.raises(ValueError, match=told):
+        model.separate(mix, 44100)
+
+
 def test_importing_the_package_loads_no_torch():
     code = "import sys, sep_runtime, sep_runtime.__main__; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

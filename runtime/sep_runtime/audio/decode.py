@@ -13,7 +13,7 @@ import soundfile
 from sep_protocol.errors import AudioError
 from sep_runtime.audio import ffmpeg
 from sep_runtime.audio.chunks import announced
-from sep_runtime.audio.mix import BLOCK, RATES, checked, reason
+from sep_runtime.audio.mix import BLOCK, RATES, checked, for_libsndfile, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ class _SndfileMix:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = soundfile.SoundFile(path)
+        self._file = soundfile.SoundFile(for_libsndfile(path))
         try:
             self._check()
         except ValueError:

@@ -13,6 +13,7 @@ import soundfile
 from sep_protocol.errors import AudioError
 from sep_runtime.audio import chunks
 from sep_runtime.audio.ffmpeg import FAULTS, Labels
+from sep_runtime.audio.mix import for_libsndfile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +90,7 @@ class StemFile:
             0 < frames * channels * WIDTHS[depth or "float"] < WAV_BYTES
         )
         self._file = soundfile.SoundFile(
-            path,
+            for_libsndfile(path),
             "w",
             sample_rate,
             channels,

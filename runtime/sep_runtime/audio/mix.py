@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -47,6 +48,11 @@ def checked(blocks: Iterator[NDArray[np.float32]], path: Path) -> Iterator[NDArr
         yield block
     if not count:
         raise AudioError(f"{path.name} holds no audio")
+
+
+def for_libsndfile(path: Path) -> str | bytes:
+    """Return a path as soundfile takes it: a name that is no UTF-8 only as bytes."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def reason(fault: BaseException) -> str:
