@@ -81,6 +81,7 @@ def _locate(model: Model) -> tuple[Manifest, Path, str]:
             return settings.read(Path(model.settings), model.name), path, sha256
         known = sep_models.of_file(sha256)
         if known is None:
+            kinds.kind_of(path)  # a web page needs no settings
             raise UsageError(
                 f"{path.name} is no checkpoint that sep knows, so it needs its settings",
                 hint="give the YAML that was published with it by --model-config",

@@ -22,7 +22,7 @@ def read(path: Path, name: str) -> Manifest:
         return manifest_of(raw, name)
     except ValueError as fault:
         raise ModelError(
-            f"the settings {{path}} are not those of an MDX23C model: {fault}",
+            f"the settings {{path}} cannot be used for MDX23C: {fault}",
             document.HINT,
             str(path),
         ) from fault
@@ -44,7 +44,7 @@ class _Table:
             found = {}
         if not isinstance(found, dict):
             raise self._fault(key, "a table")
-        return _Table(key, found)
+        return _Table(f"{key}.", found)
 
     def whole(self, key: str, default: int | None = None) -> int:
         found = self.values.get(key)
@@ -80,7 +80,7 @@ class _Table:
         found = []
         for each in self._list(key):
             if not isinstance(each, str) and type(each) is not int:  # 808 is a name, too
-                what = f"{self.name}.{key} has {shown(each)}"
+                what = f"{self.name}{key} has {shown(each)}"
                 raise ValueError(f"{what} in it, which is no text (put it in quotes)")
             found.append(str(each))
         return tuple(found)
@@ -93,15 +93,15 @@ class _Table:
 
     def _fault(self, key: str, what: str) -> ValueError:
         if self.values.get(key) is None:
-            return ValueError(f"{self.name}.{key} is missing")
-        return ValueError(f"{self.name}.{key} must be {what}, not {shown(self.values[key])}")
+            return ValueError(f"{self.name}{key} is missing")
+        return ValueError(f"{self.name}{key} must be {what}, not {shown(self.values[key])}")
 
 
 def manifest_of(raw: object, name: str) -> Manifest:
     """Return the manifest that the document says; raise ValueError where it says none."""
     if not isinstance(raw, dict):
         raise ValueError(f"they are {shown(raw)}, not a table")  # noqa: TRY004 (of a file)
-    root = _Table("settings", raw)
+    root = _Table("", raw)
     audio, model, training = root.table("audio"), root.table("model"), root.table("training")
     inference = root.table("inference", optional=True)
     target = training.text("target_instrument")

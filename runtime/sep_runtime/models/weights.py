@@ -6,6 +6,7 @@ import hashlib
 import logging
 import pickle
 import re
+import threading
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sep_runtime.models.states import State
+
+_ONE_AT_A_TIME = threading.Lock()  # the unpickler's list of globals is the process's
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +60,12 @@ def _load(path: Path, kind: kinds.Kind) -> object:
     named = _is_utf8(path)
     if kind == "safetensors":
         return load_file(path) if named else load(path.read_bytes())
-    with torch.serialization.safe_globals(INERT):
-        # A mapping neither unpacks a compressed part nor knows torch's older form.
+    # By its name, torch.load takes a file for safetensors; and a mapping, which needs the name,
+    # neither unpacks a compressed part nor knows torch's older form.
+    mapped = kind == "stored" and named and path.suffix != ".safetensors"
+    with _ONE_AT_A_TIME, torch.serialization.safe_globals(INERT), path.open("rb") as file:
         return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=kind == "stored" and named
+            path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped
         )
 
 
@@ -80,7 +85,7 @@ def _named(path: Path, kind: kinds.Kind, fault: Exception) -> SepError:
     text = str(fault)
     log.warning("%s: %s", shown(path.name), shown(text))
     if isinstance(fault, SafetensorError):
-        return kinds.damaged(path, "they are not as long as their beginning says, or nonsense")
+        return kinds.damaged(path, "they are cut off, or not what their beginning says")
     refused = re.search(r"GLOBAL (\S+)", text)
     if isinstance(fault, pickle.UnpicklingError) and refused:
         return ModelError(

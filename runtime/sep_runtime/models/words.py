@@ -9,7 +9,9 @@ def shown(value: object) -> str:
     """Return a plain value as Python writes it, of anything else its kind; never its inside."""
     if isinstance(value, str):
         return repr(value[:MOST]) + ("..." if len(value) > MOST else "")
-    if value is None or isinstance(value, bool | int | float):
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool | int | float):
         return repr(value)[:MOST]
     if isinstance(value, dict):
         return "a table"
