@@ -60,7 +60,7 @@ _OTHERS = (
 def check_file(path: Path, what: str) -> None:
     """Raise ModelError unless there is a regular file: no other may be opened, it could block."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 (Path.stat, but of any name)
+        mode = path.stat().st_mode
     except (OSError, ValueError) as fault:
         why = fault.strerror if isinstance(fault, OSError) else "no such name"
         raise ModelError(f"{what} {{path}} cannot be read: {why}", path=str(path)) from fault
@@ -74,6 +74,7 @@ def kind_of(path: Path) -> Kind:
 
     The checksums of a zip are compared, too: whoever reads it by a mapping does not.
     """
+    check_file(path, "the weights")
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -142,22 +143,23 @@ def _zip(path: Path, size: int) -> Kind:
     return "stored" if stored else "streamed"
 
 
-def _no_checkpoint(names: set[str]) -> str:
-    """Return what a zip with these files is, nothing where torch.save may have written it."""
+def _no_checkpoint(names: set[str]) -> tuple[str, str]:
+    """Return what a zip with these files is and what to do, nothing where torch may have made it."""
     inside = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inside or any(each.startswith("code/") for each in inside):
-        return "a program of TorchScript, not weights alone"
+        return "a program of TorchScript, not weights alone", OTHER_FORM
     if "data.pkl" in inside:
-        return ""
+        return "", ""
     if any(name.endswith(".npy") for name in names):
-        return "an archive of NumPy arrays, no checkpoint of PyTorch"
-    return "a zip archive, but no checkpoint"
+        return "an archive of NumPy arrays, no checkpoint of PyTorch", OTHER_FORM
+    return "a zip archive, but no checkpoint", UNPACK
 
 
 def _check_parts(path: Path, entries: list[zipfile.ZipInfo], size: int) -> None:
     """Raise ModelError for no checkpoint, and for parts that overlap or become absurdly large."""
-    if what := _no_checkpoint({each.filename for each in entries}):
-        raise ModelError(f"{{path}} is {what}", UNPACK, str(path))
+    what, hint = _no_checkpoint({each.filename for each in entries})
+    if what:
+        raise ModelError(f"{{path}} is {what}", hint, str(path))
     if sum(each.compress_size for each in entries) > size:
         raise damaged(path, "its parts are longer than the file")
     unpacked = sum(each.file_size for each in entries)
