@@ -100,7 +100,7 @@ def larsnet_files(tmp_path_factory):
     """LarsNet's five files in the form in which they are published, with weights of any value."""
     import torch
 
-    from sep_runtime.models.mdx23c import Uninitialised
+    from sep_runtime.models.adopt import Uninitialised
     from sep_runtime.nets.unet import UNet
 
     folder = tmp_path_factory.mktemp("larsnet")

@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from sep_models.stems import RESIDUAL, canonical, check_stems
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
 
 __all__ = [
+    "RESIDUAL",
     "WEIGHTS",
     "Manifest",
     "Source",
@@ -24,8 +26,10 @@ __all__ = [
     "wanted_stems",
 ]
 
-STEM_ALIASES = {"hh": "hihat", "hi-hat": "hihat", "tom": "toms", "cymbal": "cymbals"}
 WEIGHTS = "weights.safetensors"  # the name of a model's file, once it is installed
+# Beyond what any model has; settings that say more are damaged or hostile.
+SAMPLE_RATES = (4000, 768_000)
+LONGEST_CHUNK = 1 << 23  # samples: three minutes at 44.1 kHz
 
 _ROOT = Path(__file__).parent
 
@@ -62,11 +66,19 @@ class Manifest:
     network: dict[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where a stem's name is no file name, or a number is beyond reason.
 
-def canonical(stem: str) -> str:
-    """Return the stem's canonical name."""
-    lower = stem.strip().lower()
-    return STEM_ALIASES.get(lower, lower)
+        Manifests come from settings of strangers, too, and stems become files.
+        """
+        check_stems(self.stems)
+        least, most = SAMPLE_RATES
+        if not least <= self.sample_rate <= most:
+            raise ValueError(f"the sample rate must be {least} to {most} Hz")
+        if not 1 <= self.chunk <= LONGEST_CHUNK:
+            raise ValueError(f"a chunk must have 1 to {LONGEST_CHUNK} samples")
+        if not 1 <= self.overlap <= self.chunk:
+            raise ValueError("the overlap must be at least 1, and no more than the chunk")
 
 
 def wanted_stems(asked: tuple[str, ...] | None, manifest: Manifest) -> tuple[str, ...]:

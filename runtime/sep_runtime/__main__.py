@@ -16,12 +16,12 @@ from sep_protocol import Done, Failed, Hello, Phase, dump_event, load_job
 from sep_protocol.errors import (
     ExitCode,
     InterruptedJob,
-    MemoryLimitError,
     NotReadyError,
     PathError,
     SepError,
     UsageError,
 )
+from sep_runtime import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +96,8 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
     try:
         from sep_runtime.separate import separate  # noqa: PLC0415 (hello comes before torch)
     except ImportError as fault:
+        if memory.is_short(fault):  # a library is there and could not be mapped
+            raise
         raise NotReadyError(
             f"the runtime's environment is not complete: {fault}", hint="run: sep setup --repair"
         ) from fault
@@ -117,11 +119,9 @@ def _watch() -> None:
 
 def _foreign(fault: Exception) -> SepError:
     """Translate what a library raised."""
+    if memory.is_short(fault):
+        return memory.error(fault)
     text = str(fault).partition("\n")[0] or type(fault).__name__
-    if isinstance(fault, MemoryError) or "out of memory" in text.lower():
-        return MemoryLimitError(
-            f"out of memory: {text}", hint="close other programs, or try --batch 1 --device cpu"
-        )
     return SepError(
         f"unexpected {type(fault).__name__}: {text}",
         hint="a bug of ours: run again with --verbose and report what it prints",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from sep_protocol.errors import DeviceError, UsageError
+from sep_runtime import memory
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +28,8 @@ class Choice:
 
 def parse(wanted: str) -> str:
     """Return `auto`, `cpu`, `mps`, `cuda` or `cuda:N`; raise UsageError for anything else."""
-    kind, colon, index = wanted.partition(":")
-    if kind in ("auto", "cpu", "mps") and not colon:
-        return wanted
-    if kind == "cuda" and (not colon or index.isdecimal()):
+    # torch takes no index above 127, and none with a leading zero.
+    if re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", wanted):
         return wanted
     raise UsageError(f"there is no device {wanted!r}", hint="auto, cpu, mps, cuda or cuda:N")
 
@@ -37,12 +37,15 @@ def parse(wanted: str) -> str:
 def choose(wanted: str) -> Choice:
     """Return the wanted device, or for `auto` the best that works.
 
-    Raises DeviceError where a named device is absent or does not work: it is never replaced.
+    Raises DeviceError where a named device is absent or does not work, MemoryLimitError where its
+    memory is full: it is never replaced.
     """
     wanted = parse(wanted)
     if wanted != "auto":
         fault = _fault(wanted)
         if fault:
+            if memory.is_short(RuntimeError(fault)):
+                raise memory.error(RuntimeError(fault))
             raise DeviceError(
                 f"device {wanted} cannot be used: {fault}",
                 hint="leave out --device to take the best",

@@ -1,9 +1,15 @@
 """Requests are checked, plans are pure."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path, PurePath
 
 import pytest
 
+import sep_models
+from sep_launcher.machine import facts
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning import models
 from sep_launcher.planning.files import Found
@@ -118,3 +124,102 @@ def test_installed_model_of_best_rank_is_the_default(home):
     (folder / "weights.safetensors").touch()
     model, _ = models.choose(Request(files=("x",), out=Path("/out")))
     assert (model.name, model.folder) == ("mdx23c-drumsep-5stem", str(folder))
+
+
+def test_what_is_no_readable_file_is_never_opened(home, tmp_path, tiny):
+    """A pipe would be waited for, for ever."""
+    checkpoint, _ = tiny
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    (tmp_path / "folder").mkdir()
+
+    def refused(**options):
+        with pytest.raises(PathError) as caught:
+            models.choose(Request(files=("x",), out=Path("/out"), **options))
+        return caught.value.message
+
+    for name in ("pipe", "pipe.ckpt", "folder"):
+        assert "not a file" in refused(model=str(tmp_path / name))
+        assert "not a file" in refused(model=str(checkpoint), model_config=tmp_path / name)
+    assert "a device" in refused(model="/dev/zero")
+    assert "no file" in refused(model="./nope")
+    assert "cannot be read" in refused(model="./" + "n" * 300)
+    assert "cannot be read" in refused(model="./a\0b.ckpt")
+
+
+def test_a_folder_of_a_models_name_does_not_hide_the_model(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    model, _ = models.choose(Request(files=("x",), out=Path("/out"), model="mini"))
+    assert model.name == "mdx23c-mini"
+
+
+def test_the_noted_hash_goes_with_the_model(home):
+    folder = home / "sep" / "models" / "larsnet"
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").touch()
+    request = Request(files=("x",), out=Path("/out"), model="larsnet")
+    assert models.choose(request)[0].sha256 is None  # nobody noted it
+    facts.write(facts.Facts(weights=(facts.Converted(model="larsnet", sha256="ab" * 32),)))
+    assert models.choose(request)[0].sha256 == "ab" * 32
+    assert models.choose(Request(files=("x",), out=Path("/out"), model="mini"))[0].sha256 is None
+
+
+WITHOUT_RIGHTS = ("setpriv", "--inh-caps=-dac_override,-dac_read_search",
+                  "--bounding-set=-dac_override,-dac_read_search")  # fmt: skip
+CHOOSE = """
+import sys
+from pathlib import Path
+from sep_launcher.planning import models
+from sep_launcher.planning.request import Request
+from sep_protocol.errors import SepError
+try:
+    chosen = models.choose(Request(files=("x",), out=Path("/o"), model=sys.argv[1] or None))
+    print(chosen[0].name)
+except SepError as fault:
+    print(int(fault.code), fault.message)
+"""
+
+
+@pytest.mark.skipif(
+    not shutil.which("setpriv") or os.geteuid() != 0, reason="rights are taken away by setpriv"
+)
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("", "mdx23c-mini"),
+        ("mini", "mdx23c-mini"),
+        ("larsnet", "3 {home}/models/larsnet cannot be searched: Permission denied"),
+        ("{home}/x.ckpt", "3 {home}/x.ckpt cannot be read: Permission denied"),
+        ("{home}/x", "3 {home}/x cannot be read: Permission denied"),
+    ],
+)
+def test_a_home_of_someone_else(tmp_path, model, told):
+    locked = tmp_path / "home"
+    locked.mkdir(mode=0o000)
+    done = subprocess.run(
+        [*WITHOUT_RIGHTS, sys.executable, "-P", "-c", CHOOSE, model.format(home=locked)],
+        env={**os.environ, "SEP_HOME": str(locked)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == told.format(home=locked)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b"", "no safetensors"),
+        (b"<html>404 Not Found</html>", "no safetensors"),
+        (b"\x05\0\0\0\0\0\0\0[1,2]", "no safetensors"),
+        (b"\x02\0\0\0\0\0\0\0{}", "no safetensors"),
+        (b"\x00\x20\0\0\0\0\0\0" + b"[" * 8192, "no safetensors"),
+        (b"\x00\x10\0\0\0\0\0\0{", "cut off"),
+    ],
+)
+def test_weights_that_are_none(home, tmp_path, header, told):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(header)
+    assert told in models.fault(sep_models.find("larsnet"), path, hashed=True)
+    assert "missing" in models.fault(sep_models.find("larsnet"), tmp_path / "no", hashed=True)

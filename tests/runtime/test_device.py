@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sep_protocol.errors import DeviceError, UsageError
+from sep_protocol.errors import DeviceError, MemoryLimitError, UsageError
 from sep_runtime import device
 
 
@@ -13,10 +13,26 @@ def test_cpu_is_what_this_machine_has():
     assert device.choose("cpu").name
 
 
-@pytest.mark.parametrize("wanted", ["gpu", "cuda:", "cuda:a", "cpu:0", "", "mps:1", "CUDA"])
+@pytest.mark.parametrize(
+    "wanted",
+    ["gpu", "cuda:", "cuda:a", "cpu:0", "", "mps:1", "CUDA", "cuda:00", "cuda:200", "cuda:\u0663"],
+)
 def test_unknown_devices(wanted):
     with pytest.raises(UsageError):
         device.choose(wanted)
+
+
+def test_a_named_device_whose_memory_is_full_is_told_as_that(monkeypatch):
+    def smoke(where):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    pretend(monkeypatch, cuda=True)
+    monkeypatch.setattr(device, "smoke", smoke)
+    with pytest.raises(MemoryLimitError, match="CUDA out of memory"):
+        device.choose("cuda")
+    choice = device.choose("auto")
+    assert choice.device.type == "cpu"
+    assert "out of memory" in choice.failures[0]
 
 
 def pretend(monkeypatch, *, mps=False, cuda=False, broken=()):

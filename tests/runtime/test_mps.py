@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 import sep_models
 from sep_runtime import device as devices
-from sep_runtime.models import larsnet, mdx23c
+from sep_runtime.models import adopt, larsnet
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.nets.unet import UNet
@@ -87,7 +87,7 @@ def run(make):
 
 
 def on_metal(*classes):
-    with torch.device(MPS), mdx23c.Uninitialised():
+    with torch.device(MPS), adopt.Uninitialised():
         return [each().eval() for each in classes]
 
 

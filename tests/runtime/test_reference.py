@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sep_runtime.models import larsnet, mdx23c
-from sep_runtime.models.settings import _manifest
+from sep_runtime.models.settings import manifest_of
 
 REFERENCE = Path(__file__).parent / "reference"
 TOLERANCE = 1e-4  # relative error
@@ -41,10 +41,10 @@ def error(found, expected):
 )
 def test_mdx23c(name, recipe):
     facts, arrays = vector(name)
-    manifest = _manifest(facts["config"], name)
+    manifest = manifest_of(facts["config"], name)
     shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
     weights = tensors(recipe.weights(facts["shapes"], facts["seed"]))
-    network = mdx23c.build(shape, weights, torch.device("cpu"))
+    network = mdx23c.build(shape, [weights], torch.device("cpu"))
     seeds = [facts["seed"] * 100 + i for i in range(facts["batch"])]
     mixes = np.stack([recipe.noise(2, manifest.chunk, seed) for seed in seeds])
     with torch.inference_mode():
@@ -62,7 +62,7 @@ def lars(facts, recipe):
     for i, stem in enumerate(facts["stems"]):
         drawn = tensors(recipe.weights(facts["shapes"], facts["seed"] * 10 + i))
         weights |= {f"{stem}.{key}": value for key, value in drawn.items()}
-    return larsnet.build(weights, facts["stems"], torch.device("cpu"))
+    return larsnet.build([weights], facts["stems"], torch.device("cpu"))
 
 
 def streamed(model, mix, block):

@@ -1,5 +1,6 @@
 """`python -m sep_runtime` as the launcher sees it: one Job in, events out, stems on disk."""
 
+import errno
 import json
 import os
 import subprocess
@@ -228,12 +229,34 @@ def test_full_disk(runtime, tmp_path, noise):
     ("fault", "code"),
     [
         (MemoryError(), 14),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 14),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 14),
         (RuntimeError("MPS backend out of memory (MPS allocated: 3 GB)"), 14),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 14),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9"), 14),
+        (RuntimeError("unable to mmap 99 bytes from file <x>: Cannot allocate memory (12)"), 14),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), 14),
+        (RuntimeError("std::bad_alloc"), 14),
+        (ImportError("libx.so: failed to map segment from shared object"), 14),
+        (ImportError("libx.so: cannot allocate memory in static TLS block"), 70),
+        (OSError(errno.ENOENT, "No such file", "out of memory.wav"), 70),
+        (RuntimeError("could not create a primitive"), 70),  # as it says of other things, too
         (RuntimeError("something else"), 70),
     ],
+    ids=str,
 )
 def test_foreign_errors_are_named(fault, code):
     from sep_runtime.__main__ import _foreign
 
     assert _foreign(fault).code == code
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+@pytest.mark.parametrize("text", ["could not create a primitive", "can't start new thread"])
+def test_within_a_limit_of_memory_vague_words_mean_memory(text):
+    code = (
+        "import resource; from sep_runtime import memory\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))\n"
+        f"assert memory.is_short(RuntimeError({text!r}))"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)

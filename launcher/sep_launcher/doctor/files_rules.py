@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 NEARLY_FULL = 200 * MIB  # a track of five minutes takes 0.4 GB of stems
+NOT_THE_RECORDED = "their SHA-256 is not the recorded one"
 ELSEWHERE = "make room, or choose another folder"
 
 
@@ -23,8 +24,7 @@ ELSEWHERE = "make room, or choose another folder"
 )
 def bundled_weights_damaged(evidence: Evidence) -> str | None:
     """The bundled model's weights are damaged."""
-    said = evidence.heard("the weights of")
-    return _damaged(evidence, pulled=False) or (said if said and "damaged" in said else None)
+    return _damaged(evidence, pulled=False) or evidence.heard(NOT_THE_RECORDED)
 
 
 @rule(
@@ -37,8 +37,9 @@ def weights_damaged(evidence: Evidence) -> str | None:
     """A model's weights are damaged."""
     if bundled_weights_damaged.detect(evidence):
         return None
-    found = _damaged(evidence, pulled=True)
-    return found or evidence.heard("the weights", "holds no state dict")
+    # Not what is whole and merely no weights, or of another network: to get that again is no help.
+    said = evidence.heard("the weights")
+    return _damaged(evidence, pulled=True) or (said if said and " damaged: " in said else None)
 
 
 @rule(

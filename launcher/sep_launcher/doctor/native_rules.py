@@ -24,6 +24,14 @@ CRASHES = tuple(
     for number in (6, 7, 11)
 )
 CANNOT_START = "cannot be started"
+# How libraries say, mostly while they are loaded, that they got no memory.
+NO_MEMORY = (
+    "failed to map segment",
+    "bad_alloc",
+    "can't allocate memory",
+    "Memory allocation still failed",
+    "Cannot allocate memory",
+)
 
 
 @rule(Group.NATIVE, "error", breaks="every run", fix="sep setup")
@@ -84,10 +92,27 @@ def runtime_python_missing(evidence: Evidence) -> str | None:
     return said if said and evidence.variable("SEP_RUNTIME_PYTHON") else None
 
 
+@rule(
+    Group.NATIVE,
+    "error",
+    breaks="native runs, from this shell at least",
+    fix=Fix(
+        everywhere="close other programs; where this shell has a limit: ulimit -v unlimited",
+        windows="close other programs, or let Windows choose the size of its paging file",
+    ),
+)
+def memory_refused(evidence: Evidence) -> str | None:
+    """The runtime gets too little memory for its libraries."""
+    faults = [each.fault for each in evidence.answers.packages] if evidence.answers else []
+    found = next((each for each in faults if _is_no_memory(each)), None)
+    said = evidence.heard(*NO_MEMORY)
+    return found or (said if said and _is_no_memory(said) else None)
+
+
 @rule(Group.NATIVE, "error", breaks=NATIVE, fix=f"sep doctor; most likely: {REPAIR_HERE}")
 def runtime_crashed(evidence: Evidence) -> str | None:
     """The runtime crashed: a library is damaged, or not made for this machine."""
-    return evidence.heard(*CRASHES)
+    return None if memory_refused.detect(evidence) else evidence.heard(*CRASHES)
 
 
 @rule(Group.NATIVE, "error", breaks=NATIVE, fix=REPAIR_HERE)
@@ -126,7 +151,11 @@ def environment_incomplete(evidence: Evidence) -> str | None:
     answers = evidence.answers
     if answers and not answers.fault and not python_old.detect(evidence):
         found = [answers.package(name) for name in NEEDED]
-        faults = [f"{each.name}: {each.fault}" for each in found if each and each.fault]
+        faults = [
+            f"{each.name}: {each.fault}"
+            for each in found
+            if each and each.fault and not _is_no_memory(each.fault)
+        ]
         return "; ".join(faults) or None
     return evidence.heard("environment is not complete", "cannot run sep: ")
 
@@ -142,7 +171,9 @@ def torch_missing(evidence: Evidence) -> str | None:
 def torch_not_importable(evidence: Evidence) -> str | None:
     """PyTorch is installed and cannot be imported."""
     fault = _torch_fault(evidence)
-    return fault if fault and "No module named" not in fault else None
+    if "No module named" in fault or _is_no_memory(fault):
+        return None
+    return fault or None
 
 
 @rule(
@@ -191,6 +222,12 @@ def faster_way(evidence: Evidence) -> str | None:
     return route.reason if route and route.ready and "would be faster" in route.reason else None
 
 
+def _is_no_memory(fault: str) -> bool:
+    # The dynamic linker's room for thread-local storage is its own: no memory widens it.
+    words = fault.lower()
+    return "static tls" not in words and any(each.lower() in words for each in NO_MEMORY)
+
+
 def _unstarted(fault: str) -> bool:
     return CANNOT_START in fault
 
@@ -213,6 +250,7 @@ RULES = (
     environment_gone,
     facts_damaged,
     runtime_python_missing,
+    memory_refused,
     runtime_crashed,
     environment_broken,
     python_old,

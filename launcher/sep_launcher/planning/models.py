@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
+import os
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sep_launcher.planning.request import Request
     from sep_models import Manifest
 
+MOST_HEADER = 100 << 20  # bytes, by the specification of safetensors
 CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")
 
 
@@ -25,7 +27,7 @@ def folder(manifest: Manifest) -> Path | None:
     """Return the folder with the model's weights, None where it is not installed."""
     inside = sep_models.folder_of(manifest.name)
     for each in (paths.models() / manifest.name, inside):
-        if (each / sep_models.WEIGHTS).is_file():
+        if os.path.isfile(each / sep_models.WEIGHTS):  # noqa: PTH113 (raises nowhere)
             return each
     return None
 
@@ -33,8 +35,8 @@ def folder(manifest: Manifest) -> Path | None:
 def choose(request: Request) -> tuple[Model, Manifest | None]:
     """Return the model for the Job and, for one of the catalogue, its manifest.
 
-    Raises ModelError for one that is not here, PathError for a missing file, UsageError for
-    settings without a checkpoint.
+    Raises ModelError for one that is not here, PathError for a file that is missing or may not
+    be read, UsageError for settings without a checkpoint.
     """
     if request.model is not None and _is_file(request.model):
         return _checkpoint(Path(request.model), request.model_config), None
@@ -48,24 +50,59 @@ def choose(request: Request) -> tuple[Model, Manifest | None]:
         manifest = sep_models.find(request.model)
     where = folder(manifest)
     if where is None:
+        _check_searchable(paths.models() / manifest.name)
         raise ModelError(f"the model {manifest.name} is not installed", hint=_how(manifest))
-    bundled = where == sep_models.folder_of(manifest.name)
-    return Model(name=manifest.name, folder=None if bundled else str(where)), manifest
+    if where == sep_models.folder_of(manifest.name):  # the runtime has its own, and its hash
+        return Model(name=manifest.name), manifest
+    return Model(name=manifest.name, folder=str(where), sha256=digest_of(manifest)), manifest
 
 
 def _is_file(model: str) -> bool:
-    return Path(model).suffix.lower() in CHECKPOINTS or Path(model).is_file()
+    """Say whether a file is meant, there or not, and not a model of the catalogue."""
+    if Path(model).suffix.lower() in CHECKPOINTS or {"/", os.sep} & set(model):
+        return True
+    known = any(model in (each.name, *each.aliases) for each in sep_models.catalogue())
+    return os.path.isfile(model) or (not known and os.path.lexists(model))  # noqa: PTH113
 
 
 def _checkpoint(path: Path, settings: Path | None) -> Model:
     for each in (path, settings):
-        if each is not None and not each.is_file():
-            raise PathError(f"there is no file {each}")
+        if each is not None:
+            _check_readable(each)
     return Model(
         name=path.stem,
         checkpoint=str(path.resolve()),
         settings=str(settings.resolve()) if settings else None,
     )
+
+
+def _check_readable(path: Path) -> None:
+    """Raise PathError unless it is a regular file that may be read. No other is opened."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+            return
+    except FileNotFoundError as fault:
+        raise PathError(f"there is no file {path}") from fault
+    except (OSError, ValueError) as fault:  # ValueError: a name that no file can have
+        why = fault.strerror if isinstance(fault, OSError) else fault
+        raise PathError(f"{path} cannot be read: {why}") from fault
+    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+    raise PathError(f"{path} is {kind}, not a file", hint="name the file itself")
+
+
+def _check_searchable(folder: Path) -> None:
+    """Raise PathError where it is not known whether a model is there."""
+    try:
+        folder.stat()
+    except PermissionError as fault:
+        raise PathError(
+            f"{folder} cannot be searched: {fault.strerror}",
+            hint="set SEP_HOME to a folder of yours",
+        ) from fault
+    except OSError:
+        pass
 
 
 def _how(manifest: Manifest) -> str:
@@ -82,29 +119,37 @@ def fault(manifest: Manifest, path: Path, *, hashed: bool, wanted: str | None = 
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size:
-                return f"it is cut off: {size} bytes"
-            header: dict[str, Any] = json.loads(file.read(length))
-        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
-        expected = 8 + length + max(ends)
+        expected = _size_by_header(path, size)
+        if size < expected:
+            return f"it is cut off: {size} of {expected} bytes"
+        if size > expected:
+            return f"it has {size} bytes, {expected} are expected"
         wanted = wanted or digest_of(manifest)
-        if size == expected and hashed and wanted and digest(path) != wanted:
+        if hashed and wanted and digest(path) != wanted:
             return "its SHA-256 is another one"
     except FileNotFoundError:
         return "the file is missing"
-    except (
-        OSError,
-        ValueError,
-        struct.error,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-    ) as f:
-        return f"it is no safetensors file ({type(f).__name__})"
-    return "" if size == expected else f"it has {size} bytes, {expected} are expected"
+    except OSError as fault:
+        return f"it cannot be read: {fault.strerror}"
+    except (ValueError, RecursionError):
+        return "it is no safetensors file"
+    return ""
+
+
+def _size_by_header(path: Path, size: int) -> int:
+    """Return how long a safetensors file must be; raise ValueError for another one, or OSError."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MOST_HEADER:
+            raise ValueError("the header is too long")
+        if length > size:
+            return 8 + length
+        header: Any = json.loads(file.read(length))
+    try:
+        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+        return int(8 + length + max(ends))
+    except (AttributeError, KeyError, IndexError, TypeError) as fault:
+        raise ValueError("the header is not of this kind") from fault
 
 
 def digest(path: Path) -> str:

@@ -28,7 +28,7 @@ def install(order: Install, name: str) -> None:
     manifest = sep_models.find(name)
     found: dict[str, torch.Tensor] = {}
     for published in order.files:
-        state = weights.read(Path(published.file))
+        state = weights.read(Path(published.file))[0]
         prefix = f"{published.stem}." if published.stem else ""
         found |= {prefix + key: value.contiguous() for key, value in state.items()}
     check(found, manifest)
@@ -56,7 +56,7 @@ def check(found: dict[str, torch.Tensor], manifest: Manifest) -> None:
         surplus = {key.partition(".")[0] for key in found} - set(manifest.stems)
         if surplus:
             raise ModelError(f"{manifest.name} has no stem {', '.join(sorted(surplus))}")
-        larsnet.build(found, manifest.stems, cpu)
+        larsnet.build([found], manifest.stems, cpu)
     else:
         shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
-        mdx23c.build(shape, found, cpu)
+        mdx23c.build(shape, [found], cpu)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from sep_runtime.models.mdx23c import Uninitialised, adopt
+from sep_runtime.models.adopt import Uninitialised, adopt
 from sep_runtime.nets.stft import frames_to_signal
 from sep_runtime.nets.unet import BINS, FRAMES, UNet
 from sep_runtime.streams.overlap import Chunking
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from sep_runtime.models.states import State
 
 N_FFT = 4096
 HOP = 1024
@@ -151,14 +153,16 @@ class LarsNetStream:
         return stems.reshape(len(self._model.stems), 2, count)
 
 
-def build(weights: dict[str, Tensor], stems: Sequence[str], device: torch.device) -> list[UNet]:
+def build(found: Sequence[State], stems: Sequence[str], device: torch.device) -> list[UNet]:
     """Return one U-Net per stem from keys `<stem>.<key>`; raise ModelError where they differ."""
     networks = []
     for stem in stems:
         with Uninitialised():
             network = UNet()
-        prefix = f"{stem}."
-        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        adopt(network, own)
+        adopt(network, [_of_stem(state, f"{stem}.") for state in found])
         networks.append(network.to(device).eval().requires_grad_(requires_grad=False))
     return networks
+
+
+def _of_stem(state: State, prefix: str) -> State:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from torch.overrides import TorchFunctionMode
+from typing import TYPE_CHECKING
 
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
+from sep_runtime.models.adopt import Uninitialised, adopt
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
-    from torch import Tensor
+
+    from sep_runtime.models.states import State
+
+
+STEREO = 2
+MOST_BINS = 1 << 26  # of a chunk's spectrogram; the largest network that is known has 1 << 21
 
 
 class Mdx23c:
@@ -49,18 +53,23 @@ class Mdx23c:
         InstanceNorm may see but one value, which has no deviation.
         """
         shape = self.network.shape
-        steps = 2
-        while shape.chunk(steps - 1) < samples:
-            steps += 1
+        held = max(samples, shape.shortest)
+        frames = -(-held // shape.hop) + 1
+        steps = max(2, 1 - (-frames // shape.frame_step))
         return min(shape.chunk(steps), self.cut.chunk)
 
 
 def shape_of(network: Mapping[str, object], stems: int) -> TfcTdfShape:
     """Return the network's shape from a manifest's table; raise ModelError where it is wrong."""
     try:
-        return decode(TfcTdfShape, {**network, "stems": stems})
+        shape = decode(TfcTdfShape, {**network, "stems": stems})
     except (FormError, ValueError) as fault:
         raise ModelError(f"the model's network cannot be built: {fault}") from fault
+    if shape.audio_channels != STEREO:
+        raise ModelError(
+            f"the model's network is for {shape.audio_channels} channels, sep knows stereo alone"
+        )
+    return shape
 
 
 def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -> Chunking:
@@ -71,64 +80,19 @@ def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -
             f"{shape.hop} x (k x {shape.frame_step} - 1)",
             hint=f"{shape.chunk(8)} is one that does",
         )
+    steps = (chunk // shape.hop + 1) // shape.frame_step
+    if chunk < shape.shortest or steps * shape.narrowest < 2:  # noqa: PLR2004 (one has no deviation)
+        raise ModelError(f"a chunk of {chunk} samples is too short for this network")
+    if chunk // shape.hop * shape.n_fft > MOST_BINS:
+        raise ModelError(f"a chunk of {chunk} samples is too long for this network")
     if not 1 <= overlap <= chunk:
         raise UsageError(f"the overlap must be at least 1, not {overlap:g}")
     return Chunking(chunk=chunk, hop=max(1, round(chunk / overlap)), batch=batch or 1)
 
 
-def build(shape: TfcTdfShape, weights: dict[str, Tensor], device: torch.device) -> TfcTdf:
-    """Return the network with these weights; raise ModelError where they are not its own."""
+def build(shape: TfcTdfShape, found: Sequence[State], device: torch.device) -> TfcTdf:
+    """Return the network with the weights that are its own; raise ModelError where none are."""
     with Uninitialised():
         network = TfcTdf(shape)
-    adopt(network, weights)
+    adopt(network, found)
     return network.to(device).eval().requires_grad_(requires_grad=False)
-
-
-class Uninitialised(TorchFunctionMode):
-    """Modules made inside get weights of any value, at once.
-
-    The meta device would do the same, but its first use imports for more than a second.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        """Leave out what draws or fills initial weights."""
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return args[0] if args else None
-        return func(*args, **(kwargs or {}))
-
-
-def adopt(network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    """Give a network its weights, in float32, without a copy where they are.
-
-    Raises ModelError with the first differences where keys or shapes are not the network's.
-    """
-    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in weights.items()}
-    if wanted != given:
-        missing = sorted(wanted.keys() - given.keys())
-        surplus = sorted(given.keys() - wanted.keys())
-        other = sorted(key for key in wanted.keys() & given.keys() if wanted[key] != given[key])
-        parts = [
-            f"{len(keys)} {what}, first {keys[0]}"
-            for what, keys in (
-                ("missing", missing),
-                ("unknown", surplus),
-                ("of other shape", other),
-            )
-            if keys
-        ]
-        raise ModelError(
-            f"the weights are not this network's: {'; '.join(parts)}",
-            hint="check that the settings belong to the checkpoint",
-        )
-    network.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in weights.items()},
-        strict=True,
-        assign=True,
-    )

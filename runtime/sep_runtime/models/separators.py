@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sep_models
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import larsnet, mdx23c, settings, weights
+from sep_runtime.models import kinds, larsnet, mdx23c, settings, weights
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,11 @@ def load(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
             hint="run: sep setup --repair (for an image: sep setup --engine container --repair)",
         )
+    if model.sha256 is not None and model.sha256 != sha256:
+        raise ModelError(
+            f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",
+            hint=f"sep models pull {manifest.name}",
+        )
     found = weights.read(path)
     separator: Separator
     if manifest.architecture == "larsnet":
@@ -69,11 +75,13 @@ def _locate(model: Model) -> tuple[Manifest, Path, str]:
     """Return the model's manifest, its weights file and that file's SHA-256."""
     if model.checkpoint is not None:
         path = Path(model.checkpoint)
+        kinds.check_file(path, "the weights")
         sha256 = weights.digest(path)
         if model.settings is not None:
             return settings.read(Path(model.settings), model.name), path, sha256
         known = sep_models.of_file(sha256)
         if known is None:
+            kinds.kind_of(path)  # a web page needs no settings
             raise UsageError(
                 f"{path.name} is no checkpoint that sep knows, so it needs its settings",
                 hint="give the YAML that was published with it by --model-config",
@@ -82,6 +90,6 @@ def _locate(model: Model) -> tuple[Manifest, Path, str]:
     manifest = sep_models.find(model.name)
     folder = Path(model.folder) if model.folder else sep_models.folder_of(manifest.name)
     path = folder / sep_models.WEIGHTS
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (it raises for no name and no right)
         raise ModelError(f"the model {manifest.name} is not installed", hint="sep models list")
     return manifest, path, weights.digest(path)

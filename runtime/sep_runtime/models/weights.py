@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
-from typing import TYPE_CHECKING, Any
+import re
+import threading
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
-from sep_protocol.errors import ModelError
+from sep_protocol.errors import ModelError, SepError
+from sep_runtime import memory
+from sep_runtime.models import kinds
+from sep_runtime.models.inert import INERT
+from sep_runtime.models.states import states_in
+from sep_runtime.models.words import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WRAPPERS = ("state_dict", "state", "model_state_dict")
+    from sep_runtime.models.states import State
+
+_ONE_AT_A_TIME = threading.Lock()  # the unpickler's list of globals is the process's
+
+log = logging.getLogger(__name__)
 
 
 def digest(path: Path) -> str:
@@ -31,28 +43,65 @@ def digest(path: Path) -> str:
         ) from fault
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
-    """Return the state dict of a `.safetensors` file or a checkpoint; raise ModelError."""
+def read(path: Path) -> tuple[State, ...]:
+    """Return every state dict in a file, the best first, whatever its suffix.
+
+    Raises ModelError where it is no file of weights, MemoryLimitError where it does not fit.
+    """
+    kind = kinds.kind_of(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return _unwrap(torch.load(path, map_location="cpu", weights_only=True, mmap=True), path)
-    except FileNotFoundError as fault:
-        raise ModelError("there are no weights at {path}", path=str(path)) from fault
-    except pickle.UnpicklingError as fault:
-        raise ModelError(
-            f"{path.name} holds more than weights, so it is not loaded: that could run any code",
+        loaded = _load(path, kind)
+    except Exception as fault:  # torch.load raises whatever a hostile or broken pickle makes it
+        raise _named(path, kind, fault) from fault
+    return states_in(loaded, path)
+
+
+def _load(path: Path, kind: kinds.Kind) -> object:
+    named = _is_utf8(path)
+    if kind == "safetensors":
+        return load_file(path) if named else load(path.read_bytes())
+    # By its name, torch.load takes a file for safetensors; and a mapping, which needs the name,
+    # neither unpacks a compressed part nor knows torch's older form.
+    mapped = kind == "stored" and named and path.suffix != ".safetensors"
+    with _ONE_AT_A_TIME, torch.serialization.safe_globals(INERT), path.open("rb") as file:
+        return torch.load(
+            path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped
+        )
+
+
+def _is_utf8(path: Path) -> bool:
+    """Say whether libraries that take names of files in UTF-8 alone can open it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _named(path: Path, kind: kinds.Kind, fault: Exception) -> SepError:
+    """Return what people are told of an error while reading; torch's own words go to the log."""
+    if memory.is_short(fault):
+        return memory.error(fault)
+    text = str(fault)
+    log.warning("%s: %s", shown(path.name), shown(text))
+    if isinstance(fault, SafetensorError):
+        return kinds.damaged(path, "they are cut off, or not what their beginning says")
+    refused = re.search(r"GLOBAL (\S+)", text)
+    if isinstance(fault, pickle.UnpicklingError) and refused:
+        return ModelError(
+            f"{{path}} holds more than weights, {shown(refused[1])}, so it is not loaded: that "
+            "could run any code",
             hint="ask its author for safetensors",
-        ) from fault
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as fault:
-        first = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise ModelError(f"the weights {path.name} are damaged: {first}") from fault
-
-
-def _unwrap(found: Any, path: Path) -> dict[str, torch.Tensor]:  # noqa: ANN401
-    for wrapper in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if isinstance(found, dict) and all(torch.is_tensor(value) for value in found.values()):
-        return found
-    raise ModelError(f"{path.name} holds no state dict")
+            path=str(path),
+        )
+    if "Unsupported operand" in text:
+        return ModelError(
+            "{path} is a pickle of a form that cannot be read safely",
+            hint="ask its author for safetensors, or what torch.save writes by itself",
+            path=str(path),
+        )
+    if kind == "streamed" and "magic number" in text:
+        return ModelError(
+            "{path} is a pickle, but none that PyTorch wrote", kinds.OTHER_FORM, str(path)
+        )
+    return kinds.damaged(path, "they cannot be read as a checkpoint")

@@ -7,6 +7,8 @@ Time is free, frequency is baked in.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -34,6 +36,8 @@ LIMITS = {
     "subbands": 64,
     "bottleneck": 1024,
 }
+
+LONGEST_NAME = 80  # characters of a norm's or activation's name that an error shows
 
 # Mixes with a lower peak are raised no further than one with this: silence stays silence.
 FAINTEST = 1e-4
@@ -70,7 +74,7 @@ class TfcTdfShape:
         if len(self.scale) != 2 or not all(1 <= each <= 8 for each in self.scale):  # noqa: PLR2004
             msg = f"scale must be two small numbers, not {self.scale}"
             raise ValueError(msg)
-        _norm(self.norm, self.channels)
+        _norm(self.norm, math.gcd(self.channels, self.growth))  # what all widths are multiples of
         _act(self.act)
         if self.input == "magnitude" and self.output != "mask":
             msg = "a network that sees magnitudes alone can give masks alone"
@@ -81,10 +85,26 @@ class TfcTdfShape:
         if self.dim_f > self.n_fft // 2 + 1:
             msg = f"dim_f {self.dim_f} is more than the {self.n_fft // 2 + 1} bins of n_fft"
             raise ValueError(msg)
+        if self.hop > self.n_fft // 2:
+            msg = f"hop {self.hop} is more than half of n_fft {self.n_fft}: frames must overlap"
+            raise ValueError(msg)
         step = self.subbands * self.scale[1] ** self.scales
         if self.dim_f % step:
             msg = f"dim_f {self.dim_f} is not a multiple of {step} (subbands x scale ^ scales)"
             raise ValueError(msg)
+        if not self.narrowest:
+            msg = f"bottleneck {self.bottleneck} is more than the innermost bins of dim_f"
+            raise ValueError(msg)
+
+    @property
+    def narrowest(self) -> int:
+        """Bins of the innermost layer's bottleneck."""
+        return self.dim_f // int(self.subbands * self.scale[1] ** self.scales) // self.bottleneck
+
+    @property
+    def shortest(self) -> int:
+        """Samples that the reflection at both ends of a chunk needs."""
+        return self.n_fft // 2 + 1
 
     @property
     def frame_step(self) -> int:
@@ -106,11 +126,11 @@ def _norm(kind: str, channels: int) -> nn.Module:
         return nn.InstanceNorm2d(channels, affine=True)
     if kind == "BatchNorm":
         return nn.BatchNorm2d(channels)
-    if kind.startswith("GroupNorm"):
-        return nn.GroupNorm(int(kind.removeprefix("GroupNorm")), channels)
+    if found := re.fullmatch(r"GroupNorm([1-9][0-9]{0,4})", kind):
+        return nn.GroupNorm(int(found[1]), channels)
     if kind == "none":
         return nn.Identity()
-    msg = f"unknown norm {kind!r}"
+    msg = f"unknown norm {kind[:LONGEST_NAME]!r}"
     raise ValueError(msg)
 
 
@@ -119,9 +139,9 @@ def _act(kind: str) -> nn.Module:
         return nn.GELU()
     if kind == "relu":
         return nn.ReLU()
-    if kind.startswith("elu"):
-        return nn.ELU(float(kind.removeprefix("elu")))
-    msg = f"unknown activation {kind!r}"
+    if found := re.fullmatch(r"elu([0-9]{1,3}(\.[0-9]{0,9})?)", kind):
+        return nn.ELU(float(found[1]))
+    msg = f"unknown activation {kind[:LONGEST_NAME]!r}"
     raise ValueError(msg)
 
 

@@ -1,0 +1,56 @@
+"""Words of others for "there is not enough memory", in one place; standard library only."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from sep_protocol.errors import MemoryLimitError
+
+# Torch's allocators, CUDA's libraries, C++, numpy, the C library, the dynamic linker.
+_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "unable to allocate",
+    "failed to map segment",
+    "alloc_failed",
+    "bad_alloc",
+)
+# What such a lack may look like, as other faults do: oneDNN's scratch pad, a thread's stack.
+_PERHAPS = ("could not create a primitive", "can't start new thread")
+_NOT = "static tls block"  # the dynamic linker's own limit, which no memory widens
+
+
+def is_short(fault: BaseException) -> bool:
+    """Say whether it was raised because memory was short."""
+    if isinstance(fault, MemoryError):
+        return True
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return fault.errno == errno.ENOMEM
+    text = str(fault).lower()
+    if _NOT in text:
+        return False
+    return any(word in text for word in _WORDS) or (
+        _is_limited() and any(word in text for word in _PERHAPS)
+    )
+
+
+def error(fault: BaseException) -> MemoryLimitError:
+    """Return what people are told of it."""
+    first = str(fault).partition("\n")[0]
+    return MemoryLimitError(
+        f"out of memory: {first}" if first else "out of memory",
+        hint="close other programs, or try --batch 1 --device cpu",
+    )
+
+
+def _is_limited() -> bool:
+    """Say whether this process may take less memory than there is (ulimit -v, -d)."""
+    if sys.platform == "win32":
+        return False
+    import resource  # noqa: PLC0415 (not there on Windows)
+
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    return any(resource.getrlimit(each)[0] != resource.RLIM_INFINITY for each in kinds)
