@@ -108,8 +108,8 @@ Bundle = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a report for a bug report, redacted.")
 ]
 ListRules = Annotated[bool, typer.Option("--list-rules", help="Show all that is looked for.")]
-Seconds = Annotated[float, typer.Option(help="Length of the audio.", min=0.1)]
-Runs = Annotated[int, typer.Option(help="Medians are of so many.", min=1)]
+Seconds = Annotated[float, typer.Option(help="Length of the audio, 0.1 to 600.")]
+Runs = Annotated[int, typer.Option(help="Medians are of so many, 1 to 1000.")]
 NoBaselines = Annotated[
     bool, typer.Option("--no-baselines", help="Leave out the schemes of other tools.")
 ]
