@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from sep_launcher.engines.native import NativeEngine
+from sep_launcher.machine import paths
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning.files import Found
 from sep_launcher.planning.plan import plan
@@ -83,7 +84,7 @@ def run(engine_and_plan):
 def test_events_come_through_and_the_job_is_gone_afterwards(engine_of, home):
     events = run(engine_of(f"print('''{HELLO}''')\n{LAST}"))
     assert [type(event) for event in events] == [Hello, TrackFailed, Done]
-    assert not list((home / "sep" / "cache" / "jobs").iterdir())
+    assert not list(paths.jobs().iterdir())
 
 
 def test_unknown_events_are_passed_over(engine_of):
