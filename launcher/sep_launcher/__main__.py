@@ -1,21 +1,21 @@
-"""The command `sep`. `--version` is answered before anything heavy is imported."""
+"""The command `sep`. `--version` is answered before anything else is imported."""
 
 from __future__ import annotations
 
 import sys
 
-from sep_launcher.show import streams
-from sep_protocol.errors import ExitCode
+INTERRUPTED = 130  # ExitCode.INTERRUPTED, before it is imported
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    streams.guard()
+def main() -> int:
+    """Run the command line; return its exit code."""
     try:
-        code: int = _run(sys.argv[1:])
-    except KeyboardInterrupt:  # while all of it was imported
-        code = ExitCode.INTERRUPTED
-    sys.exit(streams.ended(code))
+        from sep_launcher.show import streams  # noqa: PLC0415 (Ctrl-C is heard from here on)
+
+        streams.guard()
+        return streams.ended(_run(sys.argv[1:]))
+    except KeyboardInterrupt:  # while it was imported: the rest hears it itself
+        return INTERRUPTED
 
 
 def _run(argv: list[str]) -> int:
@@ -30,4 +30,4 @@ def _run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
