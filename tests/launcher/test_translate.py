@@ -85,6 +85,14 @@ def test_names_of_any_bytes_go_through_below_a_folder_that_can_be_mounted(audio,
     assert mapped.to_host(inside.out) == f"/out/{out}"
 
 
+def test_a_folder_of_any_bytes_goes_through_below_one_that_is_mounted():
+    wanted = job([("/music/a.wav", "/out/a"), ("/music/caf\udce9/b.wav", "/out/caf\udce9/b")])
+    mapped = mapping(wanted, PurePosixPath, identical)
+    assert mapped.job(wanted).tracks[1].audio == "/app/in/0/caf\udce9/b.wav"
+    with pytest.raises(PathError, match="not named in UTF-8"):
+        mapping(job([("/music/caf\udce9/b.wav", "/out/b")]), PurePosixPath, identical)
+
+
 def places(mapped: Mapping):
     return {str(bind.host): (str(bind.inside), bind.writable) for bind in mapped.binds}
 
