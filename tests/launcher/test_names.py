@@ -55,6 +55,14 @@ def test_folders_above_a_track_are_made_so_too():
     assert len(os.fsencode(long.parts[0])) <= 255
 
 
+def test_cut_names_keep_their_bytes():
+    assert fitted("\udce9" * 200 + ".x", 255) == "\udce9" * 200 + ".x"
+    cut = fitted("\udce9" * 300, 100)
+    assert os.fsencode(cut).startswith(b"\xe9" * 45 + b"~")
+    assert fitted("é" * 300, 100).startswith("é" * 22 + "~")
+    assert len(fitted("\ud800" * 300, 100)) < 100  # Windows has such names
+
+
 @given(st.lists(NAMES, min_size=2, max_size=2, unique=True), st.integers(40, 120))
 def test_cut_names_stay_apart(names, most):
     first, second = (fitted(name * 3, most) for name in names)

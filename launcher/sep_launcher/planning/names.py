@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import unicodedata
 from pathlib import PurePath
@@ -37,11 +38,23 @@ def key(name: PurePath) -> str:
 
 def fitted(name: str, most: int) -> str:
     """Return the name, cut in the middle where it has more bytes than `most`."""
-    encoded = name.encode("utf-8", "surrogateescape")
+    encoded = raw(name)
     if len(encoded) <= most:
         return name
-    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}~".encode()
+    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}~"
     half = (most - len(mark)) // 2
-    head = encoded[:half].decode("utf-8", "ignore")
-    tail = encoded[-half:].decode("utf-8", "ignore")
-    return head + mark.decode() + tail
+    return _first(name, half) + mark + _first(name[::-1], half)[::-1]
+
+
+def raw(name: str) -> bytes:
+    """Return the name's bytes, also of one that is no text."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")  # of Windows
+
+
+def _first(name: str, most: int) -> str:
+    """Return as many characters from the start as fit."""
+    sizes = itertools.accumulate(len(raw(char)) for char in name)
+    return name[: sum(size <= most for size in sizes)]

@@ -100,7 +100,7 @@ def _fitted_around_stem(name: str) -> str:
     """Return a stem's file name, cut to what a file system takes beside and between its stems."""
     parts = name.split(STEM)
     room = STEM_BYTES - len("{stem}") * (len(parts) - 1)
-    if len(os.fsencode("".join(parts))) <= room:
+    if len(names.raw("".join(parts))) <= room:
         return name
     share = room // sum(map(bool, parts))
     return STEM.join(names.fitted(part, share) for part in parts)
