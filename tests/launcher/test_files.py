@@ -126,6 +126,7 @@ def test_what_is_no_file_is_passed_over_and_told(tmp_path, monkeypatch):
     (folder / "gone.wav").symlink_to("nowhere")
     (folder / "loop.wav").symlink_to("loop.wav")
     (folder / "notes.txt").symlink_to("nowhere")
+    (folder / ".hidden.wav").symlink_to("nowhere")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("in/socket.wav")
     for pattern in ("in", "in/*"):
@@ -178,8 +179,10 @@ def test_finished_output_is_refused(tmp_path):
     check_outputs([done], [], overwrite=True)
 
 
-def test_output_below_a_file_is_refused(tmp_path):
+def test_output_at_or_below_a_file_is_refused(tmp_path):
     (tmp_path / "out").touch()
+    with pytest.raises(PathError, match="out is no folder"):
+        check_outputs([tmp_path / "out"], [], overwrite=True)
     with pytest.raises(PathError, match="cannot be written"):
         check_outputs([Path(tmp_path, "out", "song")], [], overwrite=False)
 

@@ -93,15 +93,13 @@ class _Look:
                     raise PathError(_unreadable(root, fault)) from fault
                 self.warnings.append(f"{_unreadable(folder, fault)}{PASSED}")
                 continue
-            folders = [each for each in entries if _is_folder(each)]
-            files = [Path(each) for each in entries if each not in folders]
-            if any(each.name == REPORT for each in files):
+            if any(each.name == REPORT and not _is_folder(each) for each in entries):
                 continue
-            stack += [Path(each) for each in reversed(folders) if not each.name.startswith(".")]
-            for path in self._fit(files, ENDINGS):
-                if not path.name.startswith("."):
-                    self._take(path, path.relative_to(root))
-                    any_here = True
+            seen = [each for each in entries if not each.name.startswith(".")]
+            stack += [Path(each) for each in reversed(seen) if _is_folder(each)]
+            for path in self._fit([Path(each) for each in seen if not _is_folder(each)], ENDINGS):
+                self._take(path, path.relative_to(root))
+                any_here = True
         if not any_here:
             self._nothing(f"there is no audio in {root}", warned, _known())
 
@@ -220,6 +218,10 @@ def check_outputs(
                 f"{folder} is a link: a track's folder is replaced as a whole",
                 hint="remove the link, or choose another folder with --out",
             )
+        if disk.exists(folder) and not disk.is_dir(folder):
+            raise PathError(
+                f"{folder} is no folder", hint="move it away, or choose another with --out"
+            )
     outputs = {os.path.realpath(folder) for folder in folders}
     for mix in mixes:
         if os.path.dirname(os.path.realpath(mix)) in outputs:  # noqa: PTH120 (a text)
@@ -254,11 +256,9 @@ def _check_writable(folder: Path) -> None:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Say whether it is a folder with nothing in it; raise PathError where that cannot be seen."""
+    """Say whether a folder has nothing in it; raise PathError where that cannot be seen."""
     try:
         return not any(folder.iterdir())
-    except NotADirectoryError:
-        return False
     except OSError as fault:
         raise PathError(_unreadable(folder, fault), hint="choose another with --out") from fault
 
