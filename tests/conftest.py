@@ -39,7 +39,7 @@ def sep(home, tmp_path):
         done = subprocess.run(
             [sys.executable, "-P", "-m", "sep_launcher", *map(str, args)],
             capture_output=True,
-            text=True,
+            text=options.pop("text", True),
             cwd=options.pop("cwd", tmp_path),
             env={**os.environ, **options.pop("env", {})},
             stdin=subprocess.DEVNULL,

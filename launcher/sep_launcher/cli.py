@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import re
 import traceback
 from pathlib import Path
 from typing import Any, cast
@@ -15,16 +15,18 @@ from sep_launcher import session
 from sep_launcher.machine.probe import probe
 from sep_launcher.planning import models
 from sep_launcher.planning import route as routes
-from sep_launcher.planning.request import NAME, Request, bytes_of
+from sep_launcher.planning.request import NAME, Request, bench_of, bytes_of
 from sep_launcher.planning.route import Wanted
 from sep_launcher.show import render
 from sep_launcher.show.render import Screen, Style
-from sep_protocol import Bench, Output
+from sep_protocol import Output
 from sep_protocol.errors import ExitCode, InterruptedJob, PathError, SepError, UsageError
 from sep_protocol.version import __version__
 
 # The parser's own errors, wherever this typer keeps the parser.
 ParserFault: type[Exception] = typer.BadParameter.__mro__[2]
+
+EMPTY = "is there a variable in it that is not set?"
 
 app = typer.Typer(
     name="sep",
@@ -207,7 +209,7 @@ def bench(
             batch=batch,
         )
 
-    measure = Bench(seconds=seconds, runs=runs, baselines=not no_baselines)
+    measure = bench_of(seconds=seconds, runs=runs, baselines=not no_baselines)
     return session.bench(request, Screen(Style(machine="json" if json_ else "")), measure)
 
 
@@ -289,8 +291,11 @@ def main(argv: list[str]) -> int:
     typer.core.HAS_RICH = False  # it escapes brackets for a markup that is off here
     try:
         Path.cwd()
+        _check_filled(argv)
     except OSError:
         return _end(PathError("the current folder is gone", hint="cd to one that is there"), argv)
+    except UsageError as fault:
+        return _end(fault, argv)
     if argv in ([], ["models"]):
         argv = [*argv, "--help"]
     try:
@@ -301,14 +306,24 @@ def main(argv: list[str]) -> int:
         return _end(fault, argv)
     except (KeyboardInterrupt, typer.Abort):
         return _end(InterruptedJob("interrupted"), argv)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return ExitCode.OK
     except Exception as fault:  # noqa: BLE001 (the one border where bugs are named)
         if "--verbose" in argv or "-v" in argv:
-            traceback.print_exc()
+            for line in traceback.format_exc().splitlines():
+                Screen(Style()).say(line)
         told = f"unexpected {type(fault).__name__}: {fault}"
         return _end(SepError(told, hint="a bug of ours: please report it with --verbose"), argv)
+
+
+def _check_filled(argv: list[str]) -> None:
+    """Raise UsageError for an empty argument: none means anything, shells make them of "$x"."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    for each in options:
+        if re.fullmatch("--[a-z-]+=", each):
+            raise UsageError(f"{each} has no value", hint=EMPTY)
+    if "" in argv:
+        number = argv.index("")
+        after = f", after {argv[number - 1]}," if number else ""
+        raise UsageError(f"argument {number + 1}{after} is empty", hint=EMPTY)
 
 
 def _usage(fault: Any) -> UsageError:  # noqa: ANN401 (the parser's error, of a private class)

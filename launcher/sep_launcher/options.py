@@ -11,10 +11,14 @@ Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Files, fol
 ModelName = Annotated[
     str | None, typer.Option("--model", "-m", help="A model's name, or a checkpoint file.")
 ]
+# `readable=False`: what cannot be read or written is told by those who try, with its exit code.
 ModelConfig = Annotated[
-    Path | None, typer.Option(help="The YAML of a checkpoint that sep does not know.")
+    Path | None,
+    typer.Option(readable=False, help="The YAML of a checkpoint that sep does not know."),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where the tracks' folders go.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", readable=False, help="Where the tracks' folders go.")
+]
 Name = Annotated[str, typer.Option(help="FOLDER/FILE of a stem, of {track}, {stem} and {model}.")]
 Stems = Annotated[
     str | None, typer.Option(help="Which stems to write, as in kick,snare; all by default.")
@@ -108,8 +112,8 @@ Bundle = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a report for a bug report, redacted.")
 ]
 ListRules = Annotated[bool, typer.Option("--list-rules", help="Show all that is looked for.")]
-Seconds = Annotated[float, typer.Option(help="Length of the audio.", min=0.1)]
-Runs = Annotated[int, typer.Option(help="Medians are of so many.", min=1)]
+Seconds = Annotated[float, typer.Option(help="Length of the audio, 0.1 to 600.")]
+Runs = Annotated[int, typer.Option(help="Medians are of so many, 1 to 1000.")]
 NoBaselines = Annotated[
     bool, typer.Option("--no-baselines", help="Leave out the schemes of other tools.")
 ]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sep_models
-from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, native
+from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
+from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import stoppable
@@ -41,12 +42,12 @@ def run(
 
     def work() -> None:
         request = make()
-        plan = _plan(request)
+        plan = _plan(request, screen)
         if not dry_run and (why := _not_ready(plan)):
             from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
 
             command.offer(screen, why, plan.route.engine, yes=yes, offline=offline)
-            plan = _plan(request)
+            plan = _plan(request, screen)
         screen.route(plan)
         _check_ready(plan)
         if dry_run:
@@ -73,11 +74,12 @@ def _engine(plan: Plan, screen: Screen) -> Engine:
 
 def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Screen) -> None:
     """Do the run without what the engine refused, and say so. Nothing was done before."""
-    plan = _plan(request, gpu_refused=True)
+    plan = _plan(request, screen, gpu_refused=True)
     _check_ready(plan)
     now = f"{plan.route.engine} {plan.route.device}"
-    reason = f"{fault.message}\n       {fault.hint}"
-    screen.event(Fallback(was=f"{was.route.engine} {was.route.device}", now=now, reason=reason))
+    before = f"{was.route.engine} {was.route.device}"
+    screen.event(Fallback(was=before, now=now, reason=fault.message))
+    screen.say(f"       {fault.hint}", loud=True)
     screen.route(plan)
     _follow(plan, _engine(plan, screen), screen)
 
@@ -86,7 +88,7 @@ def bench(make: Callable[[], Request], screen: Screen, measure: Bench) -> int:
     """Measure the model that the request names; return the exit code."""
 
     def work() -> None:
-        plan = _plan(make(), measure)
+        plan = _plan(make(), screen, measure)
         _check_ready(plan)
         screen.route(plan)
         _follow(plan, _engine(plan, screen), screen)
@@ -108,8 +110,15 @@ def _told(work: Callable[[], None], screen: Screen) -> int:
     return screen.close()
 
 
-def _plan(request: Request, measure: Bench | None = None, *, gpu_refused: bool = False) -> Plan:
-    found = [] if measure else files.find(request.files)
+def _plan(
+    request: Request, screen: Screen, measure: Bench | None = None, *, gpu_refused: bool = False
+) -> Plan:
+    found: tuple[files.Found, ...] = ()
+    if not measure:
+        search = files.find(request.files)
+        found = search.files
+        for each in search.warnings:
+            screen.warn(each)
     model, manifest = models.choose(request)
     if manifest is not None:
         sep_models.wanted_stems(request.output.stems, manifest)
@@ -162,7 +171,7 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
 
         job_file, line = container.shown(plan)
     else:
-        job_file = native.write_job(plan.job)
+        job_file = job_files.kept(plan.job)
         line = native.shown(plan, job_file)
     screen.say(f"     the job file is kept: {job_file}")
     screen.command(line)
@@ -198,14 +207,16 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
 def _missing(plan: Plan) -> list[Path]:
     """Return the folders that the run has to make, the innermost first."""
     parents = {Path(track.out).parent for track in plan.job.tracks}
-    found = {each for parent in parents for each in (parent, *parent.parents) if not each.exists()}
+    found = {
+        each for parent in parents for each in (parent, *parent.parents) if not disk.exists(each)
+    }
     return sorted(found, key=lambda each: -len(each.parts))
 
 
 def _sweep(plan: Plan, screen: Screen) -> None:
     """Clear away what a runtime that died could not; where that fails, too, the next run does."""
     folders = tuple(sorted({str(Path(track.out).parent) for track in plan.job.tracks}))
-    there = tuple(each for each in folders if Path(each).is_dir())
+    there = tuple(each for each in folders if disk.is_dir(each))
     if there:
         engine = _engine(plan, screen)
         with suppress(SepError):

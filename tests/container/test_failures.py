@@ -322,6 +322,18 @@ def test_a_runtime_that_crashes(start, song, dockerd, tmp_path, seen):
     seen.nothing_left(tmp_path)
 
 
+def test_a_kill_is_no_lack_of_memory(start, song, dockerd, tmp_path, seen):
+    with start("run", song, "--engine", "container", "--memory", "4g") as process:
+        seen.until(lambda: seen.separating(process))
+        dockerd("kill", "--signal", "KILL", dockerd.ours()[0])
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 15, told
+    assert "was ended by signal 9" in told
+    assert "may have run out of memory" in told
+    assert "GiB" not in told.partition("error: ")[2]
+    seen.nothing_left(tmp_path)
+
+
 def test_the_daemon_is_killed_in_the_middle(start, sep, song, clip, dockerd, tmp_path, seen):
     with start("run", song, "--engine", "container") as process:
         seen.until(lambda: seen.separating(process))
@@ -330,6 +342,7 @@ def test_the_daemon_is_killed_in_the_middle(start, sep, song, clip, dockerd, tmp
         _, told = process.communicate(timeout=90)
     assert process.returncode == 11, told
     assert "the Docker daemon does not answer" in told
+    assert "the next run removes it" in told
     assert "[docker-host-silent]" in told
     assert time.monotonic() - begun < 60
     assert not (tmp_path / "separated" / "song").exists()

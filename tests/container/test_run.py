@@ -37,6 +37,7 @@ def test_paths_of_every_kind(sep, clip, tmp_path, dockerd, sep_home, seen):
         "co:lon/d.flac",
         "ünï/日本 🥁.flac",
         "q'\"uote/e.flac",
+        "bytes/" + os.fsdecode(b"caf\xe9.flac"),
     ]
     for name in names:
         (tmp_path / "in" / name).parent.mkdir(parents=True)
@@ -57,6 +58,14 @@ def test_paths_of_every_kind(sep, clip, tmp_path, dockerd, sep_home, seen):
         assert "/app/" not in report.read_text()
         assert Path(json.loads(report.read_text())["mix"]["path"]).is_file()
     seen.nothing_left(tmp_path / "elsewhere")
+
+
+def test_a_folder_that_docker_cannot_name_is_told(sep, clip, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    shutil.copy(clip, folder)
+    _, told = sep("run", folder, "--engine", "container", code=3)
+    assert "caf\\udce9 is not named in UTF-8: Docker cannot mount it" in told
 
 
 def test_a_batch_goes_on_past_a_bad_track_and_resumes(sep, clip, tmp_path):
@@ -215,6 +224,7 @@ def running(dockerd, built, environment, song, tmp_path_factory, seen):
 def test_what_docker_was_told(running):
     _, found = running
     host = found["HostConfig"]
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "32m"}}
     assert host["NetworkMode"] == "none"
     assert host["ReadonlyRootfs"] is True
     assert host["CapDrop"] == ["ALL"]

@@ -80,6 +80,15 @@ def test_json_is_one_document(sep, clip, with_tiny):
         (["bad.wav"], 1),
         (["bad.wav", "clip.wav"], 1),
         ([], 2),
+        ([""], 2),
+        (["clip.wav", ""], 2),
+        (["clip.wav", "--out", ""], 2),
+        (["clip.wav", "--out="], 2),
+        (["clip.wav", "--name", ""], 2),
+        (["clip.wav", "--model", ""], 2),
+        (["clip.wav", "--overlap", "inf"], 2),
+        (["-"], 3),
+        (["/dev/null"], 3),
     ],
 )
 def test_every_failure_has_its_code_and_its_document(sep, clip, with_tiny, args, code):
@@ -278,6 +287,13 @@ def test_version_and_help(sep):
     for command in ("run", "route", "models"):
         assert command in sep("--help").stdout
     assert "--overwrite" in sep("run", "--help").stdout
+    assert "Files, folders or globs." in sep("run", "--help").stdout
+    assert sep("rum", check=2).stderr.count("'run'") == 1
+
+
+@pytest.mark.parametrize("words", ["--seconds nan", "--seconds 1e300", "--runs 9999999999999"])
+def test_benches_without_an_end_are_refused(sep, words):
+    assert words.split()[0] in sep("bench", *words.split(), check=2).stderr
 
 
 def test_bench(sep, with_tiny):

@@ -9,15 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sep_launcher.engines import (
+    LOG_DRIVER,
+    LOG_SIZE,
     PROCESSES,
     SHARED,
     TMP,
     GpuRefusedError,
     Spec,
 )
-from sep_launcher.engines.docker import container, daemon, docker_run
+from sep_launcher.engines.docker import container, daemon, docker_run, frames
+from sep_launcher.engines.listener import Listener
 from sep_launcher.planning.request import bytes_of
-from sep_protocol.errors import EngineError, NotReadyError, UsageError
+from sep_protocol import Hello, Job, Model, dump_event
+from sep_protocol.errors import (
+    EngineError,
+    MemoryLimitError,
+    NotReadyError,
+    RuntimeFailedError,
+    UsageError,
+)
 
 SPEC = Spec(
     image="sha256:0123",
@@ -54,7 +64,7 @@ def test_lines_whatever_the_chunking(lines, random):
             chunks.append((is_out, data[:size]))
             data = data[size:]
     heard = []
-    container._pump(_Frames(chunks), heard.append)
+    frames.pump(_Frames(chunks), heard.append)
     assert heard.pop() is None
     for is_out in (True, False):
         said = [
@@ -63,6 +73,65 @@ def test_lines_whatever_the_chunking(lines, random):
             if each is is_out
         ]
         assert [line for each, line in heard if each is is_out] == said
+
+
+def test_lines_without_an_end_come_in_pieces():
+    chunks = [(True, b"x" * (1 << 20))] * 10 + [(False, b"y" * (1 << 20))] * 2 + [(False, b"\nz")]
+    heard = []
+    frames.pump(_Frames(chunks), heard.append)
+    for is_out, most, text in ((True, 4 << 20, "x" * (10 << 20)), (False, 64 << 10, "")):
+        said = [line for each, line in heard[:-1] if each is is_out]
+        assert max(map(len, said)) <= most
+        assert "".join(said) == (text or "y" * (2 << 20) + "z")
+
+
+def test_who_goes_away_does_not_hold_the_reader():
+    """A listener that stops in the middle leaves no thread behind that waits to be heard."""
+    import threading
+
+    lines = frames.lines(_Frames([(True, b"x\n")] * 1000))
+    assert next(lines) == (True, "x")
+    lines.close()
+    for each in threading.enumerate():
+        if each is not threading.current_thread() and "pump" in each.name:
+            each.join(10)
+            assert not each.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("state", "fault", "told", "hint"),
+    [
+        (
+            {"code": 137, "out_of_memory": True, "memory": 1 << 30},
+            MemoryLimitError,
+            "its limit is 1.0 GiB",
+            "--memory",
+        ),
+        (
+            {"code": 137, "out_of_memory": True, "memory": 0},
+            MemoryLimitError,
+            "the container ran out of memory",
+            "--batch 1",
+        ),
+        (
+            {"code": 137, "out_of_memory": False, "memory": 1 << 30},
+            RuntimeFailedError,
+            "ended by signal 9",
+            "may have run out of memory",
+        ),
+        ({"code": 3, "out_of_memory": False, "memory": 0}, RuntimeFailedError, "code 3", ""),
+    ],
+)
+def test_out_of_memory_is_said_where_it_is_known(state, fault, told, hint):
+    """A kill may be anybody's: no limit is made up for it."""
+    job = Job(id="x", tracks=(), model=Model(name="m"))
+    listener = Listener(job, "who", "mend")
+    listener.event(dump_event(Hello(job="x")))
+    found = container._vanished(daemon.State(**state), listener)
+    assert type(found) is fault
+    assert told in found.message
+    assert hint in found.hint
+    assert ("GiB" in found.message) == (state["out_of_memory"] and bool(state["memory"]))
 
 
 def test_frames_of_a_real_socket():
@@ -160,7 +229,7 @@ def test_sizes(size, expected):
     assert bytes_of(size) == expected
 
 
-@pytest.mark.parametrize("size", ["", "four", "-1g", "4 t", "100", "5m"])
+@pytest.mark.parametrize("size", ["", "four", "-1g", "4 t", "100", "5m", "9" * 400 + "g"])
 def test_what_is_no_size(size):
     with pytest.raises(UsageError):
         bytes_of(size)
@@ -169,5 +238,5 @@ def test_what_is_no_size(size):
 def test_options_of_the_engine_are_named_once():
     """The printed line and the real container come from the same numbers."""
     text = json.dumps(docker_run.arguments(SPEC))
-    for value in (TMP, str(PROCESSES), SHARED):
+    for value in (TMP, str(PROCESSES), SHARED, LOG_DRIVER, f"max-size={LOG_SIZE}"):
         assert value in text

@@ -13,8 +13,9 @@ from sep_launcher.machine import facts
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning import models
 from sep_launcher.planning.files import Found
-from sep_launcher.planning.plan import environment, fitted, plan
-from sep_launcher.planning.request import Request
+from sep_launcher.planning.names import fitted
+from sep_launcher.planning.plan import environment, plan
+from sep_launcher.planning.request import Request, bench_of
 from sep_launcher.planning.route import Wanted, choose
 from sep_protocol import Model, Output
 from sep_protocol.errors import ModelError, PathError, UsageError
@@ -22,14 +23,14 @@ from sep_protocol.errors import ModelError, PathError, UsageError
 HOST = Host(system="linux", cores=1.5, native=Native(python="/py", source="own"))
 
 
-def make(request, *found):
+def make(request, *found, model="larsnet"):
     found = found or (Found(path=Path("/music/song.wav"), name=PurePath("song")),)
     return plan(
         request,
         HOST,
         choose(HOST),
         found=list(found),
-        model=Model(name="larsnet"),
+        model=Model(name=model),
         manifest=None,
     )
 
@@ -49,7 +50,57 @@ def test_names_and_structure():
     found = Found(path=Path("/music/cd2/a {stem}.wav"), name=PurePath("cd2/a {stem}"))
     track = make(request, found).job.tracks[0]
     assert track.out == "/out/cd2/a {stem} by larsnet"
-    assert track.stem_name == "a {stem} {stem}"
+    assert track.file_of("kick") == "a {stem} kick"
+
+
+@pytest.mark.parametrize("track", ["{model}", "{stem}", "{track}", "{{stem}}", "a{", "}b", "{x}"])
+@pytest.mark.parametrize(
+    ("name", "folder", "file"),
+    [
+        ("{track}/{stem}", "T", "kick"),
+        ("{track}{model}/{track}{stem}{model}", "TM", "TkickM"),
+        ("{{{track}}}/{{{stem}}}", "{T}", "{kick}"),
+        ("{{track}} {track}/{{stem}} {stem} {{", "{track} T", "{stem} kick {"),
+        ("x{y}{track}/{z{track}{stem}}", "x{y}T", "{zTkick}"),
+    ],
+)
+def test_names_are_filled_in_once(track, name, folder, file):
+    """Whatever looks like a placeholder in a name is that name."""
+    found = Found(path=Path("/music/x.wav"), name=PurePath(track))
+    request = Request(files=("x",), out=Path("/out"), name=name)
+    made = make(request, found, model="m {track} {stem}").job.tracks[0]
+
+    def meant(text):
+        return text.replace("M", "m {track} {stem}").replace("T", track)
+
+    assert made.out == f"/out/{meant(folder)}"
+    assert made.file_of("kick") == meant(file)
+
+
+@pytest.mark.parametrize("model", ["..", ".", "...", "a/..", "con", "a:b?", ""])
+def test_a_model_name_never_leaves_out(model):
+    request = Request(files=("x",), out=Path("/out"), name="{model}/{track}/{model}{stem}")
+    track = make(request, model=model).job.tracks[0]
+    assert Path(track.out).parent.parent == Path("/out")
+    assert Path(track.out).parent.name not in ("", ".", "..", "con")
+    assert not set(track.stem_name) & set("/:?")
+
+
+def test_two_tracks_never_get_one_folder():
+    found = [
+        Found(path=Path(f"/music/{name}.wav"), name=PurePath(name)) for name in ("é", "E\u0301")
+    ]
+    with pytest.raises(UsageError, match="would both go into"):
+        make(Request(files=("x",), out=Path("/out")), *found)
+
+
+def test_bytes_that_are_no_text_stay():
+    found = Found(path=Path("/music/caf\udce9.wav"), name=PurePath("caf\udce9"))
+    request = Request(files=("x",), out=Path("/out"), name="{track}/{track} {stem}")
+    track = make(request, found).job.tracks[0]
+    assert track.audio == "/music/caf\udce9.wav"
+    assert track.out == "/out/caf\udce9"
+    assert track.file_of("kick") == "caf\udce9 kick"
 
 
 def test_names_too_long_for_a_file_system_are_cut():
@@ -66,6 +117,10 @@ def test_names_too_long_for_a_file_system_are_cut():
     assert len(Path(track.out).name.encode()) <= 255
     assert len(track.stem_name.encode()) <= 215
     assert track.stem_name.endswith("{stem}")
+    both = Request(files=("x",), out=Path("/out"), name="{track}/{track}{stem}{track}{stem}{track}")
+    name = make(both, found).job.tracks[0].file_of("kick")
+    assert name.count("kick") == 2
+    assert len(name.encode()) <= 215
 
 
 def test_threads_follow_the_quota():
@@ -82,7 +137,18 @@ def test_threads_follow_the_quota():
         {"output": Output(format="flac", bit_depth="float")},
         {"overlap": 0.5},
         {"overlap": float("nan")},
+        {"overlap": float("inf")},
         {"batch": 0},
+        {"batch": 10**20},
+        {"wanted": Wanted(device="cuda:99999999999")},
+        {"model": ""},
+        {"name": ""},
+        {"name": "{{track}}/{stem}"},
+        {"name": "{track}/{{stem}}"},
+        {"name": "{track}?/{stem}"},
+        {"name": "{track}/a\\{stem}"},
+        {"name": "{track}/a\x1b{stem}"},
+        {"name": "C:{track}/{stem}"},
         {"wanted": Wanted(device="gpu")},
         {"wanted": Wanted(device="cuda:x")},
         {"name": "{stem}"},
@@ -95,6 +161,14 @@ def test_threads_follow_the_quota():
 def test_requests_without_meaning_are_refused(options):
     with pytest.raises(UsageError):
         Request(files=("x",), out=Path("/out"), **options)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e300, 0.0, -1.0])
+def test_benches_without_an_end_are_refused(seconds):
+    with pytest.raises(UsageError, match="--seconds"):
+        bench_of(seconds=seconds, runs=3, baselines=True)
+    with pytest.raises(UsageError, match="--runs"):
+        bench_of(seconds=1.0, runs=10**12, baselines=True)
 
 
 def test_models_are_found_by_name_alias_and_file(home, tiny):

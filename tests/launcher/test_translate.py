@@ -9,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sep_launcher.engines.docker.translate import Mapping, check_mountable, mapping
-from sep_protocol import Job, Model, Track
+from sep_protocol import Job, Model, Track, dump_job, load_job
 from sep_protocol.errors import PathError
 
 # What a file may be called: anything but separators, on Windows without what it forbids.
 POSIX = st.text(
     st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=12
 ).filter(lambda name: name not in (".", ".."))
+BYTES = (
+    st.binary(min_size=1, max_size=12)
+    .map(lambda raw: os.fsdecode(raw.replace(b"/", b"_").replace(b"\0", b"_")))
+    .filter(lambda name: name not in (".", ".."))
+)
 WINDOWS = st.text(
     st.characters(blacklist_characters='/\\:*?"<>|\0', blacklist_categories=("Cs", "Cc")),
     min_size=1,
@@ -68,6 +73,24 @@ def test_there_and_back(flavour, paths):
         assert len({bind.inside for bind in mapped.binds}) == len(mapped.binds)
 
     check()
+
+
+@given(BYTES, BYTES)
+def test_names_of_any_bytes_go_through_below_a_folder_that_can_be_mounted(audio, out):
+    wanted = job([(f"/music/{audio}", f"/out/{out}")])
+    mapped = mapping(wanted, PurePosixPath, identical)
+    inside = load_job(dump_job(mapped.job(wanted))).tracks[0]
+    assert (inside.audio, inside.out) == (f"/app/in/0/{audio}", f"/app/out/0/{out}")
+    assert mapped.to_host(inside.audio) == f"/music/{audio}"
+    assert mapped.to_host(inside.out) == f"/out/{out}"
+
+
+def test_a_folder_of_any_bytes_goes_through_below_one_that_is_mounted():
+    wanted = job([("/music/a.wav", "/out/a"), ("/music/caf\udce9/b.wav", "/out/caf\udce9/b")])
+    mapped = mapping(wanted, PurePosixPath, identical)
+    assert mapped.job(wanted).tracks[1].audio == "/app/in/0/caf\udce9/b.wav"
+    with pytest.raises(PathError, match="not named in UTF-8"):
+        mapping(job([("/music/caf\udce9/b.wav", "/out/b")]), PurePosixPath, identical)
 
 
 def places(mapped: Mapping):

@@ -62,7 +62,7 @@ def doctor(wanted: Wanted) -> int:
     if wanted.bundle:
         try:
             kept = Redactor(strict=True).all(found.document())
-            text = json.dumps(kept, indent=1, ensure_ascii=False)
+            text = json.dumps(kept, indent=1)
             wanted.bundle.write_text(text + "\n", encoding="utf-8")
         except OSError as fault:
             with contextlib.suppress(OSError):

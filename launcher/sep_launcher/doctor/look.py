@@ -28,7 +28,7 @@ from sep_launcher.doctor.evidence import (
     Weights,
 )
 from sep_launcher.doctor.native_rules import CANNOT_START
-from sep_launcher.machine import facts, paths, probe
+from sep_launcher.machine import disk, facts, paths, probe
 from sep_launcher.machine.host import Host
 from sep_launcher.planning import models
 
@@ -144,7 +144,7 @@ def _windows_vendors() -> tuple[str, ...]:
 def _board(root: Path) -> str:
     with contextlib.suppress(OSError):
         model = (root / "proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
-        if "jetson" in model.lower() or (root / "etc/nv_tegra_release").exists():
+        if "jetson" in model.lower() or disk.exists(root / "etc/nv_tegra_release"):
             return model
     return ""
 
@@ -185,7 +185,7 @@ def _cdi(root: Path) -> tuple[str, ...]:
 def _wsl_library() -> str:
     if ctypes.util.find_library("cuda") is None:
         return ""
-    there = [each for each in reversed(WSL_LIBRARIES) if Path(each).exists()]
+    there = [each for each in reversed(WSL_LIBRARIES) if disk.exists(each)]
     return os.path.realpath(there[0]) if there else ""
 
 
@@ -194,7 +194,7 @@ def disks() -> tuple[Disk, ...]:
     found = []
     places = {"data": paths.data(), "temporary": Path(tempfile.gettempdir()), "output": Path.cwd()}
     for what, path in places.items():
-        there = next((each for each in (path, *path.parents) if each.exists()), path)
+        there = next((each for each in (path, *path.parents) if disk.exists(each)), path)
         with contextlib.suppress(OSError):
             usage = shutil.disk_usage(there)
             writable = os.access(there, os.W_OK) and usage.total > 0  # /proc is no place
@@ -234,7 +234,7 @@ def recorded() -> Recorded:
     made = facts.read().native
     if made is None:
         return Recorded(fault=facts.fault())
-    return Recorded(python=made.python, version=made.version, exists=Path(made.python).exists())
+    return Recorded(python=made.python, version=made.version, exists=disk.exists(made.python))
 
 
 def avx2(host: Host) -> bool | None:

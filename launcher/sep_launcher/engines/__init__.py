@@ -19,6 +19,11 @@ TMP_FOLDER = "/tmp"  # noqa: S108 (the container's own)
 TMP = "size=2g,mode=1777"
 PROCESSES = 512
 SHARED = "256m"
+LOG_DRIVER = "json-file"  # has no limit by itself
+LOG_SIZE = "32m"
+# Of one line from a runtime: more is cut, so that none can fill this computer's memory.
+EVENT_BYTES = 4 << 20
+LOG_BYTES = 64 << 10
 UNSEEN = "the Docker daemon does not see this computer's files"
 UNSEEN_HINT = "take --engine native; a daemon on another machine cannot do it"
 IMAGE_SETUP = "run: sep setup --engine container"

@@ -6,58 +6,125 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sep_protocol import Done, Failed, Hello, TrackFailed, Warned, load_event, map_paths
+from sep_protocol import (
+    Benched,
+    Done,
+    Failed,
+    Hello,
+    TrackDone,
+    TrackFailed,
+    Warned,
+    load_event,
+    map_paths,
+)
 from sep_protocol.codec import FormError
-from sep_protocol.errors import NotReadyError, RuntimeFailedError, filled
+from sep_protocol.errors import ExitCode, NotReadyError, RuntimeFailedError, filled
 from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sep_protocol import Event
+    from sep_protocol import Event, Job
 
 LOG_LINES = 40  # kept for the report of a failure
+LOOK = "sep doctor looks for the cause; --verbose shows what the runtime wrote"
 
 
 class Listener:
-    """Hears one runtime; `to_host` translates the paths in its events."""
+    """Hears one runtime do a Job; `to_host` translates the paths in its events.
+
+    It believes nothing that the Job contradicts: an end that is told is the end of all its tracks.
+    """
 
     def __init__(
         self,
+        job: Job,
         who: str,
         mend: str,
         log: Callable[[str], None] | None = None,
         to_host: Callable[[str], str] | None = None,
     ) -> None:
         self.said_hello = False
-        self.finished = False  # Done or Failed was heard
+        self._job = job
+        self._last: Done | Failed | None = None
+        self._reported: dict[int, TrackDone | TrackFailed] = {}
+        self._benched = False
         self._who = who  # the Python or image that is spoken of in errors
         self._mend = mend  # the hint where it is of another version
         self._log = log
         self._to_host = to_host
         self._logged: deque[str] = deque(maxlen=LOG_LINES)
 
+    @property
+    def finished(self) -> bool:
+        """Say whether the last word was heard."""
+        return self._last is not None
+
     def event(self, line: str) -> Event | None:
         """Return the event in a line, None for one of a later protocol.
 
-        Raises RuntimeFailedError for what is no event, NotReadyError for another version.
+        Raises RuntimeFailedError for what is no event or cannot be, NotReadyError for another
+        version.
         """
         try:
             event = load_event(line)
         except FormError as fault:
-            message = f"the runtime does not speak our protocol: {fault}"
-            raise RuntimeFailedError(message) from fault
+            raise _nonsense(str(fault)) from fault
+        if self._last is not None:
+            raise _nonsense("it went on after its last word")
         if event is None:
             return None
         if not self.said_hello:
-            self._check(event)
+            self._check_first(event)
         self.said_hello = True
-        self.finished = isinstance(event, Done | Failed)
+        self._check(event)
         if self._to_host:
             event = map_paths(event, self._to_host)
         if isinstance(event, Failed | TrackFailed | Warned):
             return replace(event, message=filled(event.message, event.path))
         return event
+
+    def check_end(self, code: int) -> None:
+        """Raise RuntimeFailedError where the exit code is not what the last word promised."""
+        match self._last:
+            case Failed(code=promised):
+                pass
+            case Done(failed=failed):
+                promised = ExitCode.TRACK_FAILED if failed else ExitCode.OK
+            case None:
+                return
+        if code != promised:
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+            raise RuntimeFailedError(f"the runtime {how} after its last word", hint=LOOK)
+
+    def _check(self, event: Event) -> None:
+        index = getattr(event, "track", None)
+        if index is not None and index >= len(self._job.tracks):
+            raise _nonsense(f"the job has no track {index}")
+        match event:
+            case TrackDone() | TrackFailed():
+                if event.track in self._reported:
+                    raise _nonsense(f"it reported track {event.track} twice")
+                self._reported[event.track] = event
+            case Benched():
+                self._benched = True
+            case Done():
+                self._check_done(event)
+                self._last = event
+            case Failed():
+                self._last = event
+            case _:
+                pass
+
+    def _check_done(self, event: Done) -> None:
+        heard = list(self._reported.values())
+        done = sum(isinstance(each, TrackDone) for each in heard)
+        if (event.done, event.failed) != (done, len(heard) - done):
+            raise _nonsense("it counts other tracks than it reported")
+        if len(heard) != len(self._job.tracks):
+            raise _nonsense(f"it reported {len(heard)} of {len(self._job.tracks)} tracks")
+        if self._job.bench and not self._benched:
+            raise _nonsense("it measured nothing")
 
     def log(self, line: str) -> None:
         """Take a line that the runtime wrote to its stderr."""
@@ -74,7 +141,7 @@ class Listener:
         """The last line of the log that says something."""
         return next((line for line in reversed(self._logged) if line.strip()), "")
 
-    def _check(self, event: Event) -> None:
+    def _check_first(self, event: Event) -> None:
         if isinstance(event, Failed):
             return
         if not isinstance(event, Hello):
@@ -85,3 +152,7 @@ class Listener:
                 f"this is {__version__} (protocol {PROTOCOL})",
                 hint=self._mend,
             )
+
+
+def _nonsense(why: str) -> RuntimeFailedError:
+    return RuntimeFailedError(f"the runtime does not speak our protocol: {why}", hint=LOOK)

@@ -5,26 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from sep_launcher.engines.listener import Listener
-from sep_launcher.machine import paths
-from sep_protocol import dump_job
+from sep_launcher.engines import EVENT_BYTES, LOG_BYTES, job_files, shells
+from sep_launcher.engines.listener import LOOK, Listener
+from sep_launcher.machine import disk
+from sep_protocol import TrackDone
 from sep_protocol.errors import NotReadyError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
     from sep_launcher.planning.plan import Plan
-    from sep_protocol import Event, Job
+    from sep_protocol import Event
 
 STEPS = (("interrupt", 8.0), ("terminate", 4.0))  # and the seconds that each may take
 SETUP = "run: sep setup"
@@ -36,22 +35,25 @@ class NativeEngine:
     def __init__(self, log: Callable[[str], None] | None = None) -> None:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
-        """Yield the runtime's events; the Job's folder is gone afterwards."""
-        job_file = write_job(plan.job)
-        try:
+        """Yield the runtime's events; the Job's file is gone afterwards."""
+        self._stopped = False
+        with job_files.held(plan.job) as job_file:
             yield from self._run(plan, job_file)
-        finally:
-            shutil.rmtree(job_file.parent, ignore_errors=True)
 
     def _run(self, plan: Plan, job_file: Path) -> Iterator[Event]:
-        listener = Listener(str(plan.python), _mend(), self._log)
+        listener = Listener(plan.job, str(plan.python), _mend(), self._log)
         process = self._spawn(plan, job_file)
         drain = threading.Thread(target=_drain, args=(process.stderr, listener), daemon=True)
         drain.start()
-        for line in _lines(process.stdout):
+        for line in _lines(process.stdout, EVENT_BYTES):
             event = listener.event(line)
+            if isinstance(event, TrackDone) and not disk.is_dir(event.out):
+                raise RuntimeFailedError(
+                    f"the runtime says that {event.out} is done: it is not there"
+                )
             if event is not None:
                 yield event
         code = process.wait()
@@ -59,6 +61,8 @@ class NativeEngine:
         self._close()
         if not listener.finished:
             raise _vanished(plan, code, listener)
+        if not self._stopped:
+            listener.check_end(code)
 
     def _close(self) -> None:
         if self._process is not None:
@@ -88,6 +92,7 @@ class NativeEngine:
         process = self._process
         if process is None:
             return
+        self._stopped = True
         for step, seconds in STEPS:
             if process.poll() is not None:
                 break
@@ -109,18 +114,6 @@ class NativeEngine:
             self._close()
 
 
-def write_job(job: Job) -> Path:
-    """Write the Job file where no user keeps music; return its path."""
-    folder = paths.jobs() / job.id
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written is no reason to stop
-        folder = Path(tempfile.mkdtemp(prefix="sep-"))
-    path = folder / "job.json"
-    path.write_text(dump_job(job), encoding="utf-8")
-    return path
-
-
 def command_of(plan: Plan, job_file: Path) -> list[str]:
     """Return the command that does the job by itself. `-P`: the current folder is no package."""
     if plan.python is None:
@@ -130,22 +123,22 @@ def command_of(plan: Plan, job_file: Path) -> list[str]:
 
 
 def shown(plan: Plan, job_file: Path) -> str:
-    """Return the command as one line to paste into a shell of this system."""
+    """Return the command as one line to paste into this system's shell."""
     if sys.platform == "win32":
         sets = "; ".join(f"$env:{name}='{value}'" for name, value in plan.environment.items())
-        return f"{sets}; & {subprocess.list2cmdline(command_of(plan, job_file))}"
+        return f"{sets}; & {shells.powershell(command_of(plan, job_file))}"
     sets = " ".join(f"{name}={value}" for name, value in plan.environment.items())
-    return f"{sets} {shlex.join(command_of(plan, job_file))}"
+    return f"{sets} {shells.bash(command_of(plan, job_file))}"
 
 
-def _lines(stream: IO[bytes] | None) -> Iterator[str]:
-    if stream is not None:
-        for line in stream:
-            yield line.decode("utf-8", "replace").rstrip("\r\n")
+def _lines(stream: IO[bytes] | None, most: int) -> Iterator[str]:
+    """Yield lines; a longer one than `most` bytes in pieces."""
+    while stream is not None and (line := stream.readline(most)):
+        yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def _drain(stream: IO[bytes] | None, listener: Listener) -> None:
-    for line in _lines(stream):
+    for line in _lines(stream, LOG_BYTES):
         listener.log(line)
 
 
@@ -170,7 +163,7 @@ def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
     if not listener.said_hello and "No module named" in tail:
         return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-    hint = "sep doctor looks for the cause; --verbose shows what the runtime wrote"
+    hint = LOOK
     if -code == getattr(signal, "SIGKILL", 9):
         hint = "the system may have run out of memory; try --batch 1"
     message = f"the runtime {how} without a last word" + (f": {tail}" if tail else "")

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from sep_launcher.machine import disk
 from sep_launcher.machine.host import Docker
 from sep_protocol.version import PROTOCOL, __version__
 
 SECONDS = 2.0  # for each question
+MOST = 16 << 20  # bytes of an answer
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PORT = 2375  # of a daemon that speaks plain HTTP
 # Words by which the rules of `sep doctor` know what is wrong.
@@ -30,24 +32,30 @@ def probe() -> Docker | None:
     endpoint, chosen = _endpoint()
     if endpoint.startswith("fault:"):
         return Docker(endpoint="", fault=endpoint.removeprefix("fault:"))
+    try:
+        return _asked(endpoint, chosen=chosen)
+    except PermissionError:
+        return Docker(endpoint=endpoint, fault=f"{PERMISSION} {endpoint}")
+    except (OSError, ValueError, http.client.HTTPException) as fault:
+        return Docker(endpoint=endpoint, fault=f"{endpoint} {SILENT} ({_short(fault)})")
+    except (TypeError, AttributeError, LookupError, RecursionError):
+        return Docker(endpoint=endpoint, fault=f"{endpoint} {SILENT} (not as Docker does)")
+
+
+def _asked(endpoint: str, *, chosen: bool) -> Docker | None:
     scheme, _, address = endpoint.partition("://")
     # One on this host may be its own: whether it sees our files shows when it is used.
     own = scheme in ("tcp", "http") and urlsplit(endpoint).hostname in LOOPBACK
     if scheme in ("tcp", "ssh", "http", "https") and not own:
         return Docker(endpoint=endpoint, remote=True)
-    if scheme == "unix" and not chosen and not Path(address).exists():
+    if scheme == "unix" and not chosen and not disk.exists(address):
         return None
-    if scheme == "npipe" and not chosen and not Path(_pipe(address)).exists():
+    if scheme == "npipe" and not chosen and not disk.exists(_pipe(address)):
         return None
-    try:
-        info = _get(endpoint, "/info")
-        version = _get(endpoint, "/version")
-        wanted = json.dumps({"label": [f"{LABEL}.variant"]})
-        images = _get(endpoint, f"/images/json?filters={quote(wanted)}")
-    except PermissionError:
-        return Docker(endpoint=endpoint, fault=f"{PERMISSION} {endpoint}")
-    except (OSError, ValueError, http.client.HTTPException) as fault:
-        return Docker(endpoint=endpoint, fault=f"{endpoint} {SILENT} ({_short(fault)})")
+    info = _get(endpoint, "/info")
+    version = _get(endpoint, "/version")
+    wanted = json.dumps({"label": [f"{LABEL}.variant"]})
+    images = _get(endpoint, f"/images/json?filters={quote(wanted)}")
     return facts(endpoint, info, version, images)
 
 
@@ -97,24 +105,25 @@ def _endpoint() -> tuple[str, bool]:
     """Return the endpoint as the docker command would choose it, and whether somebody chose it."""
     if host := os.environ.get("DOCKER_HOST"):
         return host, True
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    home = os.path.expanduser("~")  # noqa: PTH111 (Path's raises for a user without one)
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path(home, ".docker"))
     name = os.environ.get("DOCKER_CONTEXT") or _current_context(folder)
     if name and name != "default":
         # The docker command names a context's folder by the hash of its name.
-        key = hashlib.sha256(name.encode()).hexdigest()
+        key = hashlib.sha256(os.fsencode(name)).hexdigest()
         try:
             meta = json.loads((folder / "contexts" / "meta" / key / "meta.json").read_text())
             return str(meta["Endpoints"]["docker"]["Host"]), True
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             return f"fault:{UNKNOWN_CONTEXT} {name!r}", True
     if sys.platform == "win32":
         return "npipe:////./pipe/docker_engine", False
     candidates = [
         "/var/run/docker.sock",
-        str(Path.home() / ".docker/run/docker.sock"),
+        str(Path(home, ".docker/run/docker.sock")),
         str(Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "docker.sock"),
     ]
-    there = [each for each in candidates if Path(each).exists()]
+    there = [each for each in candidates if disk.exists(each)]
     return f"unix://{(there or candidates)[0]}", False
 
 
@@ -159,7 +168,7 @@ def _get(endpoint: str, path: str) -> Any:  # noqa: ANN401 (JSON of somebody els
         answer = connection.getresponse()
         if answer.status != http.client.OK:
             raise ValueError(f"HTTP {answer.status}")
-        return json.loads(answer.read())
+        return json.loads(answer.read(MOST))
     finally:
         connection.close()
 

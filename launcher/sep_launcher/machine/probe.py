@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.machine import docker_probe, facts
+from sep_launcher.machine import disk, docker_probe, facts
 from sep_launcher.machine.host import Docker, Gpu, Host, Native, System
 from sep_protocol.version import __version__
 
@@ -68,7 +68,8 @@ def gpus() -> tuple[Gpu, ...]:
         answer = subprocess.run(
             [smi, query, "--format=csv,noheader,nounits"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=SMI_SECONDS,
             check=True,
         )
@@ -160,7 +161,7 @@ def native(recorded: Facts, machine: str = "", *, ask_torch: bool = False) -> Na
     found = None
     if named := os.environ.get("SEP_RUNTIME_PYTHON"):
         found = Native(python=named, source="SEP_RUNTIME_PYTHON")
-    elif made and made.version == __version__ and Path(made.python).exists():
+    elif made and made.version == __version__ and disk.exists(made.python):
         found = Native(python=made.python, source="setup")
     elif importlib.util.find_spec("torch") is not None:
         torch, cuda = _own_torch() if ask_torch else (None, None)
@@ -207,7 +208,7 @@ def _sysctl(name: str) -> str:
 
 def _in_container() -> bool:
     markers = ("/.dockerenv", "/run/.containerenv")
-    return "SEP_IN_CONTAINER" in os.environ or any(Path(each).exists() for each in markers)
+    return "SEP_IN_CONTAINER" in os.environ or any(disk.exists(each) for each in markers)
 
 
 def _batch_system() -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import tempfile
-import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
+from sep_launcher.machine import disk
+from sep_launcher.planning import names
 from sep_protocol import REPORT
 from sep_protocol.errors import PathError, UsageError
 
@@ -19,6 +21,8 @@ ENDINGS = frozenset(
 )
 # A glob may also name these; a folder of films is not searched for music.
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+PASSED = "; it is passed over"
+STREAM = "sep goes through a song more than once: write it to a file first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,68 +33,155 @@ class Found:
     name: PurePath  # relative; below a named folder it keeps that folder's structure
 
 
-def find(patterns: tuple[str, ...]) -> list[Found]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What was found, and what was passed over."""
+
+    files: tuple[Found, ...]
+    warnings: tuple[str, ...]
+
+
+def find(patterns: tuple[str, ...]) -> Search:
     """Return the audio files that paths, folders and globs name, each once, in their order.
 
-    Raises UsageError for none at all, PathError for a pattern without a file.
+    Raises UsageError for none at all, PathError for a pattern without a file that can be read.
     """
     if not patterns:
         raise UsageError("no file was named", hint="sep run song.wav")
-    found: dict[Path, Found] = {}
+    look = _Look()
     for pattern in patterns:
-        for each in _matches(pattern):
-            found.setdefault(each.path.resolve(), each)
-    return _distinct(list(found.values()))
+        look.at(pattern)
+    return Search(files=tuple(_distinct(list(look.found.values()))), warnings=tuple(look.warnings))
 
 
-def _matches(pattern: str) -> list[Found]:
-    path = Path(pattern)
-    if path.is_dir():
-        below = _below(path)
-        if not below:
-            raise PathError(f"there is no audio in {pattern}", hint=_known())
-        return below
-    if path.exists():  # before it is taken for a glob: "song [master].wav"
-        return [Found(path=path, name=_name(PurePath(path.name)))]
-    hits = [Path(hit) for hit in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    files = [hit for hit in hits if hit.is_file() and hit.suffix.lower() in ENDINGS | VIDEOS]
-    if not files:
-        wild = glob.has_magic(pattern)
-        raise PathError(
-            f"no audio file matches {pattern}" if wild else f"there is no file {pattern}",
-            hint=_known() if hits else "",
-        )
-    return [Found(path=hit, name=_name(PurePath(hit.name))) for hit in files]
+@dataclass(slots=True)
+class _Look:
+    """A search under way."""
+
+    found: dict[str, Found] = field(default_factory=dict)  # by its path without links
+    warnings: list[str] = field(default_factory=list)
+
+    def at(self, pattern: str) -> None:
+        """Take what a pattern names."""
+        if not pattern:
+            raise UsageError("an empty name names no file", hint="sep run song.wav")
+        path = Path(pattern)
+        try:
+            mode = path.stat().st_mode
+        except OSError as fault:
+            self._glob(pattern, fault)
+            return
+        # It is there, so it is no glob: "song [master].wav".
+        if stat.S_ISDIR(mode):
+            self._folder(path)
+        elif why := _unfit(path):
+            raise PathError(why, hint=STREAM)
+        else:
+            self._take(path, PurePath(path.name))
+
+    def _take(self, path: Path, name: PurePath) -> None:
+        self.found.setdefault(os.path.realpath(path), Found(path=path, name=names.track(name)))
+
+    def _folder(self, root: Path) -> None:
+        warned, stack, any_here = len(self.warnings), [root], False
+        while stack:
+            folder = stack.pop()
+            try:
+                entries = sorted(os.scandir(folder), key=lambda each: each.name)
+            except OSError as fault:
+                if folder == root:
+                    raise PathError(_unreadable(root, fault)) from fault
+                self.warnings.append(f"{_unreadable(folder, fault)}{PASSED}")
+                continue
+            if any(each.name == REPORT and not _is_folder(each) for each in entries):
+                continue
+            seen = [each for each in entries if not each.name.startswith(".")]
+            stack += [Path(each) for each in reversed(seen) if _is_folder(each)]
+            for path in self._fit([Path(each) for each in seen if not _is_folder(each)], ENDINGS):
+                self._take(path, path.relative_to(root))
+                any_here = True
+        if not any_here:
+            self._nothing(f"there is no audio in {root}", warned, _known())
+
+    def _glob(self, pattern: str, fault: OSError) -> None:
+        """Take what a glob names; `fault` is what came of looking for a file of this name."""
+        if not glob.has_magic(pattern):
+            raise PathError(_missing(pattern, fault), hint=STREAM if pattern == "-" else "")
+        warned = len(self.warnings)
+        hits = [Path(hit) for hit in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+        files = self._fit(hits, ENDINGS | VIDEOS)
+        self.warnings += _shut(pattern)
+        for hit in files:
+            self._take(hit, PurePath(hit.name))
+        if not files:
+            hint = _known() if hits else ""
+            self._nothing(f"no audio file matches {pattern}", warned, hint)
+
+    def _fit(self, paths: list[Path], endings: frozenset[str]) -> list[Path]:
+        """Return the files that may be separated; warn of what only has such a name."""
+        fit = []
+        for path in paths:
+            if path.suffix.lower() not in endings or disk.is_dir(path):
+                continue
+            if why := _unfit(path):
+                self.warnings.append(why + PASSED)
+            else:
+                fit.append(path)
+        return fit
+
+    def _nothing(self, message: str, warned: int, hint: str) -> None:
+        """Raise PathError, with the first reason if there are reasons."""
+        why = [each.removesuffix(PASSED) for each in self.warnings[warned:]]
+        raise PathError(f"{message}: {why[0]}" if why else message, hint=hint)
 
 
-def _below(root: Path) -> list[Found]:
-    found = []
-    for folder, folders, names in os.walk(root):
-        if REPORT in names:
-            folders.clear()
-            continue
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
-        paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        found += [
-            Found(path=path, name=_name(path.relative_to(root)))
-            for path in paths
-            if _is_audio(path)
-        ]
-    return found
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS
+def _unfit(path: Path) -> str:
+    """Return why there is no separating a file, nothing where it may be tried. Opens nothing."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as fault:
+        return _missing(str(path), fault)
+    if stat.S_ISREG(mode):
+        return ""
+    kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+    return f"{path} is a {kinds.get(stat.S_IFMT(mode), 'device')}, not a file"
 
 
-def _name(path: PurePath) -> PurePath:
-    """Return the path without its ending, with a last part that any system takes for a folder."""
-    return path.with_name(path.stem.rstrip(" .") or "track")
+def _missing(pattern: str, fault: OSError) -> str:
+    if pattern == "-":
+        return "standard input is not read"
+    if not isinstance(fault, FileNotFoundError | NotADirectoryError):
+        return _unreadable(pattern, fault)
+    link = os.path.islink(pattern)  # noqa: PTH114 (Path's raises)
+    return f"{pattern} is a link to nothing" if link else f"there is no file {pattern}"
 
 
-def _key(name: PurePath) -> str:
-    """Return what two names share that some file system takes for one."""
-    return unicodedata.normalize("NFC", str(name)).casefold()
+def _unreadable(path: Path | str, fault: OSError) -> str:
+    return f"{path} cannot be read: {fault.strerror}"
+
+
+def _shut(pattern: str) -> list[str]:
+    """Return a warning for every folder that a glob would have looked into and could not."""
+    parts = Path(pattern).parts
+    depths = [depth for depth, part in enumerate(parts) if glob.has_magic(part)]
+    depths += [len(parts)] if parts[-1] == "**" else []
+    told = []
+    for depth in depths:
+        above = str(Path(*parts[:depth]))
+        folders = glob.glob(above, recursive=True) if glob.has_magic(above) else [above]  # noqa: PTH207
+        for folder in filter(disk.is_dir, folders):
+            try:
+                os.scandir(folder).close()
+            except OSError as fault:
+                told.append(f"{_unreadable(folder, fault)}{PASSED}")
+    return list(dict.fromkeys(told))
 
 
 def _distinct(found: list[Found]) -> list[Found]:
@@ -99,19 +190,19 @@ def _distinct(found: list[Found]) -> list[Found]:
     So `song.wav` stays `song` when a `song.mp3` comes to lie beside it.
     """
     order = sorted(range(len(found)), key=lambda i: found[i].path.suffix.lower() != ".wav")
-    names: dict[int, PurePath] = {}
+    given: dict[int, PurePath] = {}
     used: set[str] = set()
     for i in order:
         name = plain = found[i].name
         ending = found[i].path.suffix.lower()
-        if _key(name) in used and ending != ".wav":
-            name = plain = name.with_name(f"{name.name}_{ending.lstrip('.')}")
+        if names.key(name) in used and ending != ".wav":
+            name = plain = name.with_name(names.portable(f"{name.name}_{ending.lstrip('.')}"))
         number = 2
-        while _key(name) in used:
+        while names.key(name) in used:
             name, number = plain.with_name(f"{plain.name}-{number}"), number + 1
-        used.add(_key(name))
-        names[i] = name
-    return [replace(each, name=names[i]) for i, each in enumerate(found)]
+        used.add(names.key(name))
+        given[i] = name
+    return [replace(each, name=given[i]) for i, each in enumerate(found)]
 
 
 def check_outputs(
@@ -121,15 +212,25 @@ def check_outputs(
 
     No output folder may hold one of the mixes, even with `overwrite`: a stem could replace it.
     """
-    outputs = {folder.resolve() for folder in folders}
+    for folder in folders:
+        if os.path.islink(folder):  # noqa: PTH114 (Path's raises)
+            raise PathError(
+                f"{folder} is a link: a track's folder is replaced as a whole",
+                hint="remove the link, or choose another folder with --out",
+            )
+        if disk.exists(folder) and not disk.is_dir(folder):
+            raise PathError(
+                f"{folder} is no folder", hint="move it away, or choose another with --out"
+            )
+    outputs = {os.path.realpath(folder) for folder in folders}
     for mix in mixes:
-        if mix.resolve().parent in outputs:
+        if os.path.dirname(os.path.realpath(mix)) in outputs:  # noqa: PTH120 (a text)
             raise PathError(
                 f"the stems would go into the folder of {mix}", hint="choose another with --out"
             )
-    done = [folder for folder in folders if folder.exists() and not _is_empty(folder)]
+    done = [folder for folder in folders if disk.exists(folder) and not _is_empty(folder)]
     if resume:  # the runtime looks whether they are the same
-        done = [folder for folder in done if not (folder / REPORT).is_file()]
+        done = [folder for folder in done if not disk.is_file(folder / REPORT)]
     if done and not overwrite:
         more = f" and {len(done) - 1} more" if len(done) > 1 else ""
         raise PathError(
@@ -137,19 +238,29 @@ def check_outputs(
             hint="--overwrite replaces it" + ("" if resume else ", --resume leaves what is done"),
         )
     for parent in {folder.parent for folder in folders}:
-        there = parent
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        try:  # asking for permissions does not tell: root, read-only disks, network shares
-            Path(tempfile.mkdtemp(prefix=".sep-", dir=there)).rmdir()
-        except OSError as fault:
-            raise PathError(
-                f"{there} cannot be written: {fault.strerror}", hint="choose another with --out"
-            ) from fault
+        _check_writable(parent)
+
+
+def _check_writable(folder: Path) -> None:
+    there = folder
+    while not disk.exists(there) and there != there.parent:
+        if os.path.islink(there):  # noqa: PTH114 (Path's raises)
+            raise PathError(f"{there} is a link to nothing", hint="choose another with --out")
+        there = there.parent
+    try:  # asking for permissions does not tell: root, read-only disks, network shares
+        Path(tempfile.mkdtemp(prefix=".sep-", dir=there)).rmdir()
+    except OSError as fault:
+        raise PathError(
+            f"{there} cannot be written: {fault.strerror}", hint="choose another with --out"
+        ) from fault
 
 
 def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+    """Say whether a folder has nothing in it; raise PathError where that cannot be seen."""
+    try:
+        return not any(folder.iterdir())
+    except OSError as fault:
+        raise PathError(_unreadable(folder, fault), hint="choose another with --out") from fault
 
 
 def _known() -> str:

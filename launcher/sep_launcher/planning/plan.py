@@ -1,18 +1,21 @@
-"""Request and route to everything that an engine needs. Pure but for the job's random name."""
+"""Request and route to everything that an engine needs; writes nothing."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from sep_protocol import Job, Track
+from sep_launcher.planning import names
+from sep_protocol import Job, Track, escaped, fill
+from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sep_launcher.machine.host import Host
     from sep_launcher.planning.files import Found
     from sep_launcher.planning.request import Request
@@ -27,9 +30,8 @@ KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(2000 << 20),
 }
-# File systems take 255 bytes; a stem's file also needs its name, ending and a working suffix.
-FOLDER_BYTES = 255
-STEM_BYTES = 215
+STEM_BYTES = 215  # a stem's file also needs its name, ending and a working suffix
+STEM = "\0"  # stands for the stem in a name while it is made: no other name has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,32 +53,16 @@ def plan(
     host: Host,
     route: Route,
     *,
-    found: list[Found],
+    found: Sequence[Found],
     model: Model,
     manifest: Manifest | None,
 ) -> Plan:
     """Return the plan; writes nothing."""
-    folder, _, stem_name = request.name.rpartition("/")
-    tracks = []
-    for each in found:
-        below, name = (
-            part.replace("{track}", each.name.name).replace("{model}", model.name)
-            for part in (folder, stem_name)
-        )
-        parts = [fitted(part, FOLDER_BYTES) for part in below.split("/")]
-        out = Path(request.out, each.name.parent, *parts)
-        name = fitted(name, STEM_BYTES)
-        tracks.append(
-            Track(
-                audio=str(each.path.resolve()),
-                out=str(_absolute(out)),
-                stem_name=name,
-                shown=str(_absolute(each.path)),
-            )
-        )
+    tracks = tuple(_track(each, request, model) for each in found)
+    _check_apart(tracks)
     job = Job(
         id=secrets.token_hex(4),
-        tracks=tuple(tracks),
+        tracks=tracks,
         model=model,
         output=request.output,
         device=request.wanted.device,
@@ -97,16 +83,39 @@ def plan(
     )
 
 
-def fitted(name: str, most: int) -> str:
-    """Return the name, cut in the middle where it has more bytes than a file system takes."""
-    encoded = name.encode("utf-8", "surrogateescape")
-    if len(encoded) <= most:
+def _track(found: Found, request: Request, model: Model) -> Track:
+    folder, _, file = request.name.rpartition("/")
+    values = {"track": found.name.name, "model": names.portable(model.name) or "_"}
+    parts = [names.fitted(fill(part, values), names.MOST) for part in folder.split("/")]
+    stem_name = _fitted_around_stem(fill(file, values | {"stem": STEM}))
+    return Track(
+        audio=os.path.realpath(found.path),
+        out=str(_absolute(Path(request.out, found.name.parent, *parts))),
+        stem_name=escaped(stem_name).replace(STEM, "{stem}"),
+        shown=str(_absolute(found.path)),
+    )
+
+
+def _fitted_around_stem(name: str) -> str:
+    """Return a stem's file name, cut to what a file system takes beside and between its stems."""
+    parts = name.split(STEM)
+    room = STEM_BYTES - len("{stem}") * (len(parts) - 1)
+    if len(names.raw("".join(parts))) <= room:
         return name
-    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}~".encode()
-    half = (most - len(mark)) // 2
-    head = encoded[:half].decode("utf-8", "ignore")
-    tail = encoded[-half:].decode("utf-8", "ignore")
-    return head + mark.decode() + tail
+    share = room // sum(map(bool, parts))
+    return STEM.join(names.fitted(part, share) for part in parts)
+
+
+def _check_apart(tracks: tuple[Track, ...]) -> None:
+    """Raise UsageError where two tracks would get one folder, on whatever file system."""
+    seen: dict[str, Track] = {}
+    for track in tracks:
+        other = seen.setdefault(names.key(PurePath(track.out)), track)
+        if other is not track:
+            raise UsageError(
+                f"{other.shown} and {track.shown} would both go into {track.out}",
+                hint="name them in two runs, with two --out",
+            )
 
 
 def environment(host: Host, route: Route) -> dict[str, str]:

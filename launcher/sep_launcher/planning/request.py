@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
-from sep_protocol import Output
+from sep_protocol import Bench, Output, fill
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 NAME = "{track}/{stem}"
 LEAST_MEMORY = 6 << 20  # what Docker allows
+MOST_MEMORY = 1 << 60
+MOST_BATCH = 1024
+BENCH_SECONDS = (0.1, 600.0)
+MOST_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,35 +46,57 @@ class Request:
             raise UsageError("flac cannot hold float samples", hint="--bit-depth 24, or wav")
         if self.output.format in ("mp3", "ogg") and self.output.bit_depth is not None:
             raise UsageError(f"{self.output.format} has no bit depth", hint="leave out --bit-depth")
-        if self.overlap is not None and not self.overlap >= 1:
+        if self.overlap is not None and not 1 <= self.overlap < math.inf:
             raise UsageError(f"--overlap must be at least 1, not {self.overlap:g}")
-        if self.batch is not None and self.batch < 1:
-            raise UsageError(f"--batch must be at least 1, not {self.batch}")
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.wanted.device):
+        if self.batch is not None and not 1 <= self.batch <= MOST_BATCH:
+            raise UsageError(f"--batch must be from 1 to {MOST_BATCH}, not {self.batch}")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.wanted.device):
             raise UsageError(
                 f"there is no device {self.wanted.device!r}", hint="auto, cpu, mps, cuda, cuda:N"
             )
-        folder, slash, file = self.name.rpartition("/")
-        if not slash or "{track}" not in folder or "{stem}" not in file or "\\" in self.name:
-            raise UsageError(
-                f"--name {self.name!r} must be FOLDER/FILE with {{track}} in the folder and "
-                "{stem} in the file",
-                hint="for example '{track}/{track} {stem}'",
-            )
-        if folder.startswith("/") or ".." in folder.split("/"):
-            raise UsageError(f"--name {self.name!r} must stay inside --out")
+        if self.model == "":
+            raise UsageError("--model is empty", hint="sep models list")
+        _check_name(self.name)
+
+
+def _check_name(name: str) -> None:
+    """Raise UsageError where two tracks or stems would get one name, or one that cannot be."""
+    folder, _, file = name.rpartition("/")
+    mark = "\0"
+    if mark not in fill(folder, {"track": mark}) or mark not in fill(file, {"stem": mark}):
+        raise UsageError(
+            f"--name {name!r} must be FOLDER/FILE with {{track}} in the folder and "
+            "{stem} in the file",
+            hint="for example '{track}/{track} {stem}'",
+        )
+    if folder.startswith("/") or ".." in folder.split("/"):
+        raise UsageError(f"--name {name!r} must stay inside --out")
+    if never := names.NEVER.search(name.replace("/", "")):
+        raise UsageError(f"--name {name!r} has {never[0]!r}, which not every system takes")
+
+
+def bench_of(*, seconds: float, runs: int, baselines: bool) -> Bench:
+    """Return what is to be measured; raise UsageError for more than fits in memory and a day."""
+    least, most = BENCH_SECONDS
+    if not least <= seconds <= most:  # also for nan
+        raise UsageError(f"--seconds must be from {least:g} to {most:g}, not {seconds:g}")
+    if not 1 <= runs <= MOST_RUNS:
+        raise UsageError(f"--runs must be from 1 to {MOST_RUNS}, not {runs}")
+    return Bench(seconds=seconds, runs=runs, baselines=baselines)
 
 
 def bytes_of(size: str | None) -> int | None:
     """Return the bytes of a size like 512m or 4g (powers of 1024); raise UsageError."""
     if size is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([bkmg]?)(?:i?b)?", size.strip().lower())
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([bkmg]?)(?:i?b)?", size.strip().lower())
     if not found:
         raise UsageError(f"{size!r} is no size", hint="for example --memory 4g")
-    count = int(float(found[1]) * 1024 ** "bkmg".index(found[2] or "b"))
+    count = float(found[1]) * 1024 ** "bkmg".index(found[2] or "b")
     if count < LEAST_MEMORY:
         raise UsageError(
             f"a container needs more memory than {size}", hint="for example --memory 4g"
         )
-    return count
+    if count > MOST_MEMORY:
+        raise UsageError(f"{size} is more memory than there is", hint="for example --memory 4g")
+    return int(count)

@@ -243,7 +243,7 @@ def _check(host: Host, image: Image, work: Work, screen: Screen) -> None:
             gpu = passed.device.device.startswith("cuda")
         except (GpuRefusedError, RuntimeFailedError) as fault:
             gpu = False
-            screen.warn(f"{fault.message}\n       {fault.hint}")
+            screen.warn(fault.message, fault.hint)
     if passed is None:
         passed = _separated(host, "cpu", image, screen)
     machine = facts.fingerprint(host.system, host.version, host.gpus)

@@ -1,4 +1,8 @@
-"""The only module that prints: results on standard output, all that is for people on stderr."""
+"""The only module that prints: results on standard output, all that is for people on stderr.
+
+What scripts read is JSON in ASCII. What people read goes through `printable`, piece by piece:
+a name or a message of another program is never more than one line, and no terminal obeys it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sep_launcher.show.report import Report
+from sep_launcher.show.streams import printable
 from sep_protocol import (
     Fallback,
     Hello,
@@ -86,7 +91,7 @@ class Screen:
             case Progress():
                 self._progress(event)
             case Warned():
-                self.say(f"warning: {event.message}", loud=True)
+                self._warn(event.message)
             case Fallback():
                 self.say(f"{event.reason}; going on with {event.now}", loud=True)
             case TrackDone():
@@ -96,7 +101,7 @@ class Screen:
             case TrackFailed():
                 self._hide()
                 mix = Path(self.report.mix_of(event.track)).name
-                self.say(f"failed: {mix}: {event.message}{_hint(event.hint)}", loud=True)
+                self.say(f"failed: {mix}: {event.message}", hint=event.hint, loud=True)
             case _:
                 pass
 
@@ -108,7 +113,7 @@ class Screen:
     def ask(self, question: str) -> bool:
         """Ask a person."""
         self._hide()
-        sys.stderr.write(f"{question} [Y/n] ")
+        sys.stderr.write(f"{printable(question)} [Y/n] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("", "y", "yes")
 
@@ -121,8 +126,9 @@ class Screen:
             self._bar.start()
             self._task = self._bar.add_task("", total=None, rate="")
         rate = f"{done / 1e6:.0f} MB"
+        what = printable(what[-40:])
         self._bar.update(
-            self._task, description=what[-40:], completed=done, total=total or None, rate=rate
+            self._task, description=what, completed=done, total=total or None, rate=rate
         )
 
     def progress_line(self, text: str) -> None:
@@ -130,7 +136,7 @@ class Screen:
         if self._style.quiet or self._style.verbose:
             return
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{text[:100]}")
+            sys.stderr.write(f"\r\x1b[K{printable(text[:100])}")
             sys.stderr.flush()
         elif text.startswith("Step "):
             number, _, total = text.split()[1].partition("/")
@@ -148,10 +154,11 @@ class Screen:
         if not self._style.machine:
             _out(line)
 
-    def warn(self, text: str) -> None:
-        """Note and show a warning of the launcher's own."""
-        self.report.warnings.append(text)
-        self.say(f"warning: {text}", loud=True)
+    def warn(self, text: str, hint: str = "") -> None:
+        """Note and show a warning of the launcher's own, once."""
+        if text not in self.report.warnings:
+            self.report.warnings.append(text)
+            self._warn(text, hint)
 
     def fault(self, fault: SepError) -> None:
         """Note what ended the run; `close` shows it."""
@@ -169,24 +176,28 @@ class Screen:
         report.seconds = time.perf_counter() - self._begun
         if report.error:
             told = report.error
-            self.say(f"error: {told['message']}{_hint(str(told['hint']))}", loud=True)
+            self.say(f"error: {told['message']}", hint=str(told["hint"]), loud=True)
         for each in report.findings:
-            self.say(f"sep doctor: {each.title} [{each.id}]\n       {each.fix}", loud=True)
+            self.say(f"sep doctor: {each.title} [{each.id}]", hint=each.fix, loud=True)
         if report.done and not self._style.quiet:
             self._table()
         if self._style.machine == "json":
-            _out(json.dumps(report.document(), ensure_ascii=False))
+            document(report.document())
         return int(report.exit_code)
 
-    def say(self, text: str, *, loud: bool = False) -> None:
-        """Write one line to stderr; `loud` also when quiet."""
+    def say(self, text: str, *, hint: str = "", loud: bool = False) -> None:
+        """Write one line to stderr, and one for a hint; `loud` also when quiet."""
         if self._style.quiet and not loud:
             return
+        told = printable(text) + (f"\n       {printable(hint)}" if hint else "")
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(told, soft_wrap=True)
         else:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(told + "\n")
             sys.stderr.flush()
+
+    def _warn(self, text: str, hint: str = "") -> None:
+        self.say(f"warning: {text}", hint=hint, loud=True)
 
     def _phase(self, name: str, track: int | None) -> None:
         if track is not None:
@@ -202,7 +213,7 @@ class Screen:
             count = len(self.report.plan.job.tracks)
             number = f"{track + 1}/{count} " if count > 1 else ""
             mix = number + Path(self.report.mix_of(track)).name
-        self._bar.reset(self._task, total=None, description=mix[:40], rate="")
+        self._bar.reset(self._task, total=None, description=printable(mix[:40]), rate="")
 
     def _progress(self, event: Progress) -> None:
         if self._bar is None:
@@ -228,9 +239,10 @@ class Screen:
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         device = report.device
         if device:
-            table.add_row("device", f"{device.device} ({device.name}, torch {device.torch})")
+            said = f"{device.device} ({device.name}, torch {device.torch})"
+            table.add_row("device", printable(said))
         for name, seconds in done.phases.items() if done else ():
-            table.add_row(name, f"{seconds:.2f} s")
+            table.add_row(printable(name), f"{seconds:.2f} s")
         table.add_row("whole command", f"{report.seconds:.2f} s")
         if tracks and work:
             first = tracks[0]
@@ -240,9 +252,10 @@ class Screen:
         if len(report.tracks) > 1 and done:
             table.add_row("tracks", f"{done.done} done, {done.failed} failed")
         for each in tracks if len(tracks) == 1 else ():
-            table.add_row("stems", each.out)
-            table.add_row("", ", ".join(Path(path).name for path in each.stems.values()))
-        _console().print(table, markup=False, soft_wrap=True)
+            table.add_row("stems", printable(each.out))
+            files = [Path(path).name for path in each.stems.values()]
+            table.add_row("", printable(", ".join(files)))
+        _console().print(table, soft_wrap=True)
         if report.bench and self._style.machine != "json":
             _bench_rows(report.bench)
 
@@ -274,26 +287,25 @@ def _bench_rows(found: Benched) -> None:
 
 def document(found: dict[str, Any]) -> None:
     """Print one JSON document."""
-    _out(json.dumps(found, ensure_ascii=False))
+    _out(json.dumps(found))
 
 
 def lines(found: Iterable[str]) -> None:
     """Print what a command was asked for."""
     for line in found:
-        _out(line)
+        _out(printable(line))
 
 
 def rows(head: tuple[str, ...], found: Iterable[tuple[str, ...]]) -> None:
     """Print a table."""
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for i, name in enumerate(head):  # the first is to be typed, so it is never cut
         table.add_column(name, no_wrap=not i, min_width=5)
     for row in found:
-        table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+        table.add_row(*map(printable, row))
+    _console(stderr=False).print(table)
 
 
 def route_document(route: Route) -> dict[str, Any]:
@@ -310,10 +322,11 @@ def alternatives(route: Route) -> list[str]:
     return found
 
 
-def _console() -> Console:
+def _console(*, stderr: bool = True) -> Console:
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(stderr=True, highlight=False)
+    # Names are shown as they are, also one with ":drum:" in it.
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def _bar(console: Console) -> Bar:
@@ -328,10 +341,6 @@ def _bar(console: Console) -> Bar:
         console=console,
         transient=True,
     )
-
-
-def _hint(hint: str) -> str:
-    return f"\n       {hint}" if hint else ""
 
 
 def _out(text: str) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import os
-import queue
-import shutil
 import sys
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -19,10 +15,11 @@ from sep_launcher.engines import (
     UNSEEN_HINT,
     GpuRefusedError,
     Spec,
+    job_files,
 )
-from sep_launcher.engines.docker import docker_run, images, orphans, translate
+from sep_launcher.engines.docker import docker_run, frames, images, orphans, translate
 from sep_launcher.engines.listener import Listener
-from sep_launcher.engines.native import write_job
+from sep_launcher.machine import disk
 from sep_protocol import TrackDone, TrackFailed
 from sep_protocol.errors import (
     EngineError,
@@ -42,6 +39,8 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 5
 KILLED = 137  # 128 + SIGKILL
+ALONE = "the container may go on by itself; the next run removes it"
+DESKTOP_MEMORY = "Docker Desktop: Settings, Resources, Memory"
 
 
 @dataclass(slots=True)
@@ -74,31 +73,38 @@ class ContainerEngine:
         orphans.sweep(run.daemon)
         mapping = mapping_of(plan)
         made = _make_outs(mapping)
-        job_file = write_job(mapping.job(plan.job))
         try:
-            spec = spec_of(plan, mapping, image, job_file, run.daemon)
-            _launch(run, spec)
-            yield from self._follow(run, plan, mapping)
-        finally:
-            try:
-                self.stop()
-            finally:  # whatever a second Ctrl-C cuts short
-                shutil.rmtree(job_file.parent, ignore_errors=True)
-                for folder in reversed(made):
-                    with contextlib.suppress(OSError):  # it is kept where something was written
-                        folder.rmdir()
+            with job_files.held(mapping.job(plan.job)) as job_file:
+                try:
+                    _launch(run, spec_of(plan, mapping, image, job_file, run.daemon))
+                    yield from self._follow(run, plan, mapping)
+                finally:
+                    self.stop()
+        finally:  # whatever a second Ctrl-C cuts short
+            for folder in reversed(made):
+                with contextlib.suppress(OSError):  # it is kept where something was written
+                    folder.rmdir()
 
     def _follow(self, run: _Run, plan: Plan, mapping: translate.Mapping) -> Iterator[Event]:
         who = f"the image for {plan.route.device}"
-        listener = Listener(who, IMAGE_SETUP, self._log, mapping.to_host)
-        for is_out, line in _lines(run):
-            if not is_out:
-                listener.log(line)
-            elif (event := listener.event(line)) is not None:
-                yield _seen_here(event)
-        if not listener.finished:
+        listener = Listener(plan.job, who, IMAGE_SETUP, self._log, mapping.to_host)
+        with contextlib.closing(frames.lines(run.attached)) as lines:
+            for is_out, line in lines:
+                if not is_out:
+                    listener.log(line)
+                elif (event := listener.event(line)) is not None:
+                    yield _seen_here(event)
+        if run.stopped:
+            return
+        try:
             state = run.daemon.wait(run.container)
-            raise _vanished(state, listener, run.daemon)
+        except EngineError as fault:
+            if listener.finished:
+                return  # the work is done, whatever became of the daemon since
+            raise EngineError(fault.message, hint=ALONE) from fault
+        if not listener.finished:
+            raise _vanished(state, listener)
+        listener.check_end(state.code)
 
     def stop(self) -> None:
         """Stop the container, gently first, and remove it."""
@@ -130,9 +136,9 @@ def _seen_here(event: Event) -> Event:
     Raises EngineError where stems were written that are not here.
     """
     unseen = f"{UNSEEN}: "
-    if isinstance(event, TrackDone) and not Path(event.out).is_dir():
+    if isinstance(event, TrackDone) and not disk.is_dir(event.out):
         raise EngineError(f"{unseen}{event.out} was written, and not here", hint=UNSEEN_HINT)
-    if isinstance(event, TrackFailed) and event.path and Path(event.path).exists():
+    if isinstance(event, TrackFailed) and event.path and disk.exists(event.path):
         missing = f"there is no file {event.path}"
         if event.message == missing:
             return replace(event, message=unseen + missing, hint=UNSEEN_HINT)
@@ -151,7 +157,7 @@ def _make_outs(mapping: translate.Mapping) -> list[Path]:
         if not bind.writable:
             continue
         folder = Path(bind.source)
-        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        missing = [each for each in (folder, *folder.parents) if not disk.exists(each)]
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
@@ -211,53 +217,22 @@ def _start(run: _Run, spec: Spec, *, cdi: bool) -> None:
         raise
 
 
-def _lines(run: _Run) -> Iterator[tuple[bool, str]]:
-    """Yield (is it standard output, line); frames are cut anywhere, even in a character."""
-    heard: queue.SimpleQueue[tuple[bool, str] | None] = queue.SimpleQueue()
-    thread = threading.Thread(target=_pump, args=(run.attached, heard.put), daemon=True)
-    thread.start()
-    while True:
-        # With a timeout, so that Ctrl-C is heard on Windows, too.
-        try:
-            found = heard.get(timeout=0.2)
-        except queue.Empty:
-            continue
-        if found is None:
-            return
-        yield found
-
-
-def _pump(attached: Attached, put: Callable[[tuple[bool, str] | None], None]) -> None:
-    decoders = {each: codecs.getincrementaldecoder("utf-8")("replace") for each in (True, False)}
-    rests = {True: "", False: ""}
-    try:
-        for is_out, data in attached.frames():
-            *lines, rests[is_out] = (rests[is_out] + decoders[is_out].decode(data)).split("\n")
-            for line in lines:
-                put((is_out, line.rstrip("\r")))
-        for is_out, rest in rests.items():
-            if rest:
-                put((is_out, rest))
-    finally:
-        put(None)
-
-
-def _vanished(state: State, listener: Listener, daemon: Daemon) -> SepError:
+def _vanished(state: State, listener: Listener) -> SepError:
     """Return the error for a container that ended without a last word."""
     tail = listener.last_words
-    if state.out_of_memory or state.code == KILLED:
-        limit = state.memory or daemon.memory
+    if state.out_of_memory:
+        limit = f": its limit is {state.memory / 2**30:.1f} GiB" if state.memory else ""
+        more = "--memory raises the limit" if state.memory else DESKTOP_MEMORY
         return MemoryLimitError(
-            f"the container ran out of memory: its limit is {limit / 2**30:.1f} GiB",
-            hint="--batch 1 needs less; "
-            + (
-                "--memory raises the limit"
-                if state.memory
-                else "Docker Desktop: Settings, Resources, Memory"
-            ),
+            f"the container ran out of memory{limit}", hint=f"--batch 1 needs less; {more}"
         )
     if not listener.said_hello and "No module named" in tail:
         return NotReadyError(f"the image cannot run sep: {tail}", hint=IMAGE_SETUP)
+    if state.code == KILLED:
+        return RuntimeFailedError(
+            "the runtime was ended by signal 9 without a last word" + (f": {tail}" if tail else ""),
+            hint="the system may have run out of memory; --batch 1 needs less",
+        )
     if not listener.said_hello and not tail:
         return EngineError(f"the container ended with code {state.code} before it said a word")
     message = f"the runtime ended with code {state.code} without a last word"
@@ -272,7 +247,7 @@ def shown(plan: Plan) -> tuple[Path, str]:
     try:
         image = images.find(daemon, plan.route.device).id
         mapping = mapping_of(plan)
-        job_file = write_job(mapping.job(plan.job))
+        job_file = job_files.kept(mapping.job(plan.job))
         spec = spec_of(plan, mapping, image, job_file, daemon)
     finally:
         daemon.close()

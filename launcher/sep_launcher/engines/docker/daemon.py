@@ -13,12 +13,14 @@ from typing import IO, TYPE_CHECKING, Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import DeviceRequest, Mount
+from docker.types import DeviceRequest, LogConfig, Mount
 from docker.utils import socket as sockets
 
 from sep_launcher.engines import (
     GPU_REFUSED,
     IMAGE_SETUP,
+    LOG_DRIVER,
+    LOG_SIZE,
     PROCESSES,
     SHARED,
     TMP,
@@ -188,6 +190,7 @@ class Daemon:
                 shm_size=SHARED,
                 ipc_mode="private",
                 init=True,
+                log_config=LogConfig(type=LOG_DRIVER, config={"max-size": LOG_SIZE}),
                 group_add=[str(group) for group in spec.groups],
                 mem_limit=spec.memory,
                 # Swap would make it slow instead of telling that the limit is too low.

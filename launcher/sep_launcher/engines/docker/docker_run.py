@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-
-from sep_launcher.engines import PROCESSES, SHARED, TMP, TMP_FOLDER, Spec
+from sep_launcher.engines import (
+    LOG_DRIVER,
+    LOG_SIZE,
+    PROCESSES,
+    SHARED,
+    TMP,
+    TMP_FOLDER,
+    Spec,
+    shells,
+)
 from sep_launcher.engines.docker.translate import JOB_FILE
 
 
 def in_bash(spec: Spec, outs: list[str]) -> str:
     """Return the line for bash and its like."""
-    return f"{shlex.join(['mkdir', '-p', *outs])} && {shlex.join(arguments(spec))}"
+    return f"{shells.bash(['mkdir', '-p', *outs])} && {shells.bash(arguments(spec))}"
 
 
 def in_powershell(spec: Spec, outs: list[str]) -> str:
     """Return the line for PowerShell."""
-
-    def quoted(text: str) -> str:
-        plain = re.fullmatch(r"[\w./:\\-]+", text, re.ASCII)
-        return text if plain else "'" + text.replace("'", "''") + "'"
-
     makes = "".join(
-        f"New-Item -ItemType Directory -Force -Path {quoted(out)} | Out-Null; " for out in outs
+        f"New-Item -ItemType Directory -Force -Path {shells.powershell([out])} | Out-Null; "
+        for out in outs
     )
-    return f"{makes}& {' '.join(quoted(each) for each in arguments(spec))}"
+    return f"{makes}& {shells.powershell(arguments(spec))}"
 
 
 def arguments(spec: Spec) -> list[str]:
@@ -33,6 +35,7 @@ def arguments(spec: Spec) -> list[str]:
     command += ["--tmpfs", f"{TMP_FOLDER}:{TMP}", "--cap-drop", "ALL", "--init"]
     command += ["--security-opt", "no-new-privileges:true", "--security-opt", "label=disable"]
     command += ["--pids-limit", str(PROCESSES), "--shm-size", SHARED, "--ipc", "private"]
+    command += ["--log-driver", LOG_DRIVER, "--log-opt", f"max-size={LOG_SIZE}"]
     if spec.user:
         command += ["--user", spec.user]
     for group in spec.groups:

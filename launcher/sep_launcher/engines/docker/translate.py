@@ -136,9 +136,9 @@ def _numbered(
     # Outer folders come first; equal ones fall together, on Windows whatever their case.
     unique = {flavour(folder): folder for folder in reversed(list(folders))}
     for folder in sorted(unique, key=lambda each: (len(each.parts), str(each))):
-        check_mountable(folder)
         source = real(unique[folder])
         if not any(_holds(bind, folder, flavour(source), flavour) for bind in found):
+            check_mountable(folder)
             bind = Bind(
                 host=folder, source=source, inside=inside / str(len(found)), writable=writable
             )

@@ -1,0 +1,36 @@
+"""Questions to the file system that are always answered: what may not be looked at is not there.
+
+pathlib's raise where a folder may not be searched, a name is too long or a disk is ill.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def mode(path: Path | str) -> int:
+    """Return the kind of file and its permissions, links followed; 0 where there is none."""
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 (texts as well)
+    except (OSError, ValueError):
+        return 0
+
+
+def exists(path: Path | str) -> bool:
+    """Say whether there is anything."""
+    return mode(path) != 0
+
+
+def is_file(path: Path | str) -> bool:
+    """Say whether it is a file."""
+    return stat.S_ISREG(mode(path))
+
+
+def is_dir(path: Path | str) -> bool:
+    """Say whether it is a folder."""
+    return stat.S_ISDIR(mode(path))

@@ -1,0 +1,60 @@
+"""Names that come from files and models, made into names that any system takes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import unicodedata
+from pathlib import PurePath
+
+# What exFAT, NTFS, SMB or a POSIX system has no room for in a name.
+NEVER = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f]')
+# Devices of Windows, whatever follows a dot.
+DEVICES = re.compile(
+    r"((?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *)(\..*)?", re.IGNORECASE
+)
+MOST = 255  # bytes that file systems take
+
+
+def portable(name: str) -> str:
+    """Return the name in a form that every file system takes; bytes that are no text stay."""
+    clean = NEVER.sub("_", name).rstrip(" .")
+    if device := DEVICES.fullmatch(clean):
+        clean = f"{device[1]}_{device[2] or ''}"
+    return clean
+
+
+def track(path: PurePath) -> PurePath:
+    """Return the name of a track: its file's without the ending, below portable folders."""
+    folders = [fitted(portable(part) or "_", MOST) for part in path.parent.parts]
+    return PurePath(*folders, portable(path.stem) or "track")
+
+
+def key(name: PurePath) -> str:
+    """Return what two names share that some file system takes for one."""
+    return unicodedata.normalize("NFC", str(name)).casefold()
+
+
+def fitted(name: str, most: int) -> str:
+    """Return the name, cut in the middle where it has more bytes than `most`."""
+    encoded = raw(name)
+    if len(encoded) <= most:
+        return name
+    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}~"
+    half = (most - len(mark)) // 2
+    return _first(name, half) + mark + _first(name[::-1], half)[::-1]
+
+
+def raw(name: str) -> bytes:
+    """Return the name's bytes, also of one that is no text."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")  # of Windows
+
+
+def _first(name: str, most: int) -> str:
+    """Return as many characters from the start as fit."""
+    sizes = itertools.accumulate(len(raw(char)) for char in name)
+    return name[: sum(size <= most for size in sizes)]
