@@ -9,7 +9,6 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from sep_launcher.setup.running import program
 from sep_protocol.errors import NotReadyError, PathError
 
 if TYPE_CHECKING:
@@ -115,13 +115,18 @@ def _quoted(name: str) -> str:
 
 
 def _built(checkout: Path, folder: Path) -> Path:
-    """Build the checkout with whatever can build it here."""
+    """Build the checkout with whatever can build it here.
+
+    It runs in the checkout and takes no module from there. `-P` and not `-I`: what is used may be
+    on this Python's own PYTHONPATH.
+    """
     if importlib.util.find_spec("hatchling"):
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    elif uv := shutil.which("uv"):
+        command = [sys.executable, "-P", "-m", "hatchling", "build", "-t", "wheel"]
+        command += ["-d", str(folder)]
+    elif uv := program("uv"):
         command = [uv, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(checkout)]
     else:
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command = [sys.executable, "-P", "-m", "pip", "wheel", "--quiet", "--no-deps"]
         command += ["--wheel-dir", str(folder), str(checkout)]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("sep_audio-*.whl"), key=lambda each: each.stat().st_mtime)
