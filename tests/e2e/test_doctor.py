@@ -259,22 +259,6 @@ def test_notes_that_cannot_be_read(doctor, home):
     assert doctor()["ids"] == {"facts-damaged": "warning"}
 
 
-@pytest.fixture
-def small(tmp_path):
-    """A disk of four megabytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"nothing can be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_disk_that_is_nearly_full(sep, doctor, small, tmp_path, noise):
     env = {"SEP_HOME": str(small / "sep"), "TMPDIR": str(small)}
     assert doctor(env=env, cwd=small)["ids"] == {

@@ -59,7 +59,7 @@ def run(engine_and_plan):
 def test_events_come_through_and_the_job_is_gone_afterwards(engine_of, home):
     events = run(engine_of(f"print('''{HELLO}''')\nprint('''{DONE}''')"))
     assert [type(event) for event in events] == [Hello, Done]
-    assert not list((home / "sep" / "cache" / "jobs").iterdir())
+    assert not list((home / "sep" / "cache" / "sep" / "jobs").iterdir())
 
 
 def test_unknown_events_are_passed_over(engine_of):

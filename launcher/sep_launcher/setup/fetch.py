@@ -29,6 +29,7 @@ WINDOW = 60.0  # seconds in which a server must answer, and over which speed is 
 SLOWEST = 1000  # bytes a second
 MOST = 8 << 30  # bytes of a file whose author does not say how long it is
 BLOCK = 1 << 20
+BEYOND = http.client.REQUESTED_RANGE_NOT_SATISFIABLE
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -160,9 +161,11 @@ def _answer(request: urllib.request.Request) -> http.client.HTTPResponse | None:
     match found[0]:
         case http.client.HTTPResponse() as answer:
             return answer
-        case urllib.error.HTTPError(code=416) as fault if request.has_header("Range"):
+        case urllib.error.HTTPError() as fault:
             fault.close()
-            return None
+            if fault.code == BEYOND and request.has_header("Range"):
+                return None
+            raise fault
         case Exception() as fault:
             raise fault
     raise ValueError("neither http nor https")
