@@ -281,7 +281,7 @@ def test_setup_runs_nothing_of_the_current_folder(sep, home, tmp_path, planted):
     """As far as it gets: an environment is made, and the wheelhouse has no torch."""
     folder, proof = planted
     (folder / "house").mkdir()
-    for environment in ({}, {"PYTHONPATH": ":."}, {"PATH": f":.:{os.environ['PATH']}"}):
+    for environment in ({}, {"PATH": f":.:{os.environ['PATH']}"}):
         done = sep(
             *("setup", "--yes", "--pip", "--wheelhouse", "house"),
             check=12,
