@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from sep_protocol.errors import NotReadyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sep_launcher.setup.installers import Step
     from sep_launcher.show.render import Screen
 
-TAIL = 6  # lines of a failed command that are shown
+TAIL = 10  # lines of a failed command that are shown
 # What turns another Python's head.
 STRANGE = ("PYTHONHOME", "PYTHONPATH")
 # Files and folders that users name for pip, uv and conda, as seen from where they are.
@@ -93,16 +95,18 @@ def absolute(value: str) -> str:
     return value
 
 
-def tell_last(lines: list[str], screen: Screen) -> str:
-    """Show the errors in what a command printed; where it names none, its last lines.
+def tell_last(lines: Iterable[str], screen: Screen) -> str:
+    """Show what a command printed from its first error on; where it names none, its last lines.
 
-    Returns the last of them, nothing where it printed nothing.
+    Returns the last error, or the last line; nothing where it printed nothing.
     """
     said = [line.strip() for line in lines if line.strip()]
-    told = ([line for line in said if line.lower().startswith("error")] or said)[-TAIL:]
-    for line in told:
+    errors = [index for index, line in enumerate(said) if line.lower().startswith("error")]
+    for line in said[errors[0] if errors else 0 :][-TAIL:]:
         screen.say(f"     {line}", loud=True)
-    return told[-1] if told else ""
+    if errors:
+        return said[errors[-1]]
+    return said[-1] if said else ""
 
 
 def _end(pid: int) -> None:
