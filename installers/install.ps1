@@ -13,11 +13,36 @@ param(
     [switch]$Uninstall
 )
 
+$Mark = '.made-by-sep' # a file in every folder that may be deleted again
+$Made = '@rem made by sep install.ps1'
+
 function Say([string]$Text) { Write-Host "sep: $Text" }
 
 function Get-DataFolder {
-    if ($env:SEP_HOME) { return $env:SEP_HOME }
-    return Join-Path $env:LOCALAPPDATA 'sep'
+    $Data = if ($env:SEP_HOME) { $env:SEP_HOME } else { Join-Path $env:LOCALAPPDATA 'sep' }
+    if (-not [IO.Path]::IsPathRooted($Data)) { throw "SEP_HOME is not an absolute path: $Data" }
+    return $Data
+}
+
+function Test-Ours([string]$Folder) { Test-Path -LiteralPath (Join-Path $Folder $Mark) -PathType Leaf }
+
+# The mark goes last: half of a folder is ours, too.
+function Remove-Ours([string]$Folder) {
+    if (-not (Test-Ours $Folder)) { return }
+    Get-ChildItem -Force -LiteralPath $Folder | Where-Object { $_.Name -ne $Mark } | Remove-Item -Recurse -Force
+    Remove-Item -Recurse -Force -LiteralPath $Folder
+}
+
+function Test-OurCommand([string]$Command) {
+    (Test-Path -LiteralPath $Command -PathType Leaf) -and
+        (Get-Content -LiteralPath $Command -TotalCount 1) -eq $Made
+}
+
+# A folder goes only where nothing is in it.
+function Remove-Empty([string]$Folder) {
+    if ((Test-Path -LiteralPath $Folder) -and -not (Get-ChildItem -Force -LiteralPath $Folder)) {
+        Remove-Item -Force -LiteralPath $Folder
+    }
 }
 
 # Run a program; its failure is ours.
@@ -33,24 +58,39 @@ function Find-Python {
         $Program = Get-Command $Candidate[0] -ErrorAction SilentlyContinue
         if (-not $Program) { continue }
         $Rest = @($Candidate | Select-Object -Skip 1)
-        & $Program.Source @Rest -c $Check 2>$null
+        & $Program.Source @Rest -I -c $Check 2>$null
         if ($LASTEXITCODE -eq 0) { return , @(@($Program.Source) + $Rest) }
     }
     throw 'Python 3.11 or newer was not found: winget install Python.Python.3.13'
 }
 
 function Install-Launcher([string]$Data, [string]$Source) {
-    Say "installing the command from $Source"
     $Python = Find-Python
     $Folder = Join-Path $Data 'launcher'
-    New-Item -ItemType Directory -Force -Path $Data | Out-Null
-    $Rest = @($Python | Select-Object -Skip 1)
-    Invoke-Checked $Python[0] ($Rest + @('-m', 'venv', '--clear', $Folder))
-    $Own = Join-Path $Folder 'Scripts\python.exe'
-    Invoke-Checked $Own @('-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', $Source)
     $Bin = Join-Path $Data 'bin'
-    New-Item -ItemType Directory -Force -Path $Bin | Out-Null
-    Set-Content -Encoding Ascii -Path (Join-Path $Bin 'sep.cmd') -Value "@`"$Own`" -I -m sep_launcher %*"
+    $Command = Join-Path $Bin 'sep.cmd'
+    Remove-Empty $Folder
+    if ((Test-Path -LiteralPath $Folder) -and -not (Test-Ours $Folder)) {
+        throw "$Folder was not made by this installer: move it away, or choose another SEP_HOME"
+    }
+    if ((Test-Path -LiteralPath $Command) -and -not (Test-OurCommand $Command)) {
+        throw "there is another $Command, which is left as it is: choose another SEP_HOME"
+    }
+    Say "installing the command from $Source"
+    Remove-Ours $Folder
+    New-Item -ItemType Directory -Force -Path $Folder, $Bin | Out-Null
+    New-Item -ItemType File -Path (Join-Path $Folder $Mark) | Out-Null
+    $Own = Join-Path $Folder 'Scripts\python.exe'
+    $Rest = @($Python | Select-Object -Skip 1)
+    # Isolated, and not in the current folder: no module or setting there is for us.
+    Push-Location -LiteralPath $Folder
+    try {
+        Invoke-Checked $Python[0] ($Rest + @('-I', '-m', 'venv', $Folder))
+        Invoke-Checked $Own @('-I', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', $Source)
+    } finally { Pop-Location }
+    # Named from where it lies: a batch file takes signs and letters in a path for others.
+    $Line = '@"%~dp0..\launcher\Scripts\python.exe" -I -m sep_launcher %*'
+    Set-Content -Encoding Ascii -LiteralPath $Command -Value @($Made, $Line)
     return $Own
 }
 
@@ -69,15 +109,20 @@ function Remove-FromPath([string]$Folder) {
 }
 
 function Uninstall-Sep([string]$Data) {
-    $Own = Join-Path $Data 'launcher\Scripts\python.exe'
-    if (Test-Path $Own) { Invoke-Checked $Own @('-P', '-m', 'sep_launcher', 'setup', '--remove', '--yes') }
-    Remove-FromPath (Join-Path $Data 'bin')
-    foreach ($Name in @('launcher', 'bin')) {
-        $Folder = Join-Path $Data $Name
-        if (Test-Path $Folder) { Remove-Item -Recurse -Force $Folder }
+    $Folder = Join-Path $Data 'launcher'
+    $Bin = Join-Path $Data 'bin'
+    $Own = Join-Path $Folder 'Scripts\python.exe'
+    if ((Test-Ours $Folder) -and (Test-Path -LiteralPath $Own)) {
+        Invoke-Checked $Own @('-I', '-m', 'sep_launcher', 'setup', '--remove', '--yes')
     }
-    if ((Test-Path $Data) -and -not (Get-ChildItem -Recurse -File $Data)) { Remove-Item -Recurse -Force $Data }
-    if (Test-Path $Data) { Say "kept: $Data (models that you fetched)" }
+    $Command = Join-Path $Bin 'sep.cmd'
+    if (Test-OurCommand $Command) {
+        Remove-Item -Force -LiteralPath $Command
+        Remove-FromPath $Bin
+    }
+    Remove-Ours $Folder
+    foreach ($Each in @($Bin, (Join-Path $Data 'models'), $Data)) { Remove-Empty $Each }
+    if (Test-Path -LiteralPath $Data) { Say "kept: $Data (models that you fetched, and what is not sep's)" }
     Say 'removed'
 }
 
@@ -85,17 +130,20 @@ function Main {
     $ErrorActionPreference = 'Stop'
     $Data = Get-DataFolder
     if ($Uninstall -or $env:SEP_UNINSTALL) { Uninstall-Sep $Data; return }
-    $Root = if ($PSScriptRoot) { Split-Path $PSScriptRoot } else { (Get-Location).Path }
+    # Read from a pipe it has no folder, and the current one is anybody's.
+    $Root = if ($PSScriptRoot) { Split-Path $PSScriptRoot } else { '' }
     $Source = if ($From) { $From } else { $Root }
-    if (-not (Test-Path $Source)) { throw "there is no $Source" }
+    if (-not $Source) { throw "-From must name sep's folder or wheel" }
+    if (-not (Test-Path -LiteralPath $Source)) { throw "there is no $Source" }
+    $Source = (Resolve-Path -LiteralPath $Source).ProviderPath
     $Own = Install-Launcher $Data $Source
     if (-not ($NoSetup -or $env:SEP_NO_SETUP)) {
-        Invoke-Checked $Own @('-P', '-m', 'sep_launcher', 'setup', '--yes')
-        $Example = Join-Path $Root 'examples\groove.flac'
-        if (-not (Test-Path $Example)) {
-            $Example = & $Own -P -c 'import sep_models; print(sep_models.golden_clip())'
+        Invoke-Checked $Own @('-I', '-m', 'sep_launcher', 'setup', '--yes')
+        $Example = if ($Root) { Join-Path $Root 'examples\groove.flac' } else { '' }
+        if (-not $Example -or -not (Test-Path -LiteralPath $Example)) {
+            $Example = & $Own -I -c 'import sep_models; print(sep_models.golden_clip())'
         }
-        Invoke-Checked $Own @('-P', '-m', 'sep_launcher', 'run', $Example, '--resume')
+        Invoke-Checked $Own @('-I', '-m', 'sep_launcher', 'run', $Example, '--resume')
     }
     Add-ToPath (Join-Path $Data 'bin')
     Say 'ready: sep run song.wav (or: py -m sep_launcher, in an environment where you installed it yourself)'

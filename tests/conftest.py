@@ -53,6 +53,22 @@ def sep(home, tmp_path):
     return run
 
 
+@pytest.fixture
+def small(tmp_path):
+    """A disk of four megabytes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture(scope="session")
 def recipe():
     """The recipe that makes the reference vectors' weights and inputs."""

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -48,6 +50,7 @@ def test_what_is_in_it(wheel):
         "sep_models/larsnet/model.toml",
         "sep_containers/Dockerfile",
         "sep_containers/cpu.txt",
+        "sep_containers/hashes.txt",
         "sep_launcher/py.typed",
     ):
         assert name in names
@@ -55,6 +58,21 @@ def test_what_is_in_it(wheel):
     assert tops == {"sep_launcher", "sep_protocol", "sep_runtime", "sep_models", "sep_containers"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert wheel.stat().st_size < 25e6
+
+
+def test_what_the_image_pins_has_hashes():
+    """Both variants and the file with the hashes name the same versions, all that runs need."""
+    folder = ROOT / "containers" / "sep_containers"
+    hashed = (folder / "hashes.txt").read_text()
+    pins = re.findall(r"(?m)^([\w.-]+==[\w.]+) \\\n    --hash=sha256:[0-9a-f]{64}\b", hashed)
+    assert pins
+    for variant in ("cpu", "cuda"):
+        lines = (folder / f"{variant}.txt").read_text().splitlines()
+        assert [each for each in lines if not each.startswith("#")] == pins
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split("[<>=]", each)[0] for each in project["optional-dependencies"]["runtime"]}
+    assert needed - {"torch"} <= {each.partition("==")[0] for each in pins}
+    assert "http" not in hashed
 
 
 def test_it_separates_without_the_checkout(wheel, tmp_path, home):

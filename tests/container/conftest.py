@@ -270,7 +270,7 @@ class Seen:
 
     def nothing_left(self, out=None):
         assert self.dockerd.ours() == []
-        jobs = self.sep_home / "cache" / "jobs"
+        jobs = self.sep_home / "cache" / "sep" / "jobs"
         assert not jobs.exists() or not list(jobs.iterdir())
         if out is not None:
             assert not [path for path in out.rglob("*") if path.name.startswith(".")]

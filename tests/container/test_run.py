@@ -176,7 +176,7 @@ def test_the_printed_command_does_the_job(sep, clip, tmp_path, dockerd, environm
     found = sorted(path.stem for path in (tmp_path / "o ut" / "it's").glob("*.wav"))
     assert found == sorted(STEMS)
     assert dockerd.ours() == []
-    shutil.rmtree(Path(environment["SEP_HOME"]) / "cache" / "jobs")
+    shutil.rmtree(Path(environment["SEP_HOME"]) / "cache" / "sep" / "jobs")
 
 
 @pytest.fixture(scope="module")

@@ -239,7 +239,7 @@ def test_interrupts_leave_nothing(long_run, tmp_path, number, home):
     assert "interrupted" in told
     assert gone(child, 1)
     assert not (tmp_path / "separated").exists()
-    assert list((home / "sep" / "cache" / "jobs").iterdir()) == []
+    assert list((home / "sep" / "cache" / "sep" / "jobs").iterdir()) == []
 
 
 def test_nohup_is_respected(long_run):

@@ -92,7 +92,7 @@ def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     recorded = json.loads((home / "sep" / "facts.json").read_text())
     folder = Path(recorded["native"]["folder"])
     assert [each.name for each in folder.parent.iterdir()] == [folder.name]
-    assert not (home / "sep" / "cache" / "pip").exists()
+    assert not (home / "sep" / "cache" / "sep" / "pip").exists()
     assert (tmp_path / "separated" / "golden" / "kick.wav").exists()
     # Nobody's modules get into setup's own Python.
     (tmp_path / "silly").mkdir()

@@ -1,38 +1,80 @@
 """Models are fetched from a real server, proved by hash, and what came is never lost."""
 
+import contextlib
 import hashlib
 import http.server
+import json
+import os
+import subprocess
+import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import sep_models
+from sep_launcher.machine import facts
+from sep_launcher.machine.probe import probe
+from sep_launcher.planning import models
+from sep_launcher.setup import fetch as fetching
 from sep_launcher.setup import pull
 from sep_launcher.show.render import Screen, Style
 from sep_models import Source
-from sep_protocol.errors import ModelError
+from sep_protocol.errors import ModelError, PathError
 
 BODY = bytes(range(256)) * 5000
+QUIET = Screen(Style(quiet=True))
 
 
 class _Mirror(http.server.BaseHTTPRequestHandler):
-    """Serves BODY with ranges; /cut ends early, /other is another file, /none is not there."""
+    """Serves BODY with ranges, as its path says: /cut ends early, /none is not there, ..."""
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("Range")))
-        if self.path == "/none":
+        what = self.path[1:]
+        if what == "none":
             self.send_error(404)
             return
-        body = BODY[::-1] if self.path == "/other" else BODY
         start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        if what == "plain":  # knows no ranges
+            start = 0
+        body = {"other": BODY[::-1], "longer": BODY * 2, "garbage": BODY[::-1]}.get(what, BODY)
         if start >= len(body):
             self.send_error(416)
             return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        rest = body[start:]
-        self.wfile.write(rest[: len(rest) // 2] if self.path == "/cut" else rest)
+        with contextlib.suppress(OSError):  # we hang up on what is too long or too slow
+            if what == "slow-head":
+                self._drip(b"HTTP/1.0 200 OK\r\nX-Slow: " + b"x" * 10000)
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                at = 1 if what == "elsewhere" else start
+                self.send_header("Content-Range", f"bytes {at}-{len(body) - 1}/{len(body)}")
+            if what != "endless":
+                self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            self._send(what, body[start:])
+
+    def _send(self, what, rest):
+        if what == "endless":
+            while True:
+                self.wfile.write(rest)
+        elif what == "stall":
+            self.wfile.write(rest[:863_547])
+            self.server.release.wait(20)
+        elif what == "trickle":
+            self._drip(rest)
+        else:
+            ends = what in ("cut", "garbage") and len(rest) == len(BODY)
+            self.wfile.write(rest[: len(rest) // 2] if ends else rest)
+
+    def _drip(self, body):
+        for each in body:
+            self.wfile.write(bytes([each]))
+            self.wfile.flush()
+            if self.server.release.wait(0.02):
+                return
 
     def log_message(self, *_):
         pass
@@ -42,24 +84,36 @@ class _Mirror(http.server.BaseHTTPRequestHandler):
 def mirror():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Mirror)
     server.asked = []
+    server.release = threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
+    server.release.set()
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture
 def fetch(mirror, tmp_path, home):
+    """Fetch BODY from these paths of the mirror; returns where it is."""
     target = tmp_path / "cache" / "weights.ckpt"
 
-    def run(*paths):
-        urls = tuple(f"http://127.0.0.1:{mirror.server_port}{path}" for path in paths)
+    def url(path):
+        return f"http://127.0.0.1:{mirror.server_port}{path}"
+
+    def run(*paths, size=None):
         sha256 = hashlib.sha256(BODY).hexdigest()
-        source = Source(file="weights.ckpt", sha256=sha256, urls=urls)
-        pull.fetch(source, target, Screen(Style(quiet=True)))
+        source = Source(file="weights.ckpt", sha256=sha256, bytes=size, urls=tuple(map(url, paths)))
+        fetching.fetch(source, target, QUIET)
         return target
 
+    def begun(path):
+        target.parent.mkdir(exist_ok=True)
+        return fetching.partial_of(target, url(path))
+
     run.target = target
+    run.begun = begun
+    run.urls = lambda *paths: tuple(map(url, paths))
+    run.asked = mirror.asked
     return run
 
 
@@ -81,14 +135,31 @@ def test_an_interrupted_download_goes_on_where_it_was(fetch, mirror):
     with pytest.raises(ModelError, match=r"ended after|IncompleteRead"):
         fetch("/cut")
     half = len(BODY) // 2
-    assert fetch("/file").read_bytes() == BODY
-    assert mirror.asked[-1] == ("/file", f"bytes={half}-")
+    assert fetch("/cut").read_bytes() == BODY
+    assert mirror.asked[-1] == ("/cut", f"bytes={half}-")
 
 
 def test_a_whole_download_that_was_not_yet_checked(fetch, mirror):
-    fetch.target.parent.mkdir()
-    fetch.target.with_name("weights.ckpt.part").write_bytes(BODY)
+    fetch.begun("/file").write_bytes(BODY)
     assert fetch("/file").read_bytes() == BODY
+    assert mirror.asked == []
+
+
+def test_a_mirror_that_knows_no_ranges_begins_anew(fetch):
+    fetch.begun("/plain").write_bytes(BODY[:1000])
+    assert fetch("/plain").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("begun", [BODY[:1000][::-1], BODY[:-1] + b"x", BODY + b"more"])
+def test_what_was_begun_wrongly_is_begun_anew(fetch, mirror, begun):
+    fetch.begun("/file").write_bytes(begun)
+    assert fetch("/file", size=len(BODY)).read_bytes() == BODY
+    assert mirror.asked[-1] == ("/file", None)
+
+
+def test_a_server_that_goes_on_at_another_byte(fetch):
+    fetch.begun("/elsewhere").write_bytes(BODY[:1000])
+    assert fetch("/elsewhere").read_bytes() == BODY
 
 
 def test_another_file_is_refused_and_leaves_nothing(fetch):
@@ -97,12 +168,90 @@ def test_another_file_is_refused_and_leaves_nothing(fetch):
     assert not list(fetch.target.parent.iterdir())
 
 
+@pytest.mark.parametrize("path", ["/endless", "/longer"])
+def test_more_than_was_recorded_is_refused_at_once(fetch, path):
+    with pytest.raises(ModelError, match="it has"):
+        fetch(path, size=len(BODY))
+    assert not list(fetch.target.parent.iterdir())
+
+
+def test_a_file_of_unknown_length_has_a_limit_all_the_same(fetch, monkeypatch):
+    monkeypatch.setattr(fetching, "MOST", 10_000_000)
+    with pytest.raises(ModelError, match="more than 10000000"):
+        fetch("/endless")
+    assert not list(fetch.target.parent.iterdir())
+
+
+def test_bytes_of_one_mirror_are_not_those_of_another(fetch, mirror):
+    """The first sends half of something else, and keeps it to itself."""
+    assert fetch("/garbage", "/file").read_bytes() == BODY
+    assert mirror.asked == [("/garbage", None), ("/file", None)]
+
+
+def test_what_came_before_a_stall_is_kept(fetch, monkeypatch):
+    monkeypatch.setattr(fetching, "SECONDS", 0.3)
+    with pytest.raises(ModelError, match="timed out"):
+        fetch("/stall")
+    assert fetch.begun("/stall").read_bytes() == BODY[:863_547]
+
+
+@pytest.mark.parametrize("path", ["/trickle", "/slow-head"])
+def test_a_trickle_ends(fetch, monkeypatch, path):
+    """A byte now and then is enough for a socket, and is not for a person."""
+    monkeypatch.setattr(fetching, "WINDOW", 0.3)
+    with pytest.raises(ModelError, match=r"bytes a second|no answer within"):
+        fetch(path)
+    assert fetch("/file").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "fifo", "target"])
+def test_nothing_is_written_through_a_link(fetch, tmp_path, kind):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    partial = fetch.begun("/file")
+    match kind:
+        case "symlink":
+            partial.symlink_to(precious)
+        case "hard link":
+            partial.hardlink_to(precious)
+        case "fifo":
+            os.mkfifo(partial)
+        case "target":
+            fetch.target.symlink_to(precious)
+    assert fetch("/file").read_bytes() == BODY
+    assert precious.read_text() == "mine"
+    assert not fetch.target.is_symlink()
+
+
+def test_a_full_disk_is_told_and_what_came_is_kept(fetch, small):
+    """Not the mirror's fault: the others are not asked."""
+    target = small / "weights.ckpt"
+    (small / "fill").write_bytes(bytes((4 << 20) - 600_000))
+    source = Source(
+        file="w", sha256=hashlib.sha256(BODY).hexdigest(), urls=fetch.urls("/file", "/plain")
+    )
+    with pytest.raises(PathError, match="the disk is full"):
+        fetching.fetch(source, target, QUIET)
+    assert [each[0] for each in fetch.asked] == ["/file"]
+    (small / "fill").unlink()
+    fetching.fetch(source, target, QUIET)
+    assert target.read_bytes() == BODY
+    assert fetch.asked[-1][1].startswith("bytes=")
+
+
+def test_a_folder_that_cannot_be_made(fetch, tmp_path):
+    (tmp_path / "cache").touch()
+    with pytest.raises(PathError, match="cannot be written"):
+        fetch("/file")
+
+
 def test_nothing_answers(fetch):
     with pytest.raises(ModelError, match="Not Found"):
         fetch("/none")
-    source = Source(file="x", sha256="0" * 64, urls=("http://127.0.0.1:9/x",))
-    with pytest.raises(ModelError, match="refused"):
-        pull.fetch(source, fetch.target, Screen(Style(quiet=True)))
+    for url, told in (("http://127.0.0.1:9/x", "refused"), ("file:///etc/passwd", "http")):
+        source = Source(file="x", sha256="0" * 64, urls=(url,))
+        with pytest.raises(ModelError, match=told):
+            fetching.fetch(source, fetch.target, QUIET)
 
 
 def test_what_people_read_first():
@@ -121,18 +270,14 @@ def test_a_model_without_an_address_says_how():
         pull.check(sep_models.find("drumsep"), offline=True)
 
 
-def test_larsnet_is_fetched_and_converted(mirror, tmp_path, home, monkeypatch, larsnet_files):
-    """Its five files, as published: weights among an optimizer's state."""
-    from dataclasses import replace
-
-    from sep_launcher.doctor import look
-    from sep_launcher.machine.probe import probe
-    from sep_launcher.planning import models
-
+@pytest.fixture
+def larsnet(mirror, home, monkeypatch, larsnet_files):
+    """The manifest of LarsNet, with its five files, as published, on the mirror."""
     files = {f"/{stem}": path.read_bytes() for stem, path in larsnet_files.items()}
 
     def do_get(handler):
         body = files[handler.path]
+        handler.server.asked.append(handler.path)
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
@@ -144,23 +289,124 @@ def test_larsnet_is_fetched_and_converted(mirror, tmp_path, home, monkeypatch, l
     sources = tuple(
         replace(
             each,
+            bytes=len(files[f"/{each.stem}"]),
             urls=(f"{root}/{each.stem}",),
             sha256=hashlib.sha256(files[f"/{each.stem}"]).hexdigest(),
         )
         for each in real.sources
     )
-    pull.pull(replace(real, sources=sources), probe(), Screen(Style(quiet=True)))
-    folder = models.folder(real)
-    assert folder == home / "sep" / "models" / "larsnet"
-    assert not (home / "sep" / "cache" / "models" / "larsnet").exists()
+    return replace(real, sources=sources)
+
+
+FETCHED = Path("cache", "sep", "models", "larsnet")
+
+
+def test_larsnet_is_fetched_and_converted(larsnet, home, larsnet_files, mirror):
+    """Weights among an optimizer's state; what killed ones left is cleared away."""
+    from sep_launcher.doctor import look
+
+    folder = home / "sep" / "models" / "larsnet"
+    folder.mkdir(parents=True)
+    (folder / ".weights.safetensors.4242").write_bytes(b"half")
+    (folder / "mine.txt").write_text("mine")
+    (folder.parent / ".sep-new-larsnet").mkdir()
+    pull.pull(larsnet, probe(), QUIET)
+    assert models.folder(larsnet) == folder
+    assert sorted(each.name for each in folder.iterdir()) == ["mine.txt", sep_models.WEIGHTS]
+    assert [each.name for each in folder.parent.iterdir()] == ["larsnet"]
+    assert not (home / "sep" / FETCHED).parent.exists()
     # The weights alone: a third of what was published.
     published = sum(path.stat().st_size for path in larsnet_files.values())
     assert (folder / sep_models.WEIGHTS).stat().st_size < 0.4 * published
-    # What they are now is noted, so that `sep doctor --deep` sees damage later.
-    assert models.digest_of(real) == models.digest(folder / sep_models.WEIGHTS)
+    # Whoever waited meanwhile finds it here.
+    count = len(mirror.asked)
+    pull.pull(larsnet, probe(), QUIET)
+    assert len(mirror.asked) == count
+    # What they are now is noted, so that damage shows later.
+    assert models.digest_of(larsnet) == models.digest(folder / sep_models.WEIGHTS)
     assert [each.fault for each in look.weights(all_of_it=True) if each.model == "larsnet"] == [""]
     with (folder / sep_models.WEIGHTS).open("rb+") as file:
         file.seek(-100, 2)
         file.write(b"damage")
     (found,) = [each for each in look.weights(all_of_it=True) if each.model == "larsnet"]
     assert "SHA-256" in found.fault
+
+
+def test_what_cannot_be_noted_is_not_fetched(larsnet, home, mirror):
+    (home / "sep").mkdir()
+    (home / "sep" / "facts.json").write_text('{"mine": 1}')
+    with pytest.raises(PathError, match="it is not sep's"):
+        pull.pull(larsnet, probe(), QUIET)
+    assert mirror.asked == []
+
+
+def test_weights_are_noted_before_they_count(larsnet, home, monkeypatch):
+    """Ended between the conversion and its end: nothing is installed that nobody has noted."""
+
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(facts, "write", lambda known, **_: ended() if known.weights else None)
+    with pytest.raises(KeyboardInterrupt):
+        pull.pull(larsnet, probe(), QUIET)
+    assert models.folder(larsnet) is None
+    assert (home / "sep" / FETCHED).is_dir()  # the next one goes on
+
+
+def test_three_at_once_fetch_once(larsnet, home, mirror, tmp_path):
+    """They look before they wait for each other, and again when it is their turn."""
+    (tmp_path / "sources.json").write_text(
+        json.dumps([[each.urls[0], each.sha256, each.bytes] for each in larsnet.sources])
+    )
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", PULL, tmp_path / "sources.json"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    told = [each.communicate()[1] for each in begun]
+    assert [each.returncode for each in begun] == [0, 0, 0], told
+    assert sorted(mirror.asked) == sorted(f"/{each.stem}" for each in larsnet.sources)
+    assert sum("converting" in each for each in told) == 1
+
+
+PULL = """
+import dataclasses, json, sys
+import sep_models
+from sep_launcher import cli
+real = sep_models.find("larsnet")
+found = json.load(open(sys.argv[1]))
+sources = tuple(
+    dataclasses.replace(each, urls=(url,), sha256=sha256, bytes=size)
+    for each, (url, sha256, size) in zip(real.sources, found, strict=True)
+)
+sep_models.find = lambda name: dataclasses.replace(real, sources=sources)
+sys.exit(cli.main(["models", "pull", "larsnet", "--yes"]))
+"""
+
+
+def test_what_was_fetched_can_be_removed(sep, home):
+    fetched = home / "sep" / FETCHED
+    fetched.mkdir(parents=True)
+    (fetched / "x.part").write_bytes(b"half")
+    partial = home / "sep" / "models" / "larsnet" / ".weights.safetensors.4242"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"half")
+    (partial.parent / "mine.txt").write_text("mine")
+    told = sep("setup", "--remove", "--yes").stderr
+    assert str(fetched.parent) in told
+    assert str(partial) in told
+    left = [each for each in (home / "sep").rglob("*") if each.is_file()]
+    assert left == [partial.parent / "mine.txt"]
+
+
+def test_a_disk_that_is_full_when_the_model_is_converted(larsnet, home, small, monkeypatch):
+    monkeypatch.setenv("SEP_HOME", str(home / "sep"))
+    models_folder = home / "sep" / "models"
+    models_folder.parent.mkdir()
+    models_folder.symlink_to(small)
+    with pytest.raises(PathError, match=f"{models_folder}.*the disk is full"):
+        pull.pull(larsnet, probe(), QUIET)
+    assert not [each for each in small.rglob("*") if each.is_file()]

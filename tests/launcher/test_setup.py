@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import tomllib
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from sep_launcher.machine import facts, paths, probe
 from sep_launcher.machine.host import Gpu, Host
-from sep_launcher.setup import installers, native, torch_builds
+from sep_launcher.setup import installers, native, running, torch_builds
 from sep_launcher.setup.installers import Installer, Recipe
 from sep_protocol.errors import NotReadyError, PathError, UsageError
 
@@ -41,12 +42,12 @@ def commands(kind, program, recipe):
 
 def test_pip(recipe):
     make, torch, sep = commands("pip", "/usr/bin/python3", recipe)
-    assert make == f"/usr/bin/python3 -m venv --clear {recipe.folder}"
+    assert make == f"/usr/bin/python3 -I -m venv --clear {recipe.folder}"
     assert f"--no-deps --index-url {CPU.index} torch=={CPU.torch}" in torch
     assert sep.endswith(f"{recipe.wheel}[runtime] torch=={CPU.torch}")
     assert "--index-url" not in sep  # all else comes from where packages come from
     for line in (torch, sep):
-        assert line.startswith(f"{recipe.folder}/bin/python -m pip install")
+        assert line.startswith(f"{recipe.folder}/bin/python -I -m pip install")
         assert str(recipe.cache / "pip") in line
 
 
@@ -69,7 +70,7 @@ def test_conda(recipe, name, verb):
     file = Path(make.rpartition(" ")[2])
     assert "python>=3.11" in file.read_text()
     assert "pip:" not in file.read_text()  # that part is done by pip, torch first
-    assert torch.startswith(f"{recipe.folder}/bin/python -m pip")
+    assert torch.startswith(f"{recipe.folder}/bin/python -I -m pip")
 
 
 def test_a_wheelhouse_is_the_only_place(recipe, tmp_path):
@@ -139,12 +140,29 @@ def test_facts_are_kept_by_machine(home):
     assert [check.cuda for check in again.checks] == [False]
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"native": 3}', '{"checks": [{}]}'])
-def test_broken_facts_are_no_facts(home, text):
+NOT_OURS = ["", "nonsense", "[]", "{}", '{"native": 3}', '{"mine": 1}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", NOT_OURS)
+def test_broken_facts_are_no_facts_and_stay_as_they_are(sep, home, text):
     paths.facts().parent.mkdir(parents=True)
     paths.facts().write_text(text)
     assert facts.read() == facts.Facts()
     assert probe.probe().native.source == "own"
+    with pytest.raises(PathError, match=r"facts\.json cannot be written: it is not sep's"):
+        facts.write(facts.Facts())
+    assert paths.facts() not in facts.written()
+    assert paths.facts().read_text() == text
+    assert [each.name for each in paths.data().iterdir()] == ["facts.json"]
+
+
+def test_facts_are_not_written_through_a_link(home, tmp_path):
+    facts.write(facts.Facts())
+    ours = paths.facts().read_text()
+    paths.facts().rename(tmp_path / "precious")
+    paths.facts().symlink_to(tmp_path / "precious")
+    facts.write(facts.Facts(weights=(facts.Converted(model="x", sha256="0"),)))
+    assert (tmp_path / "precious").read_text() == ours
 
 
 def test_the_driver_is_part_of_the_machine():
@@ -227,6 +245,108 @@ def test_refusals(sep, home, arguments, code, told):
     assert not (home / "sep" / "envs").exists()
 
 
+PLANTED = """
+import pathlib
+pathlib.Path({proof!r}).touch()
+raise SystemExit("planted")
+"""
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A folder where somebody waits for setup to be typed: (folder, what shows that it ran)."""
+    folder, proof = tmp_path / "planted", tmp_path / "proof"
+    folder.mkdir()
+    for name in ("venv", "pip", "ensurepip", "hatchling", "sitecustomize", "site", "encodings"):
+        (folder / f"{name}.py").write_text(PLANTED.format(proof=str(proof)))
+    (folder / "planted.pth").write_text(f"import pathlib; pathlib.Path({str(proof)!r}).touch()\n")
+    nowhere = "http://127.0.0.1:9/planted"
+    for name, text in {
+        "uv.toml": f'index-url = "{nowhere}"\n',
+        "pip.conf": f"[global]\nindex-url = {nowhere}\n",
+        "pyproject.toml": f'[tool.uv]\nindex-url = "{nowhere}"\n',
+        "setup.cfg": f"[easy_install]\nindex_url = {nowhere}\n",
+        ".python-version": "2.7\n",
+        "uv": f"#!/bin/sh\ntouch '{proof}'\nexit 1\n",
+    }.items():
+        (folder / name).write_text(text)
+    (folder / "uv").chmod(0o755)
+    index = torch_builds.choose(probe.probe(), "cpu").build.index
+    (folder / index.partition("//")[0] / index.partition("//")[2] / "torch").mkdir(parents=True)
+    return folder, proof
+
+
+@pytest.mark.slow
+def test_setup_runs_nothing_of_the_current_folder(sep, home, tmp_path, planted):
+    """As far as it gets: an environment is made, and the wheelhouse has no torch."""
+    folder, proof = planted
+    (folder / "house").mkdir()
+    for environment in ({}, {"PATH": f":.:{os.environ['PATH']}"}):
+        done = sep(
+            *("setup", "--yes", "--pip", "--wheelhouse", "house"),
+            check=12,
+            cwd=folder,
+            env=environment,
+        )
+        assert "No matching distribution found for torch" in done.stderr
+        assert not proof.exists()
+    sep("setup", "--wheel", "wheels", cwd=folder)
+    assert list((folder / "wheels").glob("sep_audio-*.whl"))
+    assert not proof.exists()
+
+
+def test_a_program_of_the_current_folder_is_none(sep, home, planted):
+    folder, proof = planted
+    done = sep(
+        *("setup", "--torch", "cpu", "--dry-run"),
+        cwd=folder,
+        env={"PATH": f":.:{Path(shutil.which('sh')).parent}"},
+    )
+    assert " -m venv " in done.stdout
+    assert not proof.exists()
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed here")
+def test_uv_takes_no_settings_from_the_current_folder_or_above(sep, home, planted, tmp_path):
+    """Settings that stop it where it reads them: beside the user, and above where it works."""
+    folder, proof = planted
+    (tmp_path / "house").mkdir()
+    for place in (folder, home):
+        (place / "uv.toml").write_text("[planted")
+        done = sep("setup", "--yes", "--wheelhouse", "../house", cwd=folder, check=12)
+        assert "torch was not found" in done.stderr, done.stderr
+        assert "planted" not in done.stderr
+    assert not proof.exists()
+
+
+def test_paths_that_are_named_stay_the_same_files(monkeypatch, tmp_path):
+    """The installers work in another folder; an address is no path, whatever lies there."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("house", "my house", "https:/host/simple"):
+        Path(name).mkdir(parents=True)
+    monkeypatch.setenv("PIP_FIND_LINKS", "house https://host/simple other")
+    monkeypatch.setenv("UV_FIND_LINKS", "house,https://host/simple")
+    monkeypatch.setenv("PIP_CERT", "my house")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://host/simple")
+    monkeypatch.setenv("PIP_NO_INDEX", "house")
+    monkeypatch.setenv("PYTHONPATH", "house")
+    found = running.environment()
+    assert found["PIP_FIND_LINKS"] == f"{tmp_path}/house https://host/simple other"
+    assert found["UV_FIND_LINKS"] == f"{tmp_path}/house,https://host/simple"
+    assert found["PIP_CERT"] == f"{tmp_path}/my house"
+    assert found["PIP_INDEX_URL"] == "https://host/simple"
+    assert found["PIP_NO_INDEX"] == "house"
+    assert "PYTHONPATH" not in found
+    work = native.plan(LINUX, native.Wish(torch="cpu", pip=True, index="house"))
+    assert f"{tmp_path}/house" in work.steps[1].command
+
+
+def test_a_relative_home_is_one_place(sep, home, tmp_path):
+    sep("setup", "--yes", "--pip", "--torch", "cpu", "--dry-run", env={"SEP_HOME": "here"})
+    done = sep("setup", "--torch", "cpu", "--pip", "--dry-run", env={"SEP_HOME": "here"})
+    assert f"{tmp_path}/here/envs" in done.stdout
+
+
 def test_a_failing_step_is_named_and_nothing_is_recorded(sep, home, tmp_path):
     (tmp_path / "empty").mkdir()
     done = sep("setup", "--yes", "--pip", "--wheelhouse", tmp_path / "empty", check=12)
@@ -245,6 +365,96 @@ def test_a_full_disk_is_told_before_anything_is_fetched(sep, home, monkeypatch, 
 def test_remove_with_nothing_there(sep, home):
     done = sep("setup", "--remove")
     assert "nothing of setup is here" in done.stderr
+
+
+@pytest.fixture
+def theirs(home):
+    """SEP_HOME as a folder that has been somebody's for years; returns what must stay."""
+    root = home / "sep"
+    files = {
+        "facts.json": '{"mine": 1}',
+        "setup.lock": "mine",
+        "envs/thesis/bin/python": "mine",
+        "envs/.conda_envs_dir_test": "",
+        "cache/pip/mine": "mine",
+        "cache/wheels/sep_audio-mine.whl": "mine",
+        "cache/jobs/mine/job.json": "mine",
+        "cache/models/mine": "mine",
+        "models/larsnet/mine.ckpt": "mine",
+        "models/mine/.weights.safetensors.7": "mine",
+        "launcher/mine": "mine",
+        "uv.toml": "mine",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return lambda: {name for name, text in files.items() if (root / name).read_text() != text}
+
+
+def ours(home):
+    """What setup leaves, as it leaves it."""
+    made = home / "sep" / "envs" / "0.1.0-cpu-12345678"
+    paths.mark(made)
+    (made / "env").mkdir()
+    (made / "env" / "python").touch()
+    for name in ("pip", "wheels", "jobs", "models"):
+        (paths.cache() / name).mkdir(parents=True)
+        (paths.cache() / name / "x").touch()
+    return made
+
+
+def test_remove_takes_what_setup_made_and_nothing_else(sep, home, theirs):
+    made = ours(home)
+    (home / "sep" / "envs" / "link").symlink_to(made)
+    done = sep("setup", "--remove", "--yes")
+    assert not made.exists()
+    assert not paths.cache().exists()
+    assert not paths.lock().exists()
+    assert (home / "sep" / "envs" / "link").is_symlink()
+    assert theirs() == set()
+    assert "thesis" not in done.stderr
+    assert "facts.json" not in done.stderr
+
+
+def test_setup_among_things_of_others(sep, home, theirs):
+    """Facts of somebody else are named, before anything is made."""
+    done = sep("setup", "--yes", "--pip", "--torch", "cpu", check=3)
+    assert "facts.json cannot be written: it is not sep's" in done.stderr
+    sep("setup", "--yes", check=3)
+    assert theirs() == set()
+    assert not [each for each in paths.environments().iterdir() if paths.is_ours(each)]
+
+
+def test_an_environment_takes_no_folder_of_others(home, tmp_path):
+    from sep_launcher.setup import removal
+
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis").touch()
+    with pytest.raises(PathError, match="was not made by sep setup"):
+        removal.clear(taken)
+    (tmp_path / "link").symlink_to(taken)
+    with pytest.raises(PathError, match="was not made by sep setup"):
+        removal.clear(tmp_path / "link")
+    assert (taken / "thesis").exists()
+    (tmp_path / "empty").mkdir()  # killed before the mark was there
+    removal.clear(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
+
+
+def test_half_removed_it_is_still_ours(home, monkeypatch):
+    """Whatever ends a removal, the next one goes on."""
+    from sep_launcher.setup import removal
+
+    made = ours(home)
+
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(removal.shutil, "rmtree", ended)
+    with pytest.raises(KeyboardInterrupt):
+        removal.take_away(made)
+    assert paths.is_ours(made)
 
 
 def test_remove_keeps_models_and_says_so(sep, home):

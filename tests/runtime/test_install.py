@@ -51,6 +51,29 @@ def test_a_folder_that_cannot_be_written(larsnet_files, tmp_path):
         install(order(larsnet_files, tmp_path / "file" / "models"), "larsnet")
 
 
+def test_a_full_disk_is_told_as_that(larsnet_files, small):
+    """It is safetensors that writes, and it tells in words alone."""
+    from sep_protocol.errors import PathError
+
+    with pytest.raises(PathError, match="the disk is full"):
+        install(order(larsnet_files, small / "models"), "larsnet")
+    assert not list((small / "models").iterdir())
+
+
+def test_nothing_is_written_through_a_link(larsnet_files, tmp_path):
+    import os
+
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (tmp_path / "precious").write_text("mine")
+    (folder / f".weights.safetensors.{os.getpid()}").symlink_to(tmp_path / "precious")
+    (folder / "weights.safetensors").symlink_to(tmp_path / "precious")
+    install(order(larsnet_files, folder), "larsnet")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert [each.name for each in folder.iterdir()] == ["weights.safetensors"]
+    assert not (folder / "weights.safetensors").is_symlink()
+
+
 def test_it_is_a_job(larsnet_files, tmp_path):
     import subprocess
     import sys

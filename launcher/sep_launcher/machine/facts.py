@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+import uuid
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import paths
@@ -14,7 +14,12 @@ from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sep_launcher.machine.host import Gpu
+
+PARTIAL = ".sep-facts-"  # what a file begins with that is not whole yet
+BROKEN = (ValueError, RecursionError)  # what reading another file as JSON raises
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,7 @@ def read() -> Facts:
     """Return what is recorded; nothing where the file is missing or not ours."""
     try:
         return decode(Facts, json.loads(paths.facts().read_text(encoding="utf-8")))
-    except (OSError, ValueError, FormError):
+    except (OSError, *BROKEN):
         return Facts()
 
 
@@ -85,14 +90,21 @@ def fault() -> str:
     """Return what is wrong with the file, nothing where it is fine or not there."""
     path = paths.facts()
     try:
-        decode(Facts, json.loads(path.read_text(encoding="utf-8")))
+        _ours(path)
     except FileNotFoundError:
         return ""
     except OSError as fault:
         return f"{path} cannot be read: {fault.strerror}"
-    except (ValueError, FormError) as fault:
+    except BROKEN as fault:
         return f"{path}: {fault}"
     return ""
+
+
+def written() -> list[Path]:
+    """Return the files that `write` has left: the one of facts, if it is ours, and beginnings."""
+    path = paths.facts()
+    ours = [path] if path.is_file() and not fault() else []
+    return [*ours, *path.parent.glob(f"{PARTIAL}*")]
 
 
 def check() -> None:
@@ -101,25 +113,41 @@ def check() -> None:
 
 
 def write(facts: Facts, *, try_only: bool = False) -> None:
-    """Replace the file, in one step; raises PathError. `try_only` leaves it as it is."""
+    """Replace the file, in one step; `try_only` leaves it as it is.
+
+    Raises PathError where it cannot be written, or where a file of that name is somebody else's.
+    """
     path = paths.facts()
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # A name that nobody can have put there, as a link to another file.
+    partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if try_only:
-            partial.unlink()
-        else:
+        with contextlib.suppress(FileNotFoundError):
+            _ours(path)
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(facts), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if not try_only:
             partial.replace(path)
-    except OSError as fault:
+    except (OSError, *BROKEN) as fault:
+        why = fault.strerror if isinstance(fault, OSError) else f"it is not sep's ({fault})"
+        raise PathError(
+            f"{path} cannot be written: {why}",
+            hint=f"move it away, or choose another folder with {paths.HOME_VARIABLE}",
+        ) from fault
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise PathError(
-            f"{path} cannot be written: {fault.strerror}",
-            hint="remove it, or make its folder writable",
-        ) from fault
+
+
+def _ours(path: Path) -> None:
+    """Raise one of BROKEN unless `write` has written this file; OSError as it comes."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    decode(Facts, found)
+    surplus = set(found) - {each.name for each in fields(Facts)}
+    if surplus or not found:
+        raise FormError(f"{', '.join(sorted(surplus)) or 'nothing'} in it is not of sep's facts")
 
 
 def fingerprint(system: str, version: str, gpus: tuple[Gpu, ...]) -> str:

@@ -1,4 +1,8 @@
-"""Where sep keeps things on this host."""
+"""Where sep keeps things on this host, and how it knows its own among them.
+
+SEP_HOME may be a folder with somebody's things in it, a conda root for example: what setup deletes
+has a mark, or a name that nobody else gives.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from pathlib import Path
 import platformdirs
 
 HOME_VARIABLE = "SEP_HOME"  # one folder instead of the user's data and cache folders
+MARK = ".made-by-sep"  # a file in every folder that setup may delete; install.sh knows it, too
 
 
 def data() -> Path:
-    """Return the folder of models and the native environment."""
+    """Return the folder of models and the native environment, absolute."""
     home = os.environ.get(HOME_VARIABLE)
-    return Path(home) if home else Path(platformdirs.user_data_dir("sep", appauthor=False))
+    return Path(home or platformdirs.user_data_dir("sep", appauthor=False)).absolute()
 
 
 def models() -> Path:
@@ -32,11 +37,11 @@ def facts() -> Path:
 
 
 def cache() -> Path:
-    """Return the folder of what can be lost."""
+    """Return the folder of what can be lost, absolute; nothing of others is in it."""
     home = os.environ.get(HOME_VARIABLE)
     if home:
-        return Path(home) / "cache"
-    return Path(platformdirs.user_cache_dir("sep", appauthor=False))
+        return Path(home).absolute() / "cache" / "sep"
+    return Path(platformdirs.user_cache_dir("sep", appauthor=False)).absolute()
 
 
 def jobs() -> Path:
@@ -46,4 +51,15 @@ def jobs() -> Path:
 
 def lock() -> Path:
     """Return the file that one setup at a time holds."""
-    return data() / "setup.lock"
+    return data() / ".sep-setup.lock"
+
+
+def is_ours(folder: Path) -> bool:
+    """Say whether setup made this folder."""
+    return not folder.is_symlink() and (folder / MARK).is_file()
+
+
+def mark(folder: Path) -> None:
+    """Make a folder with the mark in it; raises OSError, also where it is there already."""
+    folder.mkdir(parents=True)
+    (folder / MARK).write_text("sep setup made this folder and may delete it\n", encoding="utf-8")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from sep_protocol.errors import PathError
 
@@ -36,26 +37,54 @@ def alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
 
     Raises PathError where it cannot be made.
     """
+    told = False
+
+    def wait_once() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            wait()
+
+    while True:
+        file = _opened(path)
+        with file:
+            _lock(file, wait_once)
+            # Who held it may have taken it away; then it keeps nobody out any more.
+            if _is_at(path, file):
+                yield
+                return
+
+
+def _opened(path: Path) -> IO[bytes]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("ab")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
     except OSError as fault:
-        raise PathError(f"{path.parent} cannot be written: {fault.strerror}") from fault
-    with opened as file:
-        if sys.platform == "win32":  # never run on Windows
-            import msvcrt  # noqa: PLC0415
+        raise PathError(f"{path} cannot be written: {fault.strerror}") from fault
 
-            try:
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            except OSError:
-                wait()
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl  # noqa: PLC0415
 
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False
+
+
+def _lock(file: IO[bytes], wait: Callable[[], None]) -> None:
+    if sys.platform == "win32":  # never run on Windows
+        import msvcrt  # noqa: PLC0415
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            wait()
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+    else:
+        import fcntl  # noqa: PLC0415
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            wait()
+            fcntl.flock(file, fcntl.LOCK_EX)

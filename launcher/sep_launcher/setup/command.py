@@ -10,7 +10,7 @@ from sep_launcher.machine import paths
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import alone, stoppable
 from sep_launcher.planning import route
-from sep_launcher.setup import image, native, pull, wheel
+from sep_launcher.setup import image, native, pull, removal, wheel
 from sep_protocol.errors import InterruptedJob, NotReadyError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def remove(screen: Screen, engine: str, *, yes: bool, dry_run: bool) -> int:
 
     def work() -> None:
         host = probe()
-        files = native.removable() if engine != "container" else []
+        files = removal.removable() if engine != "container" else []
         images = image.removable(host) if engine != "native" else []
         found = [*map(str, files), *images]
         _list(screen, "this will be removed:" if found else "nothing of setup is here", found)
@@ -54,10 +54,11 @@ def remove(screen: Screen, engine: str, *, yes: bool, dry_run: bool) -> int:
             screen.say(f"the models in {kept} are kept; delete that folder if you want")
         if found and not dry_run:
             _agree(screen, yes=yes)
-            if images:
-                image.remove(host, screen)
-            if files:
-                native.remove(screen)
+            with alone(paths.lock(), lambda: screen.say(_WAIT)):
+                if images:
+                    image.remove(host, screen)
+                if engine != "container":
+                    removal.remove(screen)
 
     return _told(screen, work)
 
@@ -69,6 +70,8 @@ def pull_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
         missing = _missing(Wanted(models=names))
         if not missing:
             screen.say("all of them are here already")
+            for name in names:
+                pull.tidy(sep_models.find(name))
             return
         for manifest in missing:
             _list(screen, "this will be fetched:", pull.described(manifest))

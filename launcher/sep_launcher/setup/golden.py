@@ -111,12 +111,13 @@ def follow(plan: plans.Plan, engine: Engine) -> tuple[DeviceChosen | None, int]:
                     device = event
                 case TrackDone():
                     done += 1
-                case TrackFailed(message=message, hint=hint):
-                    raise RuntimeFailedError(f"the golden clip failed: {message}", hint=hint)
+                case TrackFailed(message=message, hint=hint, path=path):
+                    told = f"the golden clip failed: {message}"
+                    raise RuntimeFailedError(told, hint=hint, path=path)
                 case Failed():
                     known = {each.__name__: each for each in SepError.__subclasses__()}
                     raised = known.get(event.error, RuntimeFailedError)
-                    raise raised(event.message, hint=event.hint)
+                    raise raised(event.message, hint=event.hint, path=event.path)
                 case _:
                     pass
     finally:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
-import tarfile
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 
-import sep_containers
 from sep_launcher.engines import GpuRefusedError
 from sep_launcher.engines.docker import images
 from sep_launcher.engines.docker.container import ContainerEngine
 from sep_launcher.machine import facts, paths
 from sep_launcher.planning import route
 from sep_launcher.setup import golden, torch_builds
+from sep_launcher.setup.build import REPOSITORY, build, digest_of
 from sep_launcher.setup.wheel import wheel_of_this
 from sep_protocol.errors import (
     EngineError,
@@ -26,18 +22,16 @@ from sep_protocol.errors import (
     RuntimeFailedError,
     SepError,
 )
-from sep_protocol.version import PROTOCOL, __version__
+from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sep_launcher.engines.docker.daemon import Daemon, Image
     from sep_launcher.machine.host import Docker, Host
     from sep_launcher.show.render import Screen
 
 Variant = Literal["cpu", "cuda"]
-REPOSITORY = "sep-audio"
-STAGE = "stage"  # the label of the Dockerfile's first stage
-FOLDER = Path(sep_containers.__file__).parent
-EXTRAS = {"cpu": "runtime", "cuda": "runtime,torchaudio"}
 OTHER = 400  # MB: base and packages beside torch
 
 
@@ -90,7 +84,7 @@ def plan(host: Host, wish: Wish) -> Work:
         if variant == "cuda" and not choice.build.cuda:
             raise NotReadyError(f"no CUDA build of PyTorch fits: {choice.reason}")
         wheel = wheel_of_this(paths.cache() / "wheels")
-        digest = _digest(wheel, choice.build.torch, variant)
+        digest = digest_of(wheel, choice.build.torch, variant)
         there = next((each for each in daemon.images() if each.wheel == digest), None)
     finally:
         daemon.close()
@@ -131,14 +125,6 @@ def _connected(docker: Docker) -> Daemon:
     return Daemon(docker.endpoint)
 
 
-def _digest(wheel: Path, torch: str, variant: str) -> str:
-    parts = [wheel, FOLDER / "Dockerfile", FOLDER / f"{variant}.txt"]
-    found = hashlib.sha256(torch.encode())
-    for part in parts:
-        found.update(part.read_bytes())
-    return found.hexdigest()[:16]
-
-
 def described(work: Work, wish: Wish) -> list[str]:
     """Return what people read before they say yes."""
     if wish.archive:
@@ -161,6 +147,7 @@ def carry_out(host: Host, work: Work, wish: Wish, screen: Screen) -> None:
     Raises NotReadyError where it cannot be made; the image before it stays then.
     """
     docker = reachable(host)
+    facts.check()  # what cannot be noted need not be made
     daemon = _connected(docker)
     try:
         if wish.archive:
@@ -168,7 +155,7 @@ def carry_out(host: Host, work: Work, wish: Wish, screen: Screen) -> None:
                 for line in daemon.load(archive):
                     screen.log(line)
         elif not work.done:
-            _build(daemon, work, wish, screen)
+            build(daemon, work, wish, screen)
         image = images.find(daemon, work.variant)
         _tag(daemon, image)
         screen.say(f"image: {image.size / 1e9:.2f} GB, {image.id.removeprefix('sha256:')[:12]}")
@@ -180,51 +167,6 @@ def carry_out(host: Host, work: Work, wish: Wish, screen: Screen) -> None:
     finally:
         daemon.close()
         shutil.rmtree(paths.cache() / "wheels", ignore_errors=True)
-
-
-def _build(daemon: Daemon, work: Work, wish: Wish, screen: Screen) -> None:
-    arguments = {
-        "TORCH": work.build.requirement,
-        "TORCH_INDEX": "" if wish.wheelhouse else work.build.index,
-        "EXTRAS": EXTRAS[work.variant],
-        "VARIANT": work.variant,
-        "VERSION": __version__,
-        "PROTOCOL": str(PROTOCOL),
-        "WHEEL": work.digest,
-        "PIP_OPTIONS": "--no-index" if wish.wheelhouse else "",
-    }
-    if wish.index:
-        arguments["PIP_OPTIONS"] = f"--index-url {wish.index}"
-    if wish.base:
-        arguments["BASE"] = wish.base
-    with tempfile.TemporaryFile() as context:
-        _write_context(context, work, wish)
-        context.seek(0)
-        tag = f"{REPOSITORY}:{__version__}-{work.variant}-{work.digest}"
-        for line in daemon.build(context, tag, arguments, wish.network):
-            # Steps for everybody, what pip and others print for those who ask.
-            if line.startswith(("Step ", "Collecting ", "Downloading ", "Installing ")):
-                screen.progress_line(line)
-            screen.log(line)
-    screen.progress_line("")
-    daemon.prune(STAGE)  # what the packages were installed in: as large as the image itself
-
-
-def _write_context(file: IO[bytes], work: Work, wish: Wish) -> None:
-    with tarfile.open(fileobj=file, mode="w") as context:
-        context.add(FOLDER / "Dockerfile", "Dockerfile")
-        context.add(FOLDER / f"{work.variant}.txt", "constraints.txt")
-        context.add(work.wheel, work.wheel.name)
-        for folder in ("wheelhouse", "certs"):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            context.addfile(entry)
-        if wish.wheelhouse:
-            for wheel in sorted(wish.wheelhouse.glob("*.whl")):
-                if not wheel.name.startswith("sep_audio-"):
-                    context.add(wheel, f"wheelhouse/{wheel.name}")
-        if wish.certificate:
-            context.add(wish.certificate, f"certs/{wish.certificate.stem}.crt")
 
 
 def _tag(daemon: Daemon, image: Image) -> None:

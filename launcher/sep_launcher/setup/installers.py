@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sep_launcher.setup.running import program
 from sep_launcher.setup.torch_builds import numbers, table
-from sep_protocol.errors import NotReadyError, UsageError
+from sep_protocol.errors import NotReadyError, PathError, UsageError
 
 if TYPE_CHECKING:
     from sep_launcher.setup.torch_builds import Build
@@ -60,12 +60,12 @@ def find(*, conda: bool = False, pip: bool = False) -> Installer:
     """
     if conda:
         for name in CONDAS:
-            if found := shutil.which(name):
+            if found := program(name):
                 return Installer(kind="conda", program=found)
         raise NotReadyError(
             "none of micromamba, mamba and conda was found", hint="leave out --conda"
         )
-    if not pip and (uv := shutil.which("uv")):
+    if not pip and (uv := program("uv")):
         return Installer(kind="uv", program=uv)
     if importlib.util.find_spec("ensurepip") is None:
         raise NotReadyError(
@@ -110,7 +110,7 @@ def steps(installer: Installer, recipe: Recipe) -> list[Step]:
 
 
 def _venv(installer: Installer, recipe: Recipe) -> Step:
-    command = (installer.program, "-m", "venv", "--clear", str(recipe.folder))
+    command = (installer.program, "-I", "-m", "venv", "--clear", str(recipe.folder))
     return Step(what="a Python environment", command=command)
 
 
@@ -126,8 +126,11 @@ def _conda(installer: Installer, recipe: Recipe) -> Step:
     # The pip part of environment.yml is ours to do: torch first, from its own index.
     head = environment_file().read_text(encoding="utf-8").partition("  - pip:\n")[0]
     file = recipe.cache / "environment.yml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(head, encoding="utf-8")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(head, encoding="utf-8")
+    except OSError as fault:
+        raise PathError(f"{file} cannot be written: {fault.strerror}") from fault
     verb = ("create",) if installer.name == "micromamba" else ("env", "create")
     command = (installer.program, *verb, "--yes", "--prefix", str(recipe.folder))
     return Step(what="a conda environment", command=(*command, "--file", str(file)))
@@ -144,7 +147,7 @@ def _install(installer: Installer, recipe: Recipe) -> tuple[str, ...]:
     if installer.kind == "uv":
         command = [installer.program, "pip", "install", "--python", python]
     else:
-        command = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+        command = [python, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
         command += ["--cache-dir", str(recipe.cache / "pip")]
     if recipe.wheelhouse:
         command += ["--offline" if installer.kind == "uv" else "--isolated"]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import facts, paths
 from sep_launcher.machine.host import Native
-from sep_launcher.setup import golden, installers, torch_builds
+from sep_launcher.setup import golden, installers, removal, running, torch_builds
 from sep_launcher.setup.wheel import wheel_of_this
-from sep_protocol.errors import NotReadyError, PathError, RuntimeFailedError
+from sep_protocol.errors import NotReadyError, PathError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
@@ -24,9 +20,9 @@ if TYPE_CHECKING:
     from sep_launcher.setup.installers import Installer, Step
     from sep_launcher.show.render import Screen
 
-TAIL = 6  # lines of a failed command that are shown
 SPARE = 300  # MB for the other packages
 GB = 1000  # MB
+INSIDE = "env"  # the environment, in its marked folder: conda makes its prefix itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +41,7 @@ class Wish:
 class Work:
     """What has to be done; no steps where it is done already."""
 
-    folder: Path
+    folder: Path  # marked as ours; the environment is in it
     build: torch_builds.Build
     reason: str  # for the build
     installer: Installer
@@ -55,7 +51,10 @@ class Work:
 
 def plan(host: Host, wish: Wish) -> Work:
     """Return the work; writes this installation's wheel into the cache and nothing else."""
-    choice = torch_builds.choose(host, wish.torch, wish.index)
+    index = wish.index
+    if index and index != torch_builds.DEFAULT:
+        index = running.absolute(index)  # it may be a folder, and pip works in another one
+    choice = torch_builds.choose(host, wish.torch, index)
     installer = installers.find(conda=wish.conda, pip=wish.pip)
     if wish.wheelhouse and not wish.wheelhouse.is_dir():
         raise PathError(f"there is no folder {wish.wheelhouse}")
@@ -70,7 +69,7 @@ def plan(host: Host, wish: Wish) -> Work:
         other = again(folder) if Path(made.folder) == folder else folder
         folder = other if wish.repair else Path(made.folder)
     recipe = installers.Recipe(
-        folder=folder,
+        folder=folder / INSIDE,
         cache=paths.cache(),
         wheel=wheel,
         build=choice.build,
@@ -114,12 +113,11 @@ def carry_out(host: Host, work: Work, screen: Screen) -> None:
     if work.steps:
         _check_space(work)
         facts.check()  # what cannot be noted need not be made
-        # What an interrupted run left is no environment; the packages that it fetched are cached.
-        _remove(work.folder)
+        _begin(work.folder)
         for number, step in enumerate(work.steps, 1):
             screen.say(f"{number}/{len(work.steps)} {step.what} ...")
-            _run(step, screen)
-    python = installers.python_in(work.folder, work.installer.kind)
+            running.run(step, work.folder, screen)
+    python = installers.python_in(work.folder / INSIDE, work.installer.kind)
     native = Native(python=str(python), source="setup")
     environment = facts.Environment(
         python=str(python),
@@ -134,17 +132,32 @@ def carry_out(host: Host, work: Work, screen: Screen) -> None:
         if work.steps:
             raise
         raise NotReadyError(fault.message, hint="run: sep setup --repair") from fault
-    for other in paths.environments().iterdir():
+    for other in removal.environments():
         if other != work.folder:
-            _remove(other)
+            removal.take_away(other)
     for done in ("pip", "wheels", "environment.yml"):
-        _remove(paths.cache() / done)
+        removal.take_away(paths.cache() / done)
+
+
+def _begin(folder: Path) -> None:
+    """Make the folder of an environment, where the installer works, too.
+
+    What an interrupted run left there is no environment; the packages that it fetched are cached.
+    """
+    removal.clear(folder)
+    try:
+        paths.mark(folder)
+        # uv looks for its settings in every folder above; it stops at the first that has some.
+        (folder / "uv.toml").touch()
+    except OSError as fault:
+        raise PathError(f"{folder} cannot be made: {fault.strerror}") from fault
 
 
 def check_and_record(
     host: Host, native: Native, screen: Screen, environment: facts.Environment | None = None
 ) -> None:
     """Separate the golden clip and record what works, as the environment of setup if it is."""
+    facts.check()
     screen.say("checking it with a clip of four seconds ...")
     check, passed = golden.check(host, native, screen.log)
     known = facts.read().with_check(check)
@@ -159,64 +172,6 @@ def check_and_record(
         screen.warn("the Apple GPU cannot be used from this environment; --verbose says why")
 
 
-def _run(step: Step, screen: Screen) -> None:
-    """Run one command; what it prints is shown as it comes, or at the end if it fails."""
-    screen.log(" ".join(step.command))
-    shown = sys.stderr if screen.open else subprocess.PIPE
-    try:
-        process = subprocess.Popen(
-            step.command,
-            stdin=subprocess.DEVNULL,
-            stdout=shown,
-            stderr=sys.stderr if screen.open else subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**_plain_environment(), **dict(step.environment)},
-        )
-    except OSError as fault:
-        message = f"{step.command[0]} cannot be started: {fault.strerror}"
-        raise NotReadyError(message) from fault
-    with process:
-        try:
-            output, _ = process.communicate()
-        except BaseException:
-            _end(process.pid)
-            raise
-    if process.returncode:
-        told = _tail(output or "")
-        for line in told:
-            screen.say(f"     {line}", loud=True)
-        raise NotReadyError(
-            f"setting up {step.what} failed" + (f": {told[-1]}" if told else ""),
-            hint="run sep setup again when it is mended; what was fetched is kept. "
-            "Without a network: sep setup --wheelhouse DIR",
-        )
-
-
-def _plain_environment() -> dict[str, str]:
-    """Return the environment without what turns another Python's head."""
-    return {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
-
-
-def _end(pid: int) -> None:
-    """Kill a command and all that it has started: what lives on would write on."""
-    import psutil  # noqa: PLC0415
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        family = [*parent.children(recursive=True), parent]
-        for each in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
-        psutil.wait_procs(family, timeout=5)
-
-
-def _tail(told: str) -> list[str]:
-    """Return the errors in what a command printed; where it names none, its last lines."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    return ([line for line in lines if line.lower().startswith("error")] or lines)[-TAIL:]
-
-
 def _check_space(work: Work) -> None:
     place = next(each for each in (work.folder, *work.folder.parents) if each.exists())
     free = shutil.disk_usage(place).free >> 20
@@ -226,38 +181,6 @@ def _check_space(work: Work) -> None:
             f"setup needs {_size(needed)} in {place}, {_size(free)} are free",
             hint=f"make room, or choose another place with {paths.HOME_VARIABLE}",
         )
-
-
-def removable() -> list[Path]:
-    """Return what setup and runs have left on this host, models aside."""
-    places = [paths.environments(), paths.facts(), paths.lock()]
-    cached = [paths.cache() / name for name in ("pip", "wheels", "jobs", "environment.yml")]
-    partial = paths.data().glob(f"{paths.facts().name}.*.part")
-    return [each for each in (*places, *cached, *partial) if each.exists()]
-
-
-def remove(screen: Screen) -> None:
-    """Take it all away; folders that are empty then, too."""
-    for each in removable():
-        screen.say(f"removing {each}")
-        _remove(each)
-    for folder in (paths.cache(), paths.models(), paths.data()):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _remove(path: Path) -> None:
-    if not path.exists():
-        return
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    except OSError as fault:
-        raise RuntimeFailedError(
-            f"{fault.filename} cannot be removed: {fault.strerror}", hint="close what uses it"
-        ) from fault
 
 
 def _size(megabytes: int) -> str:

@@ -9,14 +9,15 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import shutil
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from sep_launcher.setup.running import program
 from sep_protocol.errors import NotReadyError, PathError
 
 if TYPE_CHECKING:
@@ -65,10 +66,20 @@ def _packed(dist: Distribution, folder: Path) -> Path:
     files = [(name, digest) for name, digest, *_ in record if _is_ours(name)]
     tag = f"{dist.version}-py3-none-any"
     target = folder / f"{DISTRIBUTION.replace('-', '_')}-{tag}.whl"
-    partial = target.with_suffix(".part")
+    partial = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        with partial.open("xb") as file:  # no link to another file
+            _pack(dist, files, file)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _pack(dist: Distribution, files: list[tuple[str, str]], target: IO[bytes]) -> None:
     rows = []
     info = ""
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         for name, digest in sorted(files):
             body = _checked(Path(str(dist.locate_file(name))), digest)
             packed.writestr(zipfile.ZipInfo(name, EPOCH), body, zipfile.ZIP_DEFLATED)
@@ -80,8 +91,6 @@ def _packed(dist: Distribution, folder: Path) -> Path:
         rows.append(f"{info}/RECORD,,")
         lines = "\n".join(rows) + "\n"
         packed.writestr(zipfile.ZipInfo(f"{info}/RECORD", EPOCH), lines, zipfile.ZIP_DEFLATED)
-    partial.replace(target)
-    return target
 
 
 _AGAIN = "in a clone of sep: sh installers/install.sh, or pip install --force-reinstall ."
@@ -115,13 +124,18 @@ def _quoted(name: str) -> str:
 
 
 def _built(checkout: Path, folder: Path) -> Path:
-    """Build the checkout with whatever can build it here."""
+    """Build the checkout with whatever can build it here.
+
+    It runs in the checkout and takes no module from there. `-P` and not `-I`: what is used may be
+    on this Python's own PYTHONPATH.
+    """
     if importlib.util.find_spec("hatchling"):
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    elif uv := shutil.which("uv"):
+        command = [sys.executable, "-P", "-m", "hatchling", "build", "-t", "wheel"]
+        command += ["-d", str(folder)]
+    elif uv := program("uv"):
         command = [uv, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(checkout)]
     else:
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command = [sys.executable, "-P", "-m", "pip", "wheel", "--quiet", "--no-deps"]
         command += ["--wheel-dir", str(folder), str(checkout)]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("sep_audio-*.whl"), key=lambda each: each.stat().st_mtime)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import sep_models
@@ -17,6 +19,8 @@ from sep_runtime.models import larsnet, mdx23c, weights
 if TYPE_CHECKING:
     from sep_models import Manifest
     from sep_protocol import Install
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, 112)  # the last is Windows' own
 
 
 def install(order: Install, name: str) -> None:
@@ -36,17 +40,26 @@ def install(order: Install, name: str) -> None:
     partial = folder / f".{sep_models.WEIGHTS}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # A file of our own: what a dead process left may be a link to another one.
+        partial.unlink(missing_ok=True)
+        partial.open("xb").close()
         save_file(found, partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(folder / sep_models.WEIGHTS)
-    except OSError as fault:
-        raise PathError(
-            f"{{path}} cannot be written: {fault.strerror}", path=order.folder
-        ) from fault
+    except (OSError, SafetensorError) as fault:
+        why = "the disk is full" if _is_full(fault) else getattr(fault, "strerror", None) or fault
+        raise PathError(f"{{path}} cannot be written: {why}", path=order.folder) from fault
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def _is_full(fault: Exception) -> bool:
+    """Say whether a disk, or a user's part of it, is full; safetensors tells it in words alone."""
+    if isinstance(fault, OSError):
+        return fault.errno in FULL
+    return any(f"(os error {number})" in str(fault) for number in FULL)
 
 
 def check(found: dict[str, torch.Tensor], manifest: Manifest) -> None:

@@ -1,0 +1,101 @@
+"""The build of an image: its context, its arguments, and why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import tarfile
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import sep_containers
+from sep_launcher.setup import running
+from sep_protocol.errors import NotReadyError, SepError
+from sep_protocol.version import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    from sep_launcher.engines.docker.daemon import Daemon
+    from sep_launcher.setup.image import Wish, Work
+    from sep_launcher.show.render import Screen
+
+REPOSITORY = "sep-audio"
+STAGE = "stage"  # the label of the Dockerfile's first stage
+FOLDER = Path(sep_containers.__file__).parent
+EXTRAS = {"cpu": "runtime", "cuda": "runtime,torchaudio"}
+LAST = 200  # lines of a step in which its error is looked for
+AGAIN = "run it again when that is mended; --verbose shows all of the build"
+
+
+def digest_of(wheel: Path, torch: str, variant: str) -> str:
+    """Return what an image is known by: all that goes into it."""
+    parts = [wheel, *(FOLDER / each for each in ("Dockerfile", f"{variant}.txt", "hashes.txt"))]
+    found = hashlib.sha256(torch.encode())
+    for part in parts:
+        found.update(part.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def build(daemon: Daemon, work: Work, wish: Wish, screen: Screen) -> None:
+    """Build the image; raises NotReadyError with the reason of the step that failed."""
+    arguments = {
+        "TORCH": work.build.requirement,
+        "TORCH_INDEX": "" if wish.wheelhouse else work.build.index,
+        "EXTRAS": EXTRAS[work.variant],
+        "VARIANT": work.variant,
+        "VERSION": __version__,
+        "PROTOCOL": str(PROTOCOL),
+        "WHEEL": work.digest,
+        "PIP_OPTIONS": "--no-index" if wish.wheelhouse else "",
+    }
+    if wish.index:
+        arguments["PIP_OPTIONS"] = f"--index-url {wish.index}"
+    if wish.base:
+        arguments["BASE"] = wish.base
+    told: deque[str] = deque(maxlen=LAST)
+    with tempfile.TemporaryFile() as context:
+        _write_context(context, work, wish)
+        context.seek(0)
+        tag = f"{REPOSITORY}:{__version__}-{work.variant}-{work.digest}"
+        try:
+            for line in daemon.build(context, tag, arguments, wish.network):
+                # Steps for everybody, what pip and others print for those who ask.
+                if line.startswith("Step "):
+                    told.clear()
+                elif not line.startswith(" --->"):
+                    told.append(re.sub(r"\x1b\[[0-9;]*m", "", line))  # errors come in red
+                if line.startswith(("Step ", "Collecting ", "Downloading ", "Installing ")):
+                    screen.progress_line(line)
+                screen.log(line)
+        except NotReadyError as fault:
+            screen.progress_line("")
+            why = running.tell_last(told, screen)
+            # Docker says the whole step, as it is written; what was wrong stands above.
+            if not why or "returned a non-zero code" not in fault.message:
+                raise
+            raise NotReadyError(f"the image cannot be made: {why}", hint=AGAIN) from fault
+        finally:
+            # What the packages were installed in: as large as the image itself.
+            with contextlib.suppress(SepError):
+                daemon.prune(STAGE)
+    screen.progress_line("")
+
+
+def _write_context(file: IO[bytes], work: Work, wish: Wish) -> None:
+    with tarfile.open(fileobj=file, mode="w") as context:
+        context.add(FOLDER / "Dockerfile", "Dockerfile")
+        context.add(FOLDER / f"{work.variant}.txt", "constraints.txt")
+        context.add(FOLDER / "hashes.txt", "hashes.txt")
+        context.add(work.wheel, work.wheel.name)
+        for folder in ("wheelhouse", "certs"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            context.addfile(entry)
+        if wish.wheelhouse:
+            for wheel in sorted(wish.wheelhouse.glob("*.whl")):
+                if not wheel.name.startswith("sep_audio-"):
+                    context.add(wheel, f"wheelhouse/{wheel.name}")
+        if wish.certificate:
+            context.add(wish.certificate, f"certs/{wish.certificate.stem}.crt")

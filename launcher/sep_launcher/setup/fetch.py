@@ -1,0 +1,241 @@
+"""One published file from its mirrors onto this disk: bounded, resumed, proved by its hash."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import http.client
+import os
+import stat
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import IO, TYPE_CHECKING, Any
+
+from sep_protocol.errors import ModelError, PathError
+from sep_protocol.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sep_launcher.show.render import Screen
+    from sep_models import Source
+
+SECONDS = 30.0  # without a byte
+WINDOW = 60.0  # seconds in which a server must answer, and over which speed is measured
+SLOWEST = 1000  # bytes a second
+MOST = 8 << 30  # bytes of a file whose author does not say how long it is
+BLOCK = 1 << 20
+BEYOND = http.client.REQUESTED_RANGE_NOT_SATISFIABLE
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _OtherError(ValueError):
+    """What comes is another file; nothing of it is kept."""
+
+
+class _CutError(ValueError):
+    """No more comes; what came is kept."""
+
+
+def fetch(source: Source, target: Path, screen: Screen) -> None:
+    """Bring one file here, from the first mirror that has it; goes on where it was interrupted.
+
+    Each mirror goes on with its own bytes alone. Raises ModelError where none of them gives the
+    file with the recorded SHA-256, PathError where it cannot be written.
+    """
+    if _is(target, source):
+        return
+    with _written(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    faults = []
+    for url in source.urls:
+        screen.say(f"fetching {url} ...")
+        partial = target.with_name(
+            f"{target.name}.{hashlib.sha256(url.encode()).hexdigest()[:12]}.part"
+        )
+        try:
+            _from(url, source, partial, screen)
+        except (OSError, http.client.HTTPException, ValueError) as fault:
+            faults.append(f"{url}: {_short(fault)}")
+            screen.warn(faults[-1])
+            continue
+        with _written(target):
+            partial.replace(target)
+        return
+    raise ModelError(
+        f"{source.file} could not be fetched: {faults[-1] if faults else 'no address is known'}",
+        hint="try again later: what came is kept; or get the file and use --model FILE",
+    )
+
+
+def partial_of(target: Path, url: str) -> Path:
+    """Return where the bytes of one mirror are until the file is whole."""
+    mirror = hashlib.sha256(url.encode()).hexdigest()[:12]
+    return target.with_name(f"{target.name}.{mirror}.part")
+
+
+def _from(url: str, source: Source, partial: Path, screen: Screen) -> None:
+    """Bring the whole file from one mirror; raises _OtherError where it is not the recorded one."""
+    with _written(partial):
+        begun = _begun(partial, source)
+    # What was begun may be wrong: then once more from the first byte.
+    for start in dict.fromkeys((begun, 0)):
+        try:
+            _go_on(url, source, partial, start, screen)
+        except _OtherError:
+            with _written(partial):
+                partial.unlink(missing_ok=True)
+            if start == 0:
+                raise
+        else:
+            return
+
+
+def _go_on(url: str, source: Source, partial: Path, start: int, screen: Screen) -> None:
+    if not (start and _is(partial, source)):
+        _download(url, source, partial, start, screen)
+    if not _is(partial, source):
+        raise _OtherError("another file than the one recorded (SHA-256)")
+
+
+def _begun(partial: Path, source: Source) -> int:
+    """Return how many bytes are here; what is no plain file of ours alone is taken away."""
+    try:
+        found = partial.lstat()
+    except FileNotFoundError:
+        return 0
+    # A link, of either kind, is another file by another name.
+    plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    if plain and found.st_size <= (source.bytes or MOST):
+        return found.st_size
+    partial.unlink()
+    return 0
+
+
+def _download(url: str, source: Source, partial: Path, start: int, screen: Screen) -> None:
+    """Append to the file, or begin it; every byte that came is on the disk, whatever ends it."""
+    request = urllib.request.Request(url, headers={"User-Agent": f"sep/{__version__}"})  # noqa: S310
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    answer = _answer(request)
+    if answer is None:
+        return  # it was whole already; its hash tells
+    with answer:
+        if answer.status != http.client.PARTIAL_CONTENT:
+            start = 0
+        elif not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
+            raise _OtherError("the server goes on at another byte")
+        total = source.bytes or 0
+        if answer.length is not None:
+            if total and start + answer.length != total:
+                raise _OtherError(f"it has {start + answer.length} bytes, {total} are expected")
+            total = start + answer.length
+        with _written(partial), _opened(partial, start) as file:
+            done = _copy(answer, file, start, source, screen)
+    if done < total:
+        raise _CutError(f"the connection ended after {done} of {total} bytes")
+
+
+def _answer(request: urllib.request.Request) -> http.client.HTTPResponse | None:
+    """Return the answer, None where the server has nothing beyond what is here.
+
+    The whole head of it must come within a window: a socket's own limit is for each byte.
+    """
+    found: list[Any] = []
+
+    def ask() -> None:
+        try:
+            found.append(urllib.request.urlopen(request, timeout=SECONDS))  # noqa: S310
+        except Exception as fault:  # noqa: BLE001 (raised again below)
+            found.append(fault)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(WINDOW)
+    if not found:
+        raise TimeoutError(f"no answer within {WINDOW:.0f} s")
+    match found[0]:
+        case http.client.HTTPResponse() as answer:
+            return answer
+        case urllib.error.HTTPError() as fault:
+            fault.close()
+            if fault.code == BEYOND and request.has_header("Range"):
+                return None
+            raise fault
+        case Exception() as fault:
+            raise fault
+    raise ValueError("neither http nor https")
+
+
+def _copy(
+    answer: http.client.HTTPResponse, file: IO[bytes], done: int, source: Source, screen: Screen
+) -> int:
+    """Write what comes, as it comes; return the length of the file then."""
+    most = source.bytes or MOST
+    total = source.bytes or done + (answer.length or 0)
+    begun, before = time.monotonic(), done
+    while block := _read(answer):
+        if done + len(block) > most:
+            raise _OtherError(f"it has more than {most} bytes")
+        rest = memoryview(block)
+        while rest:
+            rest = rest[file.write(rest) :]
+        done += len(block)
+        screen.meter(source.file, done, total)
+        elapsed = time.monotonic() - begun
+        if elapsed >= WINDOW:
+            if done - before < SLOWEST * elapsed:
+                raise _CutError(f"less than {SLOWEST} bytes a second")
+            begun, before = time.monotonic(), done
+    return done
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """Return what has come; the network's faults are not the disk's."""
+    try:
+        return answer.read1(BLOCK)
+    except (OSError, http.client.HTTPException) as fault:
+        raise _CutError(_short(fault)) from fault
+
+
+def _opened(partial: Path, start: int) -> IO[bytes]:
+    """Open the file for more bytes at its end, or anew; never another one through a link."""
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    if start == 0:
+        partial.unlink(missing_ok=True)
+        flags |= os.O_EXCL
+    file = os.fdopen(os.open(partial, flags, 0o666), "wb", buffering=0)
+    file.seek(start)
+    return file
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn the disk's faults into PathError."""
+    try:
+        yield
+    except OSError as fault:
+        why = "the disk is full" if fault.errno in FULL else fault.strerror
+        raise PathError(
+            f"{path} cannot be written: {why}", hint="make room, or make that folder writable"
+        ) from fault
+
+
+def _is(path: Path, source: Source) -> bool:
+    """Say whether this is the recorded file."""
+    try:
+        if source.bytes not in (None, path.stat().st_size):
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
+    except OSError:
+        return False
+
+
+def _short(fault: Exception) -> str:
+    reason = getattr(fault, "reason", None)
+    return str(reason or getattr(fault, "strerror", None) or fault)
