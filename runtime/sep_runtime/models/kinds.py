@@ -144,7 +144,7 @@ def _zip(path: Path, size: int) -> Kind:
 
 
 def _no_checkpoint(names: set[str]) -> tuple[str, str]:
-    """Return what a zip with these files is and what to do, nothing where torch may have made it."""
+    """Return what a zip of these files is and what to do; nothing where torch may have made it."""
     inside = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inside or any(each.startswith("code/") for each in inside):
         return "a program of TorchScript, not weights alone", OTHER_FORM
