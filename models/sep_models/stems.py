@@ -1,4 +1,4 @@
-"""Names of stems: how they are written, and which ones may become file names."""
+"""Names of stems: how they are written, which may become file names, and what no name may have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import unicodedata
 RESIDUAL = "residual"  # the file of what is in no stem
 
 _ALIASES = {"hh": "hihat", "hi-hat": "hihat", "tom": "toms", "cymbal": "cymbals"}
-_LONGEST = 60  # characters; a file's name also has the track's, an ending and a working suffix
-_NO_FILE_NAME = frozenset('<>:"|?*/\\')  # on some system
+LONGEST = 60  # bytes; a file's name also has the track's, an ending and a working suffix
+NO_FILE_NAME = '<>:"|?*/\\'  # on some system
 # What Windows takes for a device, whatever its ending.
-_DEVICES = frozenset(
+DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
 )
@@ -29,7 +29,7 @@ def check_stems(stems: tuple[str, ...]) -> None:
     used: set[str] = set()
     for stem in stems:
         if why := _fault(stem):
-            raise ValueError(f"a stem cannot be called {stem[:_LONGEST]!r}: {why}")
+            raise ValueError(f"a stem cannot be called {stem[:LONGEST]!r}: {why}")
         key = unicodedata.normalize("NFC", canonical(stem).casefold())
         if key in used:
             raise ValueError(f"two stems are called {canonical(stem)!r}")
@@ -38,14 +38,14 @@ def check_stems(stems: tuple[str, ...]) -> None:
 
 def _fault(stem: str) -> str:
     """Return why this is no name for a file, nothing where it is one."""
-    odd = next((each for each in stem if each in _NO_FILE_NAME or not each.isprintable()), "")
-    if not 1 <= len(stem) <= _LONGEST:
-        return f"a name has 1 to {_LONGEST} characters"
+    odd = next((each for each in stem if each in NO_FILE_NAME or not each.isprintable()), "")
     if odd:  # separators, control and bidi characters, halves of surrogate pairs
         return f"{odd!r} cannot be in a file's name"
+    if not 1 <= len(stem.encode()) <= LONGEST:
+        return f"a name has 1 to {LONGEST} bytes"
     if stem.strip(" .") != stem:
         return "a name neither begins nor ends with a dot or a space"
-    if stem.partition(".")[0].strip().casefold() in _DEVICES:
+    if stem.partition(".")[0].strip().casefold() in DEVICES:
         return "Windows takes that for a device"
     if stem.casefold() == RESIDUAL:
         return "that is the name of what is left over"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from soundfile import LibsndfileError
 
+from sep_models import RESIDUAL
 from sep_protocol import REPORT, Progress, TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
 from sep_runtime.audio.chunks import carried
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.1  # between two Progress events
 FULL_BYTES = 1 << 20  # less than this free is a full disk
-RESIDUAL = "residual"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

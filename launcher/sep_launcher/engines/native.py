@@ -16,7 +16,7 @@ from sep_launcher.engines import EVENT_BYTES, LOG_BYTES, job_files, shells
 from sep_launcher.engines.listener import LOOK, Listener
 from sep_launcher.machine import disk
 from sep_protocol import TrackDone
-from sep_protocol.errors import NotReadyError, RuntimeFailedError
+from sep_protocol.errors import MemoryLimitError, NotReadyError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 STEPS = (("interrupt", 8.0), ("terminate", 4.0))  # and the seconds that each may take
 SETUP = "run: sep setup"
+LESS = "close other programs, or try --batch 1"
+# Last words of libraries that end the process themselves: C++, OpenBLAS, libgomp.
+NO_MEMORY = ("std::bad_alloc", "Memory allocation still failed", "Thread creation failed")
 
 
 class NativeEngine:
@@ -162,6 +165,8 @@ def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
         return NotReadyError(f"{plan.python} is older than Python 3.11", hint=hint)
     if not listener.said_hello and "No module named" in tail:
         return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
+    if any(words in tail for words in NO_MEMORY):
+        return MemoryLimitError(f"the runtime ran out of memory: {tail}", hint=LESS)
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
     hint = LOOK
     if -code == getattr(signal, "SIGKILL", 9):

@@ -8,19 +8,19 @@ import re
 import unicodedata
 from pathlib import PurePath
 
+from sep_models.stems import DEVICES, NO_FILE_NAME
+
 # What exFAT, NTFS, SMB or a POSIX system has no room for in a name.
-NEVER = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f]')
+NEVER = re.compile(rf"[{re.escape(NO_FILE_NAME)}\x00-\x1f\x7f-\x9f]")
 # Devices of Windows, whatever follows a dot.
-DEVICES = re.compile(
-    r"((?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *)(\..*)?", re.IGNORECASE
-)
+DEVICE = re.compile(rf"((?:{'|'.join(map(re.escape, DEVICES))}) *)(\..*)?", re.IGNORECASE)
 MOST = 255  # bytes that file systems take
 
 
 def portable(name: str) -> str:
     """Return the name in a form that every file system takes; bytes that are no text stay."""
     clean = NEVER.sub("_", name).rstrip(" .")
-    if device := DEVICES.fullmatch(clean):
+    if device := DEVICE.fullmatch(clean):
         clean = f"{device[1]}_{device[2] or ''}"
     return clean
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from sep_launcher.planning import names
+from sep_models.stems import LONGEST
 from sep_protocol import Job, Track, escaped, fill
 from sep_protocol.errors import UsageError
 
@@ -30,7 +31,8 @@ KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(2000 << 20),
 }
-STEM_BYTES = 215  # a stem's file also needs its name, ending and a working suffix
+# Of a stem's file without the stem: that is needed, too, an ending and a working suffix.
+STEM_BYTES = names.MOST - LONGEST - len(".flac.new")
 STEM = "\0"  # stands for the stem in a name while it is made: no other name has it
 
 
@@ -99,7 +101,7 @@ def _track(found: Found, request: Request, model: Model) -> Track:
 def _fitted_around_stem(name: str) -> str:
     """Return a stem's file name, cut to what a file system takes beside and between its stems."""
     parts = name.split(STEM)
-    room = STEM_BYTES - len("{stem}") * (len(parts) - 1)
+    room = STEM_BYTES - LONGEST * (len(parts) - 2)
     if len(names.raw("".join(parts))) <= room:
         return name
     share = room // sum(map(bool, parts))
