@@ -23,6 +23,7 @@ from sep_runtime.audio.chunks import carried
 from sep_runtime.audio.decode import open_mix
 from sep_runtime.audio.encode import LOSSY, StemFile, check_rate
 from sep_runtime.audio.ffmpeg import labels
+from sep_runtime.audio.mix import reason
 from sep_runtime.models import weights
 from sep_runtime.tracks import Workspace, is_link
 
@@ -330,8 +331,7 @@ def _workspace(batch: Batch, index: int) -> Iterator[Workspace]:
         yield work
     except (OSError, LibsndfileError) as fault:
         full = _is_full(fault, work.root.parent)
-        why = fault.strerror if isinstance(fault, OSError) else fault
-        what = "the disk is full" if full else f"writing failed: {why}"
+        what = "the disk is full" if full else f"writing failed: {reason(fault)}"
         hint = "free space" if full else ""
         raise TrackError(f"{{path}}: {what}", hint=hint, path=str(out)) from fault
     finally:
