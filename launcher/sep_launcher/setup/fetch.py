@@ -54,9 +54,7 @@ def fetch(source: Source, target: Path, screen: Screen) -> None:
     faults = []
     for url in source.urls:
         screen.say(f"fetching {url} ...")
-        partial = target.with_name(
-            f"{target.name}.{hashlib.sha256(url.encode()).hexdigest()[:12]}.part"
-        )
+        partial = partial_of(target, url)
         try:
             _from(url, source, partial, screen)
         except (OSError, http.client.HTTPException, ValueError) as fault:
@@ -228,7 +226,8 @@ def _written(path: Path) -> Iterator[None]:
 def _is(path: Path, source: Source) -> bool:
     """Say whether this is the recorded file."""
     try:
-        if source.bytes not in (None, path.stat().st_size):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or source.bytes not in (None, found.st_size):
             return False
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
