@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +39,7 @@ LOCK = "lock"  # held as long as the job lives; the kernel lets go of it after a
 NEW = "new"
 OLD = "old"
 NOTE = "note"  # how to settle, where a track is replaced
-OURS = {LOCK, NEW, OLD, NOTE}
+OURS = {LOCK: stat.S_ISREG, NEW: stat.S_ISDIR, OLD: stat.S_ISDIR, NOTE: stat.S_ISREG}
 ENDINGS = (".wav", ".flac", ".mp3", ".ogg")  # of what an earlier run may have written
 ATTEMPTS = 50
 MODE = 0o700  # nobody else shall put anything into our folder
@@ -64,9 +65,9 @@ class Workspace:
         self.root = out.parent / f"{PREFIX}{job}-{index}"
         self.new = self.root / NEW
         self._made = not os.path.lexists(out.parent)
-        self._lock = -1
+        self._lock = self._owner = -1
         try:
-            self._lock = _locked(self.root)
+            self._lock, self._owner = _locked(self.root)
             _try_name(self.new, out)
             self.new.mkdir()
         except OSError as fault:
@@ -109,11 +110,11 @@ class Workspace:
         """Leave nothing of the track but what was committed; return what had to be left."""
         left = None
         if self._lock >= 0:
-            left = _settle(self.root)
+            left = _settle(self.root, self._owner)
             os.close(self._lock)
             self._lock = -1
             if left is None and self.root.exists():
-                left = _settle(self.root)  # Windows removes no file that is open
+                left = _settle(self.root, self._owner)  # Windows removes no file that is open
         with contextlib.suppress(OSError):
             self.root.rmdir()  # it never had a lock
         if self._made:
@@ -164,16 +165,30 @@ def sweep(parent: Path) -> list[Left]:
         names = sorted(os.listdir(parent))  # noqa: PTH208 (it tells of folders that it cannot read)
     except OSError:
         return []
-    found = [_swept(parent / name) for name in names if re.fullmatch(PATTERN, name)]
-    return [left for left in found if left]
+    roots = [parent / name for name in names if re.fullmatch(PATTERN, name)]
+    if not roots:
+        return []
+    owner = _owner(parent)
+    return [left for root in roots if (left := _swept(root, owner))]
 
 
-def _swept(root: Path) -> Left | None:
+def _owner(folder: Path) -> int:
+    """Return whose our files are in a folder: some disks give all to one, whoever writes them."""
+    try:
+        made = tempfile.mkdtemp(prefix=PREFIX, dir=folder)
+    except OSError:
+        return -1 if sys.platform == "win32" else os.geteuid()
+    found = os.lstat(made).st_uid
+    os.rmdir(made)  # noqa: PTH106 (a text)
+    return found
+
+
+def _swept(root: Path, owner: int) -> Left | None:
     with contextlib.suppress(OSError):
         root.rmdir()  # its job died before it had a lock
         return None
     try:
-        lock = _open_lock(root)
+        lock = _open_lock(root, owner)
     except FileNotFoundError:
         return None  # it went meanwhile
     except OSError as fault:
@@ -183,7 +198,7 @@ def _swept(root: Path) -> Left | None:
         if os.name == "nt":
             os.close(lock)
             lock = -1
-        return _settle(root)
+        return _settle(root, owner)
     except OSError:
         return None  # its job is alive, or nobody can tell
     finally:
@@ -191,45 +206,48 @@ def _swept(root: Path) -> Left | None:
             os.close(lock)
 
 
-def _locked(root: Path) -> int:
-    """Make the folder and hold its lock; again, if a sweep took it away between the two."""
+def _locked(root: Path) -> tuple[int, int]:
+    """Make the folder and hold its lock; again, if a sweep took it away between the two.
+
+    Returns the lock and whose the folder is.
+    """
     root.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(ATTEMPTS):
         root.mkdir(mode=MODE, exist_ok=True)
         path = root / LOCK
         try:
-            lock = _open_lock(root)
+            owner = root.lstat().st_uid
+            lock = _open_lock(root, owner)
         except FileNotFoundError:
             continue
         try:
             _hold(lock)
             if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
-                return lock
+                return lock, owner
         except (BlockingIOError, PermissionError):
             time.sleep(0.01)
         except OSError:  # a file system without locks: nobody shall take it for dead
             path.unlink()
-            return lock
+            return lock, owner
         os.close(lock)
     raise OSError(errno.EAGAIN, "another sep clears it away")
 
 
-def _open_lock(root: Path) -> int:
+def _open_lock(root: Path, owner: int) -> int:
     """Open the lock of a folder that is ours, following no link; raises OSError."""
-    if not _is_ours(root.lstat(), stat.S_ISDIR):
+    if not _is_ours(root.lstat(), stat.S_ISDIR, owner):
         raise PermissionError(errno.EPERM, "it is not ours", str(root))
     # Not truncated: somebody may have put a hard link to a file of the user's there.
     lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    if not _is_ours(os.fstat(lock), stat.S_ISREG):
+    if not _is_ours(os.fstat(lock), stat.S_ISREG, owner):
         os.close(lock)
         raise PermissionError(errno.EPERM, "it is not ours", str(root / LOCK))
     return lock
 
 
-def _is_ours(found: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
-    """Say whether it is of the kind, no link, and belongs to this user."""
-    mine = sys.platform == "win32" or found.st_uid == os.geteuid()
-    return is_kind(found.st_mode) and mine
+def _is_ours(found: os.stat_result, is_kind: Callable[[int], bool], owner: int) -> bool:
+    """Say whether it is of the kind, no link, and belongs to this owner."""
+    return is_kind(found.st_mode) and found.st_uid == owner
 
 
 def _try_name(folder: Path, out: Path) -> None:
@@ -247,7 +265,7 @@ def _try_name(folder: Path, out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settle(root: Path) -> Left | None:
+def _settle(root: Path, owner: int) -> Left | None:
     """Bring a workspace to its end: the old track back, or the user's own files into the new.
 
     Only what we could have made is touched, and no link is followed. What says how to settle goes
@@ -256,8 +274,10 @@ def _settle(root: Path) -> Left | None:
     """
     try:
         for entry in list(os.scandir(root)):
-            kind = stat.S_ISREG if entry.name in (LOCK, NOTE) else stat.S_ISDIR
-            if entry.name not in OURS or not _is_ours(entry.stat(follow_symlinks=False), kind):
+            found = entry.stat(follow_symlinks=False)
+            # What was in the track's place may be another user's.
+            whose = found.st_uid if entry.name == OLD else owner
+            if entry.name not in OURS or not _is_ours(found, OURS[entry.name], whose):
                 return Left(root, f"{entry.name} in it is not ours")
         if (root / OLD).exists():
             note = _read(root / NOTE)

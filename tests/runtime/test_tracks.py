@@ -223,6 +223,17 @@ def test_what_belongs_to_another_user_is_not_believed(tmp_path):
     assert names(tmp_path) == [DEAD]
 
 
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")
+def test_a_track_that_another_user_made_is_replaced_like_ones_own(tmp_path):
+    out = tmp_path / "song"
+    make(out, "old")
+    (out / "notes.txt").write_text("theirs")
+    os.chown(out, 12345, 12345)
+    make(out)
+    assert names(out) == ["kick.wav", "notes.txt", "sep.json"]
+    assert names(tmp_path) == ["song"]
+
+
 def test_strange_things_in_a_hidden_folder_stay(tmp_path):
     root = plant(tmp_path)
     (root / "thesis.txt").write_text("mine")
