@@ -141,7 +141,9 @@ def _is_taken(out: Path, job: Job, mix: Mix) -> bool:
         if job.output.resume and (out / REPORT).is_file():
             return True
     except OSError as fault:
-        raise TrackError(f"{{path}} cannot be read: {fault.strerror}", path=str(out)) from fault
+        message = f"{{path}} cannot be looked at: {fault.strerror}"
+        hint = "--name or --out can choose another"
+        raise TrackError(message, hint=hint, path=str(out)) from fault
     if job.output.overwrite:
         return False
     raise TrackError("{path} exists already", hint="--overwrite replaces it", path=str(out))

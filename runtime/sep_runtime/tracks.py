@@ -204,6 +204,8 @@ def _swept(root: Path, owner: int) -> Left | None:
     finally:
         if lock >= 0:
             os.close(lock)
+        with contextlib.suppress(OSError):
+            root.rmdir()  # NFS and FUSE keep a file in it until its last handle is closed
 
 
 def _locked(root: Path) -> tuple[int, int]:
