@@ -93,7 +93,7 @@ def test_every_package_has_its_place_in_the_architecture():
     for package in wheel["targets"]["wheel"]["packages"]:
         assert package in page
     for module in re.findall(r"`((?:\w+/)*\w+\.(?:py|toml|json))`", page):
-        tops = (ROOT, ROOT / "launcher" / "sep_launcher")
+        tops = (ROOT, ROOT / "launcher" / "sep_launcher", ROOT / "runtime" / "sep_runtime")
         assert any((top / module).exists() for top in tops), module
 
 

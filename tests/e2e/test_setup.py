@@ -63,7 +63,7 @@ def command(launcher, home, own_wheels, tmp_path):
                         break
                 time.sleep(wait)
                 process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=280)
+            out, err = process.communicate(timeout=800)
         assert process.returncode == code, err
         return out, err
 
@@ -74,6 +74,8 @@ def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # it makes an environment, and begins it three times before
 def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     before = files(home)
     _, told = command("run", CLIP, code=12)

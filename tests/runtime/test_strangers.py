@@ -465,7 +465,7 @@ def test_too_little_memory_to_load_libraries_is_told_as_that(tmp_path, yaml_file
     (tmp_path / "x.ckpt").write_bytes(CHECKPOINT)
     model = Model(name="x", checkpoint=str(tmp_path / "x.ckpt"), settings=str(yaml_file))
     track = Track(audio=str(tmp_path / "x.wav"), out=str(tmp_path / "out" / "x"))
-    (tmp_path / "job.json").write_text(dump_job(Job(id="1", tracks=(track,), model=model)))
+    (tmp_path / "job.json").write_text(dump_job(Job(id="00000001", tracks=(track,), model=model)))
     limit = megabytes << 20
     done = subprocess.run(
         [sys.executable, "-P", "-m", "sep_runtime", str(tmp_path / "job.json")],
