@@ -9,6 +9,8 @@ import sys
 import pytest
 import soundfile
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /dev/full")
+
 
 @pytest.fixture
 def shell(home, tmp_path, tiny, noise):
