@@ -124,11 +124,7 @@ def test_who_goes_away_does_not_hold_the_reader():
 )
 def test_out_of_memory_is_said_where_it_is_known(state, fault, told, hint):
     """A kill may be anybody's: no limit is made up for it."""
-<<<<<<< HEAD
     job = Job(id="0000000a", tracks=(), model=Model(name="m"))
-=======
-    job = Job(id="0123abcd", tracks=(), model=Model(name="m"))
->>>>>>> helperB
     listener = Listener(job, "who", "mend")
     listener.event(dump_event(Hello(job="x")))
     found = container._vanished(daemon.State(**state), listener)
