@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import time
@@ -25,7 +24,7 @@ from sep_runtime.audio.encode import LOSSY, StemFile, check_rate
 from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.audio.mix import reason
 from sep_runtime.models import weights
-from sep_runtime.tracks import Workspace, is_link
+from sep_runtime.tracks import Workspace, is_link, reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from sep_runtime.tracks import Left
 
 PROGRESS_SECONDS = 0.1  # between two Progress events
+MOST_FRAMES = 1 << 40
 FULL_BYTES = 1 << 20  # less than this free is a full disk
 
 
@@ -156,11 +156,14 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
     """
     out = Path(batch.job.tracks[index].out)
     try:
-        report = json.loads((out / REPORT).read_text(encoding="utf-8"))
+        report = reported(out)
         same = (
             report["mix"]["sha256"] == sha256
             and report["model"]["sha256"] == batch.model.loaded.sha256
             and report["settings"] == settings
+            and set(report["stems"])
+            == {*batch.stems, *([RESIDUAL] if settings["residual"] else ())}
+            and 0 < report["frames"] < MOST_FRAMES
         )
         files = {stem: out / Path(each["file"]).name for stem, each in report["stems"].items()}
         sizes = [(files[stem], each["bytes"]) for stem, each in report["stems"].items()]
@@ -177,7 +180,15 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
             resumed=True,
         )
         whole = all(file.is_file() and file.stat().st_size == size for file, size in sizes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ):
         same = False
     if same:
         return done if whole else None
@@ -225,7 +236,6 @@ def _files(work: _Pass, folder: Path) -> dict[str, StemFile]:
     mix, output = work.mix, work.batch.job.output
     said = labels(mix.path)
     chunks = carried(mix.path) if output.format == "wav" else ()
-    stems = (*work.batch.stems, RESIDUAL) if output.residual else work.batch.stems
     return {
         stem: StemFile(
             folder / f"{work.track.file_of(stem)}.{output.format}",
@@ -237,8 +247,13 @@ def _files(work: _Pass, folder: Path) -> dict[str, StemFile]:
             labels=said,
             carried=chunks,
         )
-        for stem in stems
+        for stem in _names(work.batch)
     }
+
+
+def _names(batch: Batch) -> tuple[str, ...]:
+    """Return the stems that are written."""
+    return (*batch.stems, RESIDUAL) if batch.job.output.residual else batch.stems
 
 
 def _again(mix: Mix) -> Iterator[NDArray[np.float32]]:

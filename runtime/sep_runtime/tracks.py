@@ -42,6 +42,7 @@ NOTE = "note"  # how to settle, where a track is replaced
 OURS = {LOCK: stat.S_ISREG, NEW: stat.S_ISDIR, OLD: stat.S_ISDIR, NOTE: stat.S_ISREG}
 ENDINGS = (".wav", ".flac", ".mp3", ".ogg")  # of what an earlier run may have written
 ATTEMPTS = 50
+REPORT_BYTES = 1 << 20
 MODE = 0o700  # nobody else shall put anything into our folder
 
 
@@ -283,7 +284,8 @@ def _settle(root: Path, owner: int) -> Left | None:
                 return Left(root, f"{entry.name} in it is not ours")
         if (root / OLD).exists():
             note = _read(root / NOTE)
-            _give_back(root / OLD, root.parent / _plain(note["out"]), set(note["replaced"]))
+            replaced = {_plain(name) for name in note["replaced"]}
+            _give_back(root / OLD, root.parent / _plain(note["out"]), replaced)
         shutil.rmtree(root / NEW, ignore_errors=True)
         (root / NOTE).unlink(missing_ok=True)
         if (root / NEW).exists():
@@ -306,9 +308,11 @@ def _read(note: Path) -> Any:  # noqa: ANN401 (it is looked at where it is used)
     return json.loads(note.read_text(encoding="utf-8"))
 
 
-def _plain(name: str) -> str:
+def _plain(name: object) -> str:
     """Return a name that is one component and no more; raise ValueError for any other."""
-    if name in ("", ".", "..") or set(name) & set("/\\\0") or name.startswith(PREFIX):
+    if not isinstance(name, str) or name in ("", ".", "..") or name.startswith(PREFIX):
+        raise ValueError("it is no name")
+    if any(char in "/\\" or char < " " for char in name):
         raise ValueError(f"{name!r} is no name of a track")
     return name
 
@@ -328,12 +332,18 @@ def _give_back(old: Path, out: Path, replaced: set[str]) -> None:
     old.rmdir()
 
 
+def reported(folder: Path) -> Any:  # noqa: ANN401 (anything of JSON)
+    """Return what a track's report says; raises OSError, or ValueError for what is none of ours."""
+    path = folder / REPORT
+    if not path.is_file() or path.stat().st_size > REPORT_BYTES:
+        raise ValueError("it is no report")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _own(folder: Path) -> set[str]:
     """Return the names of the stems that an earlier run reported in this folder."""
     try:
-        if not (folder / REPORT).is_file():
-            return set()
-        stems = json.loads((folder / REPORT).read_text(encoding="utf-8"))["stems"]
+        stems = reported(folder)["stems"]
         names = {Path(str(stem["file"])).name for stem in stems.values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()

@@ -111,6 +111,36 @@ def test_exact_frames_at_every_rate_that_a_format_holds(tmp_path, noise, rate, f
     assert (mix.sample_rate, found.shape) == (rate, (2, 12345))
 
 
+@pytest.mark.parametrize("rate", [22050, 44100])
+def test_mp3_has_exactly_the_songs_length(tmp_path, noise, rate):
+    """Whatever the last frame holds: decoders drop what LAME says that it has added."""
+    for samples in (1, 576, 1000, 1105, 1153, 1160, 1198, 1729, 1774, 2305, 2350, 5000):
+        file = StemFile(
+            tmp_path / "x.mp3",
+            sample_rate=rate,
+            channels=2,
+            file_format="mp3",
+            depth=None,
+            labels=Labels(text={"title": "x"}),
+        )
+        file.write(noise(2, samples))
+        file.close()
+        assert read(tmp_path / "x.mp3")[0].shape == (2, samples)
+
+
+@pytest.mark.parametrize("file_format", ["mp3", "ogg"])
+def test_levels_far_beyond_full_scale_are_clipped_before_a_lossy_encoder(tmp_path, file_format):
+    """LAME ended the process, libvorbis gave silence."""
+    for level in (2.0, 1e9, 1e18, 3e38):
+        file = StemFile(
+            tmp_path / "x", sample_rate=44100, channels=1, file_format=file_format, depth=None
+        )
+        file.write(np.full((1, 5000), level, np.float32) * np.sign(np.sin(np.arange(5000) / 9)))
+        file.close()
+        assert file.clipped == 4999
+        assert 0.5 < np.abs(read(tmp_path / "x")[0]).max() < 2
+
+
 def test_which_rates_a_format_holds():
     """A table, so that nothing is refused that could be done."""
     held = {

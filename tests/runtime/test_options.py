@@ -116,6 +116,18 @@ def test_a_report_that_names_other_files_is_no_resumed_track(runtime, clip, tmp_
     report.write_text(json.dumps(said))
     done = only(runtime(clip, output=Output(resume=True)), TrackDone)[0]
     assert not done.resumed
+    whole = json.loads(report.read_text())
+    for key, value in (
+        ("frames", float("inf")),
+        ("frames", 10**400),
+        ("frames", -1),
+        ("sample_rate", float("inf")),
+        ("sample_rate", 10**400),
+        ("stems", {}),
+        ("stems", {"kick": whole["stems"]["kick"]}),
+    ):
+        report.write_text(json.dumps({**whole, key: value}))
+        assert only(runtime(clip, code=1, output=Output(resume=True)), TrackFailed)
     report.write_text("[" * 100_000)
     failed = only(runtime(clip, code=1, output=Output(resume=True)), TrackFailed)[0]
     assert "stems of another mix" in failed.message

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 LIMIT = 1 << 32  # of a wav file without RF64 headers
 UNKNOWN = LIMIT - (1 << 12)  # what a stream's writer leaves: 0, -1 or the largest number
+UNFINISHED = 0x7F00_0000  # sox and others leave such a number
+SENSELESS = 1 << 62  # bytes
+CHUNKS = 10_000  # no file has more
 MOST = 1 << 20  # bytes of a chunk that is taken over
 REST = 1 << 12  # bytes behind the samples that nobody misses
+MAGICS = (b"RIFF", b"RF64", b"BW64", b"FORM", b"caff", b"riff")  # another file behind it
 TAGS = (b"ID3", b"TAG", b"APE")  # what some programs put there, though no chunk
 # Where the mix was: time reference, scene and take, markers with their names, loops.
 CARRIED = (b"bext", b"iXML", b"cue ", b"smpl", b"LIST")
@@ -36,14 +40,20 @@ class Layout:
     counts_itself: bool = False  # whether the length includes name and length
     align: int = 1
     unknown: int = UNKNOWN
+    unfinished: int = UNFINISHED  # what other writers of streams announce, if less is there
 
 
 WAV = Layout(12, 4, b"data", "<I", align=2)
+AIFF = Layout(12, 4, b"SSND", ">I", align=2)
+CAF = Layout(8, 4, b"data", ">q", unknown=SENSELESS, unfinished=SENSELESS)
+W64 = Layout(
+    40, 16, b"data", "<q", counts_itself=True, align=8, unknown=SENSELESS, unfinished=SENSELESS
+)
 LAYOUTS = (
     ((b"RIFF", b"RF64", b"BW64"), (b"WAVE",), WAV),
-    ((b"FORM",), (b"AIFF", b"AIFC"), Layout(12, 4, b"SSND", ">I", align=2)),
-    ((b"caff",), (), Layout(8, 4, b"data", ">q", unknown=1 << 62)),
-    ((b"riff",), (), Layout(40, 16, b"data", "<q", counts_itself=True, align=8, unknown=1 << 62)),
+    ((b"FORM",), (b"AIFF", b"AIFC"), AIFF),
+    ((b"caff",), (), CAF),
+    ((b"riff",), (), W64),
 )
 
 
@@ -61,7 +71,8 @@ class Announced(NamedTuple):
     at: int
     length: int  # bytes; 0: not known
     size: int  # bytes of the file
-    rest: int  # bytes behind the samples that are no chunk, or are samples again
+    rest: int = 0  # bytes behind the samples that are no chunk, or are samples again
+    unfinished: int = 0  # bytes that a header counts which may never have been finished
 
 
 def layout_of(head: bytes) -> Layout | None:
@@ -74,27 +85,57 @@ def layout_of(head: bytes) -> Layout | None:
 
 def announced(file: IO[bytes]) -> Announced | None:
     """Return what a file of chunks says about its samples, None for any other file."""
-    layout = layout_of(file.read(12))
+    head = file.read(12)
+    size = file.seek(0, os.SEEK_END)
+    if head.startswith(b".snd"):  # au has one chunk, and no more
+        at, length = struct.unpack(">II", head[4:].ljust(8, b"\0"))
+        return _of_au(at, length, size)
+    layout = layout_of(head)
     if layout is None:
         return None
-    size = file.seek(0, os.SEEK_END)
-    at = length = large = rest = 0
-    for chunk in _walk(file, layout, size):
-        is_samples = chunk.name.startswith(layout.samples)
+    large = 0
+    for chunk in _walk(file, layout, size, layout.first):
         if chunk.name == b"ds64":
             file.seek(chunk.at + 8)
             (large,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-        elif is_samples and not at:
-            at = chunk.at
-            length = chunk.length if 0 < chunk.length < layout.unknown else large
-            if at + length >= size or not length:
-                break
-        elif at and chunk.name.startswith(TAGS):
-            break
-        elif at and (is_samples or not _is_name(chunk.name)):
-            rest = size - chunk.at
-            break
+        elif chunk.name.startswith(layout.samples):
+            known = 0 < chunk.length < layout.unknown
+            length = chunk.length if known else large if large < SENSELESS else 0
+            if known and length >= layout.unfinished and chunk.at + length > size:
+                return Announced(chunk.at, 0, size, unfinished=length)
+            rest = _rest(file, layout, size, chunk.at + length) if length else 0
+            return Announced(chunk.at, length, size, rest)
+    return Announced(0, 0, size)
+
+
+def _of_au(at: int, length: int, size: int) -> Announced:
+    """Return the same for au, which has samples to its end."""
+    if not 0 < length < UNKNOWN:
+        return Announced(at, 0, size)
+    rest = size - at - length
     return Announced(at, length, size, rest if rest > REST else 0)
+
+
+def _rest(file: IO[bytes], layout: Layout, size: int, at: int) -> int:
+    """Return how many bytes behind the samples are no chunks, or samples again."""
+    if layout.unknown != UNKNOWN:
+        return 0  # libsndfile reads caf and w64 to their end
+    at += -(at - layout.first) % layout.align
+    for chunk in _walk(file, layout, size, at):
+        if chunk.name.startswith(TAGS):
+            return 0
+        again = chunk.name.startswith(layout.samples) or chunk.name[:4] in MAGICS
+        if again or not _is_name(chunk.name):
+            rest = size - chunk.at + layout.name + struct.calcsize(layout.length)
+            return rest if rest > REST else 0
+    return 0
+
+
+def offsets(file: IO[bytes], name: bytes) -> tuple[int, ...]:
+    """Return where the names of such chunks stand in a caf file."""
+    head = CAF.name + struct.calcsize(CAF.length)
+    found = _walk(file, CAF, file.seek(0, os.SEEK_END), CAF.first)
+    return tuple(each.at - head for each in found if each.name == name)
 
 
 def carried(path: Path) -> tuple[tuple[bytes, bytes], ...]:
@@ -107,7 +148,7 @@ def carried(path: Path) -> tuple[tuple[bytes, bytes], ...]:
         with path.open("rb") as file:
             if layout_of(file.read(12)) is not WAV:
                 return ()
-            for chunk in _walk(file, WAV, file.seek(0, os.SEEK_END)):
+            for chunk in _walk(file, WAV, file.seek(0, os.SEEK_END), WAV.first):
                 if chunk.name not in CARRIED or not 0 < chunk.length <= MOST:
                     continue
                 file.seek(chunk.at)
@@ -160,10 +201,12 @@ def _is_name(name: bytes) -> bool:
     return all(32 <= byte < 127 for byte in name[:4])  # noqa: PLR2004 (what ASCII prints)
 
 
-def _walk(file: IO[bytes], layout: Layout, size: int) -> Iterator[Chunk]:
-    """Yield the chunks of a file of so many bytes, up to one that has no end."""
-    at, head = layout.first, layout.name + struct.calcsize(layout.length)
-    while at + head <= size:
+def _walk(file: IO[bytes], layout: Layout, size: int, at: int) -> Iterator[Chunk]:
+    """Yield the chunks from a place on, up to one that has no end; no more than any file has."""
+    head = layout.name + struct.calcsize(layout.length)
+    for _ in range(CHUNKS):
+        if at + head > size:
+            return
         file.seek(at)
         name = file.read(layout.name)
         (length,) = struct.unpack(layout.length, file.read(head - layout.name))

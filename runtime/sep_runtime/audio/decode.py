@@ -11,9 +11,10 @@ import numpy as np
 import soundfile
 
 from sep_protocol.errors import AudioError
-from sep_runtime.audio import ffmpeg
+from sep_runtime.audio import ffmpeg, ogg
 from sep_runtime.audio.chunks import announced
 from sep_runtime.audio.mix import BLOCK, RATES, checked, for_libsndfile, reason
+from sep_runtime.audio.resample import Resampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sep_runtime.audio.chunks import Announced
     from sep_runtime.audio.mix import Mix
 
 STEREO = 2
@@ -44,7 +46,7 @@ def open_mix(path: Path) -> Iterator[Mix]:
 
 
 def _open(path: Path) -> Mix:
-    rest = _check_whole(path)
+    found = _check_whole(path)
     mix: Mix | None = None
     with suppress(soundfile.LibsndfileError, OSError, TypeError, ValueError):
         mix = _SndfileMix(path)
@@ -54,13 +56,19 @@ def _open(path: Path) -> Mix:
         raise AudioError(f"{path.name} is of none of the formats that sep reads") from fault
     except ffmpeg.FAULTS as fault:
         raise AudioError(f"{path.name} cannot be read as audio: {reason(fault)}") from fault
-    if rest:
-        mix.notes.append(f"{rest} bytes behind its samples were left out")
+    if found and found.rest:
+        mix.notes.append(f"{found.rest} bytes behind its samples were left out")
+    if found and found.unfinished:
+        there = found.size - found.at
+        mix.notes.append(
+            f"its header counts {found.unfinished} bytes of samples, {there} are there: it may be "
+            "cut off, or come from a pipe"
+        )
     return mix
 
 
-def _check_whole(path: Path) -> int:
-    """Return how many bytes lie behind the samples that a file of chunks announces.
+def _check_whole(path: Path) -> Announced | None:
+    """Return what a file of chunks announces, None for any other.
 
     Raises AudioError for what is no file, cannot be read, or ends before those samples:
     libsndfile takes such files for shorter ones without a word.
@@ -83,7 +91,7 @@ def _check_whole(path: Path) -> int:
         raise AudioError(
             f"{path.name} is cut off: {there} of {found.length} bytes of samples are there"
         )
-    return found.rest if found else 0
+    return found
 
 
 class _SndfileMix:
@@ -124,6 +132,9 @@ class _SndfileMix:
 
     def _parts(self) -> Iterator[NDArray[np.float32]]:
         """Yield the blocks by the reader that reaches the file's end."""
+        if self._file.format == "OGG":
+            yield from self._links()
+            return
         if not self.is_counted:
             count, spare = ffmpeg.counted(self.path)
             if count > self.frames + (spare if self._lossy else 0):
@@ -131,13 +142,41 @@ class _SndfileMix:
                 return
             if count and not self._lossy:
                 self._check_count(count)
-        yield from self._read()
+        yield from self._read(self._file)
 
     def _check_count(self, found: int) -> None:
         if found < self.frames:
             raise AudioError(
                 f"{self.path.name} is cut off: {found} of {self.frames} frames are there"
             )
+
+    def _links(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the blocks of every link of an ogg's chain; FFmpeg ends where channels change."""
+        found = ogg.chain(self.path)
+        if not found.is_whole:
+            self.notes.append("it ends without its end mark: it may be cut off")
+        ends = (*found.starts[1:], found.end)
+        for start, end in zip(found.starts, ends, strict=True):
+            with ogg.Part(self.path, start, end) as part:
+                try:
+                    link = soundfile.SoundFile(part)
+                except (soundfile.LibsndfileError, TypeError, ValueError) as fault:
+                    raise AudioError(f"{self.path.name} has a part that cannot be read") from fault
+                with link:
+                    yield from self._like_first(link)
+
+    def _like_first(self, link: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+        """Yield the blocks of a link, at the rate and with the channels of the first one."""
+        fit = Resampler(link.samplerate, self.sample_rate, self.channels)
+        if (link.samplerate, link.channels) != (self.sample_rate, self.channels):
+            channels = f"{link.channels} channel{'s' * (link.channels > 1)}"
+            self.notes.append(ffmpeg.UNLIKE.format(link.samplerate, channels))
+        for block in self._read(link):
+            own = block
+            if link.channels != self.channels:
+                own = np.repeat(block.mean(0, keepdims=True), self.channels, axis=0)
+            yield fit.push(own)
+        yield fit.push(np.zeros((self.channels, 0), np.float32), last=True)
 
     def _by_ffmpeg(self) -> Iterator[NDArray[np.float32]]:
         try:
@@ -148,12 +187,13 @@ class _SndfileMix:
             yield from mix.blocks()
         finally:
             mix.close()
+            self.notes += mix.notes
 
-    def _read(self) -> Iterator[NDArray[np.float32]]:
+    def _read(self, file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
         read = 0
         while True:
             try:
-                block = self._file.read(BLOCK, dtype="float32", always_2d=True).T
+                block = file.read(BLOCK, dtype="float32", always_2d=True).T
             except (soundfile.LibsndfileError, OSError) as fault:
                 raise AudioError(f"{self.path.name} is damaged: {reason(fault)}") from fault
             if not block.shape[1]:

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from sep_protocol.errors import AudioError
-from sep_runtime.audio import chunks
+from sep_runtime.audio import chunks, id3
 from sep_runtime.audio.ffmpeg import FAULTS, Labels
 from sep_runtime.audio.mix import for_libsndfile
 
@@ -33,7 +33,7 @@ WAV_BYTES = (1 << 32) - (1 << 20)  # more than this and the header needs RF64
 # libvorbis keeps what it is given at once on the stack, which on some systems has 512 KiB.
 WRITTEN = 1 << 13  # frames
 # What a cover may be, by its first bytes; FFmpeg is not asked what else it could take it for.
-IMAGES = {b"\xff\xd8\xff": "jpeg_pipe", b"\x89PNG\r\n\x1a\n": "png_pipe"}
+IMAGES = {id3.JPEG: "jpeg_pipe", id3.PNG: "png_pipe"}
 
 
 def check_rate(file_format: Format, sample_rate: int) -> None:
@@ -105,8 +105,9 @@ class StemFile:
 
     def write(self, samples: NDArray[np.float32]) -> None:
         """Append [C, n]."""
-        if self._lossy:  # the encoders clip, so it is said
+        if self._lossy:
             self.clipped += int(np.count_nonzero(np.abs(samples) > 1))
+            samples = np.clip(samples, -1, 1)  # far beyond, LAME ends the process
             for start in range(0, samples.shape[1], WRITTEN):
                 self._file.write(samples.T[start : start + WRITTEN])
             return
@@ -126,50 +127,43 @@ class StemFile:
     def close(self) -> None:
         """Finish the file and wait until the disk has it."""
         self._file.close()
-        if self._format == "mp3" or (self._format == "flac" and self._labels.cover):
-            _relabel(self.path, self._labels, self._format)
+        if self._format == "mp3":
+            id3.put_before(self.path, self._labels)
+        elif self._format == "flac" and self._labels.cover:
+            _add_cover(self.path, self._labels.cover)
         elif self._large or self._carried:
             chunks.finish(self.path, self._carried)
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
 
 
-def _relabel(path: Path, labels: Labels, file_format: str) -> None:
-    """Give a finished file its tags and cover; its audio packets are copied as they are."""
-    labelled = path.with_name(f"{path.name}.new")
-    # ID3 2.3 is what every system reads; 1 knows no letters but Latin-1's.
-    options = {"id3v2_version": "3", "write_id3v1": "0"} if file_format == "mp3" else {}
+def _add_cover(path: Path, image: bytes) -> None:
+    """Put an image into a finished flac file; its audio packets are copied as they are.
+
+    Nothing where it is no image, or one that nobody understands.
+    """
+    kind = next((name for magic, name in IMAGES.items() if image.startswith(magic)), None)
+    if kind is None:
+        return
+    with_cover = path.with_name(f"{path.name}.new")
     try:
         with (
-            av.open(str(path), "r", format=file_format) as source,
-            av.open(str(labelled), "w", format=file_format, options=options) as target,
+            av.open(io.BytesIO(image), "r", format=kind) as cover,
+            av.open(str(path), "r", format="flac") as source,
+            av.open(str(with_cover), "w", format="flac") as target,
         ):
             audio = target.add_stream_from_template(source.streams.audio[0])
-            target.metadata.update(labels.text)
-            _mux_cover(target, labels.cover)
+            picture = target.add_stream_from_template(cover.streams.video[0])
+            picture.disposition = av.stream.Disposition.attached_pic
+            target.metadata.update(source.metadata)
+            shown = next(packet for packet in cover.demux() if packet.size)
+            shown.stream, shown.pts, shown.dts = picture, 0, 0
+            target.mux(shown)
             for packet in source.demux(source.streams.audio[0]):
                 if packet.dts is not None:
                     packet.stream = audio
                     target.mux(packet)
-    except FAULTS as fault:
-        labelled.unlink(missing_ok=True)
-        raise OSError(getattr(fault, "errno", 0) or 0, f"tags: {fault}") from fault
-    labelled.replace(path)
-
-
-def _mux_cover(target: av.container.OutputContainer, image: bytes) -> None:
-    """Add an image as the cover; nothing where it is not one, or one that nobody understands."""
-    kind = next((name for magic, name in IMAGES.items() if image.startswith(magic)), None)
-    if kind is None:
-        return
-    try:
-        with av.open(io.BytesIO(image), "r", format=kind) as cover:
-            shown = next(packet for packet in cover.demux() if packet.size)
-            if not cover.streams.video[0].width:
-                return
-            picture = target.add_stream_from_template(cover.streams.video[0])
     except (*FAULTS, IndexError, StopIteration):
-        return
-    picture.disposition = av.stream.Disposition.attached_pic
-    shown.stream, shown.pts, shown.dts = picture, 0, 0
-    target.mux(shown)
+        with_cover.unlink(missing_ok=True)
+    else:
+        with_cover.replace(path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
 from sep_protocol.errors import AudioError
+from sep_runtime.audio import layouts
 from sep_runtime.audio.mix import checked, reason
 
 if TYPE_CHECKING:
@@ -35,21 +36,28 @@ TAGS = {  # those that stems get, by FFmpeg's names, from the names that files u
     "tracknumber": "track",
     "copyright": "copyright",
 }
-# Films whose containers name no channels have them in the order of WAVE; recorders have not.
+# Films whose containers name no channels have them in the order of WAVE.
 PACKET = 1 << 16  # frames; none of what libsndfile reads is as long
 FILMS = {
     6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
     8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
 }
 PLAIN = {1: "mono", 2: "stereo"}
-RECORDERS = ("wav", "w64", "aiff", "caf", "au")
+NAMELESS = ("matroska", "avi", "mpeg", "mpegts", "mov")
+UNLIKE = "it has a part of {} Hz, {}: made like the first"
+SEAMS = ("mp3", "ogg")  # between their parts there may be what is no sound
 
 
 def open_container(path: Path) -> av.container.InputContainer:
     """Open a file for FFmpeg; raises one of FAULTS."""
     # An absolute path, so that no name is taken for an address.
     options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
-    return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+    places = layouts.described(path)
+    file: Any = layouts.Masked(path, places) if places else str(path.absolute())
+    found: av.container.InputContainer = av.open(
+        file, "r", options=options, metadata_errors="replace"
+    )
+    return found
 
 
 class AvMix:
@@ -76,7 +84,7 @@ class AvMix:
         # Of a file with several parts FFmpeg may have any one in mind.
         same = self.channels == codec.layout.nb_channels
         self._form = codec.layout if same else av.AudioLayout(PLAIN[self.channels])
-        self.layout = _names(self._form, self._container.format.name)
+        self.layout = self._names(codec.name)
         self.is_float = codec.name.startswith("pcm_f")
         self.notes = [f"it has {others + 1} sound tracks: {_which(self._stream)}"] if others else []
         self.frames = 0
@@ -91,6 +99,14 @@ class AvMix:
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+    def _names(self, codec: str) -> tuple[str, ...]:
+        names = tuple(channel.name for channel in self._form.channels)
+        if "NONE" not in names:
+            return names
+        kinds = self._container.format.name.split(",")
+        is_film = codec.startswith("pcm_") and any(kind in NAMELESS for kind in kinds)
+        return FILMS.get(len(names), ()) if is_film else ()
 
     def _unskipped(self) -> int:
         """Return the samples of an encoder's delay that FFmpeg does not skip.
@@ -119,16 +135,34 @@ class AvMix:
     def _floats(self) -> Iterator[NDArray[np.float32]]:
         converter: av.AudioResampler | None = None
         form = None
-        for frame in chain(self._container.decode(self._stream), (None,)):
+        for frame in chain(self._frames(), (None,)):
             now = frame and (frame.sample_rate, frame.layout.name, frame.format.name)
             if now != form:
                 for part in converter.resample(None) if converter else ():
                     yield self._array(part)
+                if form and frame:
+                    self.notes.append(UNLIKE.format(frame.sample_rate, frame.layout.name))
                 form = now
                 # Packed: of planar frames PyAV counts one plane too many from 8 channels on.
                 converter = av.AudioResampler("flt", self._form, self.sample_rate)
             for part in converter.resample(frame) if frame and converter else ():
                 yield self._array(part)
+
+    def _frames(self) -> Iterator[av.AudioFrame]:
+        """Yield what is decoded; tags and the like between joined parts are left out."""
+        good = bad = 0
+        for packet in self._container.demux(self._stream):
+            try:
+                found = packet.decode()
+            except av.InvalidDataError:
+                bad += 1
+                if self._container.format.name not in SEAMS or bad > good:
+                    raise
+                continue
+            good += 1
+            yield from found
+        if bad:
+            self.notes.append(f"{bad} pieces of it are no sound and were left out")
 
     def _array(self, frame: av.AudioFrame) -> NDArray[np.float32]:
         packed = frame.to_ndarray().astype(np.float32, copy=False)
@@ -153,13 +187,6 @@ def _sound_of(
 def _which(stream: av.AudioStream) -> str:
     number = [each.index for each in stream.container.streams.audio].index(stream.index) + 1
     return f"number {number} was taken"
-
-
-def _names(layout: av.AudioLayout, container: str) -> tuple[str, ...]:
-    names = tuple(channel.name for channel in layout.channels)
-    if "NONE" not in names:
-        return names
-    return () if container in RECORDERS else FILMS.get(len(names), ())
 
 
 def layout_of(path: Path) -> tuple[str, ...]:
