@@ -122,7 +122,7 @@ def _notes(work: _Pass, done: TrackDone) -> Iterator[str]:
     if done.clipped:
         told = ", ".join(f"{stem} {count}" for stem, count in done.clipped.items())
         way = "" if output.format == "wav" else "--format wav "
-        yield f"samples clipped: {told}; {way}--bit-depth float keeps them"
+        yield f"{mix.path.name}: samples clipped: {told}; {way}--bit-depth float keeps them"
 
 
 def _is_taken(out: Path, job: Job, mix: Mix) -> bool:

@@ -224,3 +224,15 @@ def test_an_input_is_never_replaced(tmp_path):
 def test_output_where_nobody_can_write():
     with pytest.raises(PathError, match="cannot be written"):
         check_outputs([Path("/proc/sep/song")], [], overwrite=False)
+
+
+def test_videos_in_a_folder_are_told(tmp_path):
+    for name in ("a.wav", "b.mp4", "c/d.MKV", "e.ac3", "f.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = find((str(tmp_path),))
+    assert sorted(each.path.name for each in found.files) == ["a.wav", "e.ac3"]
+    assert found.warnings == (f"videos in {tmp_path} are not looked for: name the 2 there",)
+    with pytest.raises(PathError, match="name the 1 there"):
+        find((str(tmp_path / "c"),))

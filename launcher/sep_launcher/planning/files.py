@@ -17,7 +17,8 @@ from sep_protocol.errors import PathError, UsageError
 # What a folder or glob is searched for. A file that is named itself is always tried.
 ENDINGS = frozenset(
     {".wav", ".wave", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au"}
-    | {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma"}
+    | {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".mka", ".mp2", ".ac3", ".eac3"}
+    | {".dts", ".wv", ".tta", ".ape", ".dsf", ".spx"}
 )
 # A glob may also name these; a folder of films is not searched for music.
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
@@ -83,7 +84,7 @@ class _Look:
         self.found.setdefault(os.path.realpath(path), Found(path=path, name=names.track(name)))
 
     def _folder(self, root: Path) -> None:
-        warned, stack, any_here = len(self.warnings), [root], False
+        warned, stack, any_here, films = len(self.warnings), [root], False, 0
         while stack:
             folder = stack.pop()
             try:
@@ -97,9 +98,13 @@ class _Look:
                 continue
             seen = [each for each in entries if not each.name.startswith(".")]
             stack += [Path(each) for each in reversed(seen) if _is_folder(each)]
-            for path in self._fit([Path(each) for each in seen if not _is_folder(each)], ENDINGS):
+            files = [Path(each) for each in seen if not _is_folder(each)]
+            films += sum(path.suffix.lower() in VIDEOS for path in files)
+            for path in self._fit(files, ENDINGS):
                 self._take(path, path.relative_to(root))
                 any_here = True
+        if films:
+            self.warnings.append(f"videos in {root} are not looked for: name the {films} there")
         if not any_here:
             self._nothing(f"there is no audio in {root}", warned, _known())
 
