@@ -22,7 +22,7 @@ from sep_runtime.audio.chunks import carried
 from sep_runtime.audio.decode import open_mix
 from sep_runtime.audio.encode import LOSSY, StemFile, check_rate
 from sep_runtime.audio.ffmpeg import labels
-from sep_runtime.audio.mix import reason
+from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.models import weights
 from sep_runtime.tracks import Workspace, is_link, reported
 
@@ -161,9 +161,9 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
             report["mix"]["sha256"] == sha256
             and report["model"]["sha256"] == batch.model.loaded.sha256
             and report["settings"] == settings
-            and set(report["stems"])
-            == {*batch.stems, *([RESIDUAL] if settings["residual"] else ())}
+            and set(report["stems"]) == set(_names(batch))
             and 0 < report["frames"] < MOST_FRAMES
+            and report["sample_rate"] in RATES
         )
         files = {stem: out / Path(each["file"]).name for stem, each in report["stems"].items()}
         sizes = [(files[stem], each["bytes"]) for stem, each in report["stems"].items()]
@@ -180,15 +180,7 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
             resumed=True,
         )
         whole = all(file.is_file() and file.stat().st_size == size for file, size in sizes)
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         same = False
     if same:
         return done if whole else None

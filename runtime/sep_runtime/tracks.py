@@ -337,7 +337,10 @@ def reported(folder: Path) -> Any:  # noqa: ANN401 (anything of JSON)
     path = folder / REPORT
     if not path.is_file() or path.stat().st_size > REPORT_BYTES:
         raise ValueError("it is no report")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as fault:
+        raise ValueError("it is no report") from fault
 
 
 def _own(folder: Path) -> set[str]:

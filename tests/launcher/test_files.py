@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -236,3 +237,30 @@ def test_videos_in_a_folder_are_told(tmp_path):
     assert found.warnings == (f"videos in {tmp_path} are not looked for: name the 2 there",)
     with pytest.raises(PathError, match="name the 1 there"):
         find((str(tmp_path / "c"),))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and rm are another system's")
+def test_globs_end_in_loops_and_deep_trees(tmp_path):
+    (tmp_path / "a.wav").touch()
+    for name in ("x", "y"):
+        (tmp_path / name).symlink_to(".")
+    found = find((str(tmp_path / "**" / "*.wav"),))
+    assert [each.path.name for each in found.files] == ["a.wav"]
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    here = Path.cwd()
+    try:
+        os.chdir(deep)
+        for _ in range(1200):
+            Path("a").mkdir()
+            os.chdir("a")
+    finally:
+        os.chdir(here)
+    assert len(find((str(tmp_path / "**" / "*.wav"),)).files) == 1
+    subprocess.run(["rm", "-rf", str(deep)], check=True)  # Python's own way is not deep enough
+
+
+def test_songs_that_are_called_like_our_work_folders(tmp_path):
+    (tmp_path / ".sep-abcdef12-0.wav").touch()
+    (found,) = find((str(tmp_path / ".sep-abcdef12-0.wav"),)).files
+    assert not found.name.name.startswith(".sep-")

@@ -114,7 +114,9 @@ def make(folder):
     add("not audio", "list.m3u8", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n")
     add("not audio", "concat.wav", b"ffconcat version 1.0\nfile /etc/passwd\n")
     for name, header in impossible():
-        kind = "odd header" if name == "7 bits" else "impossible header"
+        # What pipes announce may be more than is there.
+        odd = name in ("7 bits", "4 GB announced", "2 GB announced")
+        kind = "odd header" if odd else "impossible header"
         add(kind, f"{name}.wav", header + bytes(4000))
     for kind, value in (("nan", np.nan), ("inf", np.inf), ("-inf", -np.inf)):
         for place in (0, FRAMES // 2, FRAMES - 1):

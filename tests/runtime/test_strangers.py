@@ -264,6 +264,20 @@ def test_weights_of_other_precision(load, tmp_path, kind):
 LACKING = {key: value for key, value in STATE.items() if key != "first_conv.weight"}
 
 
+@pytest.mark.parametrize("other", ["teacher.", "discriminator.", "pretrained.", "val_sdr."])
+def test_of_two_networks_the_one_that_tools_call_the_model_is_taken(load, tmp_path, other):
+    zeros = {key: value * 0 for key, value in STATE.items()}
+    torch.save({**under(STATE, "model."), **under(zeros, other)}, tmp_path / "x.ckpt")
+    taken = load(tmp_path / "x.ckpt")
+    assert torch.equal(taken["first_conv.weight"], STATE["first_conv.weight"])
+
+
+def test_two_networks_of_which_none_is_known_are_refused(load, tmp_path):
+    torch.save({**under(STATE, "left."), **under(STATE, "right.")}, tmp_path / "x.ckpt")
+    with pytest.raises(ModelError):
+        load(tmp_path / "x.ckpt")
+
+
 @pytest.mark.parametrize(
     ("held", "told"),
     [

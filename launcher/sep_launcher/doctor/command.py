@@ -7,7 +7,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from sep_launcher.doctor import look, report
 from sep_launcher.doctor.catalogue import RULES, examine
@@ -63,13 +63,25 @@ def doctor(wanted: Wanted) -> int:
         try:
             kept = Redactor(strict=True).all(found.document())
             text = json.dumps(kept, indent=1)
-            wanted.bundle.write_text(text + "\n", encoding="utf-8")
+            with wanted.bundle.open("x", encoding="utf-8") as file:
+                _fill(wanted.bundle, file, text)
+        except FileExistsError as fault:
+            raise PathError(f"{wanted.bundle} exists already", hint="name another file") from fault
         except OSError as fault:
-            with contextlib.suppress(OSError):
-                wanted.bundle.unlink()  # a full disk leaves the beginning
             raise PathError(f"{wanted.bundle} cannot be written: {fault.strerror}") from fault
         out.lines([f"the report is in {wanted.bundle}; read it before you send it"])
     return found.exit_code
+
+
+def _fill(path: Path, file: IO[str], text: str) -> None:
+    """Write a file that was just made; a full disk leaves nothing of it. Raises OSError."""
+    try:
+        file.write(text + "\n")
+        file.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _examined(wanted: Wanted, out: _Out) -> Report:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 SHORT = 3  # names of so many letters or fewer stand in too many words
+FOLDERS = ("PWD", "OLDPWD")  # working folders, no passwords
 KNOWN = 8  # letters that a secret has at least which is hidden wherever it stands
 COMMON = ("root", "user", "admin", "administrator", "runner", "localhost")
 HIDDEN = "<hidden>"
@@ -60,7 +61,7 @@ class Redactor:
         self, home: Path | None = None, user: str = "", machine: str = "", *, strict: bool = False
     ) -> None:
         self._strict = strict
-        home = home or Path.home()
+        home = home or _home()
         self._homes = sorted({str(home), os.path.realpath(home)}, key=len, reverse=True)
         self._here = _current()
         self._known = _known() if strict else {}
@@ -157,7 +158,7 @@ def _known() -> dict[str, str]:
         if PLACES.fullmatch(name):
             places = [value, *value.split(os.pathsep)]
             found |= {each: "<set>" for each in places if len(each) > SHORT}
-        elif SECRETS.fullmatch(name):
+        elif SECRETS.fullmatch(name) and name not in FOLDERS:
             found |= _forms(value)
         elif ADDRESSES.fullmatch(name) and "://" in value:
             # Who enters, and what may be a token in its path.
@@ -170,8 +171,15 @@ def _known() -> dict[str, str]:
 
 
 def _forms(secret: str) -> dict[str, str]:
-    forms = {secret, unquote(secret), quote(secret, safe="")}
+    forms = {secret, unquote(secret), quote(os.fsencode(secret), safe="")}
     return {each: HIDDEN for each in forms if len(each) >= KNOWN}
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")  # nobody's, and nothing to hide
 
 
 def _current() -> str:

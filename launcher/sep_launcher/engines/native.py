@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from sep_launcher.engines import EVENT_BYTES, LOG_BYTES, job_files, shells
@@ -20,7 +21,6 @@ from sep_protocol.errors import MemoryLimitError, NotReadyError, RuntimeFailedEr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
     from sep_launcher.planning.plan import Plan
     from sep_protocol import Event
@@ -82,7 +82,7 @@ class NativeEngine:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **plan.environment},
+                env={**_inherited(), **plan.environment},
                 start_new_session=sys.platform != "win32",
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
@@ -115,6 +115,15 @@ class NativeEngine:
             self._process.kill()
             self._process.wait()
             self._close()
+
+
+def _inherited() -> dict[str, str]:
+    """Return this environment without what makes Python ask, or look into the current folder."""
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONINSPECT"}
+    if "PYTHONPATH" in found:
+        folders = found["PYTHONPATH"].split(os.pathsep)
+        found["PYTHONPATH"] = os.pathsep.join(each for each in folders if Path(each).is_absolute())
+    return found
 
 
 def command_of(plan: Plan, job_file: Path) -> list[str]:

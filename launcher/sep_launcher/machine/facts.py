@@ -9,7 +9,7 @@ import uuid
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
-from sep_launcher.machine import paths
+from sep_launcher.machine import disk, paths
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import PathError
 
@@ -80,6 +80,8 @@ class Facts:
 
 def read() -> Facts:
     """Return what is recorded; nothing where the file is missing or not ours."""
+    if not disk.is_file(paths.facts()):
+        return Facts()
     try:
         return decode(Facts, json.loads(paths.facts().read_text(encoding="utf-8")))
     except (OSError, *BROKEN):

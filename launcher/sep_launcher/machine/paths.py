@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
+
+from sep_protocol.errors import PathError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HOME_VARIABLE = "SEP_HOME"  # one folder instead of the user's data and cache folders
 MARK = ".made-by-sep"  # a file in every folder that setup may delete; install.sh knows it, too
@@ -18,7 +24,15 @@ MARK = ".made-by-sep"  # a file in every folder that setup may delete; install.s
 def data() -> Path:
     """Return the folder of models and the native environment, absolute."""
     home = os.environ.get(HOME_VARIABLE)
-    return Path(home or platformdirs.user_data_dir("sep", appauthor=False)).absolute()
+    return Path(home or _of_user(platformdirs.user_data_dir)).absolute()
+
+
+def _of_user(folder: Callable[..., str]) -> str:
+    try:
+        return folder("sep", appauthor=False)
+    except RuntimeError as fault:  # a user whom the system does not know, as some containers have
+        message = "there is no home folder: HOME is not set, and the system does not know this user"
+        raise PathError(message, hint=f"set HOME or {HOME_VARIABLE}") from fault
 
 
 def models() -> Path:
@@ -41,7 +55,7 @@ def cache() -> Path:
     home = os.environ.get(HOME_VARIABLE)
     if home:
         return Path(home).absolute() / "cache" / "sep"
-    return Path(platformdirs.user_cache_dir("sep", appauthor=False)).absolute()
+    return Path(_of_user(platformdirs.user_cache_dir)).absolute()
 
 
 def jobs() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import stat
@@ -113,7 +114,7 @@ class _Look:
         if not glob.has_magic(pattern):
             raise PathError(_missing(pattern, fault), hint=STREAM if pattern == "-" else "")
         warned = len(self.warnings)
-        hits = [Path(hit) for hit in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+        hits = [Path(hit) for hit in sorted(_globbed(pattern))]
         files = self._fit(hits, ENDINGS | VIDEOS)
         self.warnings += _shut(pattern)
         for hit in files:
@@ -138,6 +139,23 @@ class _Look:
         """Raise PathError, with the first reason if there are reasons."""
         why = [each.removesuffix(PASSED) for each in self.warnings[warned:]]
         raise PathError(f"{message}: {why[0]}" if why else message, hint=hint)
+
+
+def _globbed(pattern: str) -> list[str]:
+    """Return what a glob names. `**` follows no links and goes as deep as folders do."""
+    parts = Path(pattern).parts
+    if parts.count("**") != 1:
+        return glob.glob(pattern, recursive="**" not in parts)  # noqa: PTH207
+    at = parts.index("**")
+    above, tail = str(Path(*parts[:at])), parts[at + 1 :]
+    stack = glob.glob(above) if glob.has_magic(above) else [above]  # noqa: PTH207
+    found = []
+    while stack:
+        folder = stack.pop()
+        found += glob.glob(str(Path(glob.escape(folder), *tail or ("*",))))  # noqa: PTH207
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            stack += [e.path for e in entries if _is_folder(e) and not e.name.startswith(".")]
+    return list(dict.fromkeys(found))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -180,7 +198,7 @@ def _shut(pattern: str) -> list[str]:
     told = []
     for depth in depths:
         above = str(Path(*parts[:depth]))
-        folders = glob.glob(above, recursive=True) if glob.has_magic(above) else [above]  # noqa: PTH207
+        folders = _globbed(above) if glob.has_magic(above) else [above]
         for folder in filter(disk.is_dir, folders):
             try:
                 os.scandir(folder).close()

@@ -14,12 +14,15 @@ from sep_models.stems import DEVICES, NO_FILE_NAME
 NEVER = re.compile(rf"[{re.escape(NO_FILE_NAME)}\x00-\x1f\x7f-\x9f]")
 # Devices of Windows, whatever follows a dot.
 DEVICE = re.compile(rf"((?:{'|'.join(map(re.escape, DEVICES))}) *)(\..*)?", re.IGNORECASE)
+HIDDEN = ".sep-"  # how the runtime's work folders begin
 MOST = 255  # bytes that file systems take
 
 
 def portable(name: str) -> str:
     """Return the name in a form that every file system takes; bytes that are no text stay."""
     clean = NEVER.sub("_", name).rstrip(" .")
+    if clean.startswith(HIDDEN):
+        clean = f"_{clean[1:]}"
     if device := DEVICE.fullmatch(clean):
         clean = f"{device[1]}_{device[2] or ''}"
     return clean

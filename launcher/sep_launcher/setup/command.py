@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import sep_models
+from sep_launcher.engines import shells
 from sep_launcher.machine import paths
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import alone, stoppable
 from sep_launcher.planning import route
 from sep_launcher.setup import image, native, pull, removal, wheel
-from sep_protocol.errors import InterruptedJob, NotReadyError, SepError, UsageError
+from sep_protocol.errors import InterruptedJob, NotReadyError, PathError, SepError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,8 @@ def _told(screen: Screen, work: Callable[[], None]) -> int:
             work()
     except SepError as fault:
         screen.fault(fault)
+    except OSError as fault:  # a folder that may not be searched, a disk that is ill
+        screen.fault(PathError(f"{fault.filename} cannot be used: {fault.strerror}"))
     except KeyboardInterrupt:
         screen.fault(InterruptedJob("interrupted", hint="sep setup goes on with what it fetched"))
     return screen.close()
@@ -181,7 +184,7 @@ def _set_up_native(wanted: Wanted, host: Host, missing: list[Manifest], screen: 
     _show(screen, work, missing, host)
     if wanted.dry_run:
         for step in work.steps if work else ():
-            screen.command(" ".join(step.command))
+            screen.command(shells.bash(step.command))
         return
     if missing or (work and work.steps):
         _agree(screen, yes=wanted.yes)

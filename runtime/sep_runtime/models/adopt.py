@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Last parts of keys that hold no weights: windows of an STFT, counters of averages and of norms.
 IDLE = frozenset({"window", "window_fn", "initted", "step", "n_averaged", "num_batches_tracked"})
+UNKNOWN = 2  # rank of a prefix that no tool is known to write
 VIEWS = 32  # prefixes that are tried
 
 
@@ -57,30 +58,57 @@ def adopt(network: torch.nn.Module, found: Sequence[State]) -> None:
     """
     wanted = network.state_dict()
     views = [view for state in found for view in _views(state, wanted)]
-    views.sort(key=lambda each: not any(name in AVERAGED for name in each[0].split(".")))
-    for _, view in views:
-        own = {k: v for k, v in view.items() if k in wanted or k.rpartition(".")[2] not in IDLE}
-        if _facts(own) == _facts(wanted):
-            network.load_state_dict(
-                {k: v.detach().float() if _kind(v) == "float" else v for k, v in own.items()},
-                strict=True,
-                assign=True,
+    views.sort(key=lambda each: _rank(each[0]))
+    fitting = [
+        (prefix, own)
+        for prefix, view in views
+        if _facts(own := _own(view, wanted)) == _facts(wanted)
+    ]
+    if fitting:
+        prefix, own = fitting[0]
+        others = [other for other, _ in fitting[1:] if _rank(other) == UNKNOWN]
+        if _rank(prefix) == UNKNOWN and others:
+            raise ModelError(
+                f"it holds several networks, {shown(prefix)} and {shown(others[0])} among them",
+                hint="give a checkpoint with one of them",
             )
-            return
+        network.load_state_dict(
+            {k: v.detach().float() if _kind(v) == "float" else v for k, v in own.items()},
+            strict=True,
+            assign=True,
+        )
+        return
     states = [*(view for _, view in views), *found]
     raise _differences(max(states, key=lambda each: len(each.keys() & wanted.keys())), wanted)
+
+
+def _rank(prefix: str) -> int:
+    """Return which of several networks is meant: averaged ones, then what tools call the model."""
+    names = prefix.split(".")[:-1]
+    if any(name in AVERAGED for name in names):
+        return 0
+    return 1 if all(name in NAMES for name in names) else UNKNOWN
+
+
+def _own(view: State, wanted: State) -> State:
+    """Return what of a view is the network's, or would have to be."""
+    return {k: v for k, v in view.items() if k in wanted or k.rpartition(".")[2] not in IDLE}
 
 
 def _views(state: State, wanted: State) -> Iterator[tuple[str, State]]:
     """Yield (prefix, the state dict below it) for what may be the network's.
 
-    What lies beside must be of other networks that a tool wrote, or hold no weights.
+    Beside a prefix that tools write for the model may lie what they like, but for what would change
+    it; beside any other one, other networks of theirs and what holds no weights.
     """
     one = next(iter(wanted))
     prefixes = sorted({key.removesuffix(one) for key in state if f".{key}".endswith(f".{one}")})
     for prefix in prefixes[:VIEWS]:
-        beside = (key for key in state if not key.startswith(prefix))
-        if all(key.partition(".")[0] in NAMES or key.rpartition(".")[2] in IDLE for key in beside):
+        beside = [key for key in state if not key.startswith(prefix)]
+        known = _rank(prefix) != UNKNOWN and not any("lora" in key.lower() for key in beside)
+        if known or all(
+            key.partition(".")[0] in NAMES or key.rpartition(".")[2] in IDLE for key in beside
+        ):
             size = len(prefix)
             yield prefix, {k[size:]: v for k, v in state.items() if k.startswith(prefix)}
 

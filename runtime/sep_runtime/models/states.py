@@ -18,11 +18,23 @@ if TYPE_CHECKING:
 
 # What tools keep a state dict under, and write in front of its keys. Averaged weights come first:
 # they are kept because they are better.
-AVERAGED = ("ema", "ema_state_dict", "ema_model", "model_ema", "params_ema")
+AVERAGED = (
+    *("ema", "ema_state_dict", "ema_model", "model_ema", "params_ema", "state_dict_ema"),
+    *("ema_weights", "swa_model"),
+)
 NAMES = (
     *AVERAGED,
     *("best_model", "state_dict", "state", "model_state_dict", "model", "generator", "weights"),
-    *("params", "net", "network", "module", "_orig_mod", "online_model"),
+    *("params", "net", "network", "module", "_orig_mod", "online_model", "model_state"),
+    *(
+        "net_state_dict",
+        "model_dict",
+        "net_g",
+        "netG",
+        "best_state",
+        "best_state_dict",
+        "separator",
+    ),
 )
 DEEPEST = 6  # wrappers around a state dict
 
