@@ -97,6 +97,8 @@ def test_ogg_that_was_cut_is_told(tmp_path):
     soundfile.write(tmp_path / "x.ogg", np.tile(SOUND, (5, 1)), 44100, format="OGG")
     data = (tmp_path / "x.ogg").read_bytes()
     assert read(tmp_path / "x.ogg")[1].notes == []
+    (tmp_path / "x.ogg").write_bytes(data + bytes(9000))
+    assert read(tmp_path / "x.ogg")[1].notes == ["9000 bytes behind its samples were left out"]
     (tmp_path / "x.ogg").write_bytes(data[:-3])
     assert "cut off" in read(tmp_path / "x.ogg")[1].notes[0]
 

@@ -12,7 +12,7 @@ import soundfile
 
 from sep_protocol.errors import AudioError
 from sep_runtime.audio import ffmpeg, ogg
-from sep_runtime.audio.chunks import announced
+from sep_runtime.audio.chunks import REST, announced
 from sep_runtime.audio.mix import BLOCK, RATES, checked, for_libsndfile, reason
 from sep_runtime.audio.resample import Resampler
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sep_runtime.audio.mix import Mix
 
 STEREO = 2
+BEHIND = "{} bytes behind its samples were left out"
 # Whose readers end where a header says, though there may be more, and whose length is an estimate.
 LOSSY = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS")
 UNKNOWN = 1 << 62  # more frames than this are none that were counted
@@ -57,7 +58,7 @@ def _open(path: Path) -> Mix:
     except ffmpeg.FAULTS as fault:
         raise AudioError(f"{path.name} cannot be read as audio: {reason(fault)}") from fault
     if found and found.rest:
-        mix.notes.append(f"{found.rest} bytes behind its samples were left out")
+        mix.notes.append(BEHIND.format(found.rest))
     if found and found.unfinished:
         there = found.size - found.at
         mix.notes.append(
@@ -155,6 +156,8 @@ class _SndfileMix:
         found = ogg.chain(self.path)
         if not found.is_whole:
             self.notes.append("it ends without its end mark: it may be cut off")
+        if found.rest > REST:
+            self.notes.append(BEHIND.format(found.rest))
         ends = (*found.starts[1:], found.end)
         for start, end in zip(found.starts, ends, strict=True):
             with ogg.Part(self.path, start, end) as part:

@@ -21,11 +21,12 @@ BEGINS, ENDS = 2, 4  # flags of a page
 
 
 class Chain(NamedTuple):
-    """Where the links begin, where the last one ends, and whether it has its end mark."""
+    """Where the links begin, where the last one ends, and what is wrong with the end."""
 
     starts: tuple[int, ...]
     end: int
-    is_whole: bool
+    rest: int  # bytes behind it
+    is_whole: bool  # whether it has its end mark
 
 
 def chain(path: Path) -> Chain:
@@ -41,7 +42,8 @@ def chain(path: Path) -> Chain:
                 starts.append(at)
             beginning = bool(flags & BEGINS)
             at += HEAD + head[26] + sum(head[HEAD:])
-    return Chain(tuple(starts) or (0,), min(at, size), bool(flags & ENDS) and at <= size)
+    end = min(at, size)
+    return Chain(tuple(starts) or (0,), end, size - end, bool(flags & ENDS) and at <= size)
 
 
 def _head(file: IO[bytes], at: int) -> bytes | None:
