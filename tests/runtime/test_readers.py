@@ -56,7 +56,8 @@ def test_files_joined_by_cat_are_read_to_the_end(tmp_path, name, parts, same):
     found, _ = read(path)
     slack = 3000 * parts if name == "mp3" else 0  # delays, last packets
     assert 9000 * parts <= found.shape[1] <= 9000 * parts + slack
-    assert lag(found[0], SOUND[:, 0]) == 0 or same
+    if not same:
+        assert lag(found[0], SOUND[:, 0]) == 0
     assert abs(lag(found[0, -13000:], sounds[-1][:, 0]) - 4000) <= 2500
 
 
@@ -90,7 +91,7 @@ def test_links_of_other_channels_and_rates(tmp_path, pair, codec):
     (tmp_path / "x.ogg").write_bytes(data)
     found, mix = read(tmp_path / "x.ogg")
     assert found.shape == (sounds[pair[0]][0].shape[1], frames)
-    assert bool(mix.notes) or codec == "OPUS"
+    assert mix.notes or (codec, pair[1]) == ("OPUS", "other")  # opus is always at 48 kHz
 
 
 def test_ogg_that_was_cut_is_told(tmp_path):
