@@ -18,11 +18,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 REFERENCE = ROOT / "tests" / "runtime" / "reference"
 
 
-def pytest_collection_modifyitems(items):
-    """The slow ones first: with two workers they run beside all others, not behind them."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """An empty home, for this process and its children."""

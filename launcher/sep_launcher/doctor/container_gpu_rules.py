@@ -58,7 +58,7 @@ def toolkit_not_configured(evidence: Evidence) -> str | None:
     fix="sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
 )
 def cdi_stale(evidence: Evidence) -> str | None:
-    """The CDI file is of another driver."""
+    """The CDI file was made for another driver."""
     graphics = evidence.graphics
     others = [each for each in graphics.cdi if graphics.driver and each != graphics.driver]
     if others:
@@ -146,7 +146,7 @@ def docker_hyper_v(evidence: Evidence) -> str | None:
     fix="in PowerShell: wsl --update; wsl --shutdown; then update the NVIDIA driver of Windows",
 )
 def wsl_without_adapter(evidence: Evidence) -> str | None:
-    """WSL does not show the GPU."""
+    """WSL does not see the GPU."""
     return evidence.heard("no adapters were found")
 
 

@@ -17,7 +17,7 @@ MISSING_LIBRARY = ("cannot open shared object file", "DLL load failed", "Library
 
 @rule(Group.NATIVE, "error", breaks="the GPU natively", fix="sep setup --repair")
 def torch_without_cuda(evidence: Evidence) -> str | None:
-    """There is an NVIDIA GPU, and PyTorch is a build without CUDA."""
+    """There is an NVIDIA GPU, but this PyTorch was built without CUDA."""
     host, answers = evidence.host, evidence.answers
     torch = answers.package("torch") if answers else None
     if not host.gpus or torch is None or not torch.version or (answers and answers.cuda):
@@ -53,7 +53,7 @@ def torch_without_kernels(evidence: Evidence) -> str | None:
     ),
 )
 def cuda_not_available(evidence: Evidence) -> str | None:
-    """PyTorch has CUDA and finds no GPU, nvidia-smi does."""
+    """PyTorch finds no GPU, though nvidia-smi shows one."""
     answers = evidence.answers
     if evidence.host.gpus and answers and answers.cuda and answers.cuda_available is False:
         return answers.cuda_fault or "torch.cuda.is_available() is False"
@@ -82,7 +82,7 @@ def torch_without_mps(evidence: Evidence) -> str | None:
     fix="run it in a terminal of the desktop (not over SSH or in a sandbox); update macOS",
 )
 def mps_not_available(evidence: Evidence) -> str | None:
-    """PyTorch has Metal and finds no GPU."""
+    """PyTorch finds no Apple GPU."""
     answers = evidence.answers
     if not (evidence.host.apple_gpu and answers and answers.mps_built):
         return None

@@ -31,7 +31,7 @@ CONTAINERS = "runs in containers"
     ),
 )
 def docker_stopped(evidence: Evidence) -> str | None:
-    """Docker is installed and its daemon does not answer."""
+    """Docker is installed but does not answer."""
     docker = evidence.host.docker
     if docker is None:
         found = evidence.docker_command
@@ -73,7 +73,7 @@ def docker_host_silent(evidence: Evidence) -> str | None:
     "error",
     breaks=CONTAINERS,
     fix=Fix(
-        linux="sudo usermod -aG docker $USER, then log in again (this group is as mighty as root)",
+        linux="sudo usermod -aG docker $USER, then log in again (this group may do anything here)",
         macos="start Docker Desktop as this user",
         windows="add this user to the group docker-users, then log in again",
     ),
@@ -209,7 +209,7 @@ def container_memory(evidence: Evidence) -> str | None:
     fix="Docker Desktop on Windows: Settings, Resources, WSL integration: switch this one on",
 )
 def wsl_integration(evidence: Evidence) -> str | None:
-    """Docker Desktop does not lend its engine to this WSL distribution."""
+    """Docker Desktop is not switched on for this WSL distribution."""
     host = evidence.host
     if host.wsl and host.docker is None and evidence.docker_command:
         return "the docker command is here, its socket is not"
@@ -218,7 +218,7 @@ def wsl_integration(evidence: Evidence) -> str | None:
 
 @rule(Group.IMAGE, "error", breaks=CONTAINERS, fix=IMAGE_SETUP.removeprefix("run: "))
 def image_missing(evidence: Evidence) -> str | None:
-    """There is no image, and runs would take a container."""
+    """Runs would use a container, but there is no image."""
     route = evidence.route
     docker = evidence.host.docker
     if route and route.engine == "container" and not route.ready and docker and not docker.stale:
@@ -228,7 +228,7 @@ def image_missing(evidence: Evidence) -> str | None:
 
 @rule(Group.IMAGE, "error", breaks=CONTAINERS, fix=IMAGE_SETUP.removeprefix("run: "))
 def image_stale(evidence: Evidence) -> str | None:
-    """The image is of another sep."""
+    """The image was made by another version of sep."""
     docker = evidence.host.docker
     if docker and docker.stale:
         return ", ".join(docker.stale)

@@ -49,7 +49,7 @@ def weights_damaged(evidence: Evidence) -> str | None:
     fix="sep models pull NAME; the bundled one: sep setup --repair",
 )
 def no_model(evidence: Evidence) -> str | None:
-    """There is no model at all, or not the one that was named."""
+    """The model is not here."""
     said = evidence.heard("no model is installed", "is not installed", "there are no weights at")
     return said if said and ("model" in said or "weights" in said) else None
 

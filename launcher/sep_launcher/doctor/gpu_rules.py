@@ -25,7 +25,7 @@ UPDATE_DRIVER = Fix(
 
 @rule(Group.GPU, "warning", breaks=SLOW, fix=UPDATE_DRIVER)
 def nvidia_without_driver(evidence: Evidence) -> str | None:
-    """There is an NVIDIA card and NVIDIA's driver is not loaded."""
+    """There is an NVIDIA card, but its driver is not loaded."""
     graphics = evidence.graphics
     if "nvidia" in graphics.vendors and not graphics.driver and not evidence.host.gpus:
         return "the card is on the bus, the kernel module is not loaded (nouveau, or none)"
@@ -39,7 +39,7 @@ def nvidia_without_driver(evidence: Evidence) -> str | None:
     fix="install the package with nvidia-smi (Debian: nvidia-smi, Ubuntu: nvidia-utils-VERSION)",
 )
 def nvidia_smi_missing(evidence: Evidence) -> str | None:
-    """NVIDIA's driver is loaded, nvidia-smi is not here."""
+    """NVIDIA's driver is loaded, but nvidia-smi is missing."""
     graphics = evidence.graphics
     if graphics.driver and not graphics.smi_here and graphics.hidden not in ("", "-1"):
         return f"driver {graphics.driver}"
@@ -49,7 +49,7 @@ def nvidia_smi_missing(evidence: Evidence) -> str | None:
 @rule(
     Group.GPU,
     "error",
-    breaks="the GPU: the driver's two halves are of different versions, mostly after an update",
+    breaks="the GPU: the driver's two halves have different versions, usually after an update",
     fix="restart the computer",
 )
 def nvidia_driver_mixed(evidence: Evidence) -> str | None:
@@ -192,7 +192,7 @@ def wsl_linux_driver(evidence: Evidence) -> str | None:
     ),
 )
 def cuda_lost(evidence: Evidence) -> str | None:
-    """CUDA is lost, as after the computer slept."""
+    """CUDA stopped working, as it can after the computer slept."""
     return evidence.heard("CUDA unknown error", "cudaErrorUnknown")
 
 

@@ -115,7 +115,7 @@ def no_avx2(evidence: Evidence) -> str | None:
     fix="give the container or job more cores",
 )
 def one_core(evidence: Evidence) -> str | None:
-    """Less than two cores may be used."""
+    """Only one core may be used."""
     cores = evidence.host.cores
     return f"{cores:g}" if cores < 2 else None  # noqa: PLR2004
 
@@ -123,7 +123,7 @@ def one_core(evidence: Evidence) -> str | None:
 @rule(
     Group.HOST,
     "error",
-    breaks="every run: PyTorch needs instructions that this processor, or its emulation, has not",
+    breaks="every run: PyTorch needs instructions that this processor does not have",
     fix="take --engine native with an environment made on this machine: sep setup --repair",
 )
 def illegal_instruction(evidence: Evidence) -> str | None:
@@ -134,7 +134,7 @@ def illegal_instruction(evidence: Evidence) -> str | None:
 @rule(
     Group.HOST,
     "error",
-    breaks="this run: the system ended the runtime, mostly for want of memory",
+    breaks="this run: the system ended it, usually because memory ran out",
     fix="close other programs, then again with --batch 1",
 )
 def killed(evidence: Evidence) -> str | None:

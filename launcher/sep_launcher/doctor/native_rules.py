@@ -46,7 +46,7 @@ def nothing_set_up(evidence: Evidence) -> str | None:
 
 @rule(Group.NATIVE, "error", breaks=NATIVE, fix="sep setup")
 def environment_stale(evidence: Evidence) -> str | None:
-    """The environment is of another sep."""
+    """The environment was made by another version of sep."""
     recorded = evidence.recorded
     if recorded.version and evidence.host.native is None and recorded.exists:
         return f"it has sep {recorded.version}"
@@ -102,7 +102,7 @@ def runtime_python_missing(evidence: Evidence) -> str | None:
     ),
 )
 def memory_refused(evidence: Evidence) -> str | None:
-    """The runtime gets too little memory for its libraries."""
+    """There is too little memory to load the libraries."""
     faults = [each.fault for each in evidence.answers.packages] if evidence.answers else []
     found = next((each for each in faults if _is_no_memory(each)), None)
     said = evidence.heard(*NO_MEMORY)
@@ -169,7 +169,7 @@ def torch_missing(evidence: Evidence) -> str | None:
 
 @rule(Group.NATIVE, "error", breaks=NATIVE, fix=REPAIR_HERE)
 def torch_not_importable(evidence: Evidence) -> str | None:
-    """PyTorch is installed and cannot be imported."""
+    """PyTorch is installed but cannot be imported."""
     fault = _torch_fault(evidence)
     if "No module named" in fault or _is_no_memory(fault):
         return None
@@ -183,7 +183,7 @@ def torch_not_importable(evidence: Evidence) -> str | None:
     fix="{python} -m pip install 'torch>=2.6,<2.14', or: sep setup --repair",
 )
 def torch_untested(evidence: Evidence) -> str | None:
-    """PyTorch is of an untested version."""
+    """This version of PyTorch is untested."""
     torch = evidence.answers.package("torch") if evidence.answers else None
     if torch is None or not torch.version:
         return None

@@ -26,7 +26,7 @@ without your name, your machine's and your home. FOLDER and PYTHON are this mach
 `sep doctor` tells them; "the runtime" is the part of sep that imports PyTorch.
 """
 SHOWN = {
-    REPAIR_HERE: f"{REPAIR} (an environment of your own: mend it by its pip)",
+    REPAIR_HERE: f"{REPAIR} (in an environment of your own: use its pip)",
     "{python}": "PYTHON",
     "{data}": "FOLDER",
 }
