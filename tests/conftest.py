@@ -18,6 +18,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 REFERENCE = ROOT / "tests" / "runtime" / "reference"
 
 
+def pytest_collection_modifyitems(items):
+    """What is slow on an idle machine may take half an hour on a busy one."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(1800), append=False)
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """An empty home, for this process and its children."""

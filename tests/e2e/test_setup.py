@@ -74,7 +74,6 @@ def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.timeout(900)  # it makes an environment, and begins it three times before
 def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     before = files(home)
     _, told = command("run", CLIP, code=12)

@@ -44,6 +44,7 @@ def test_ours_needs_the_fewest_chunks():
     assert stream.chunks < demix(identity, mix, 1000, 500)[1] < uvr(identity, mix, 1000)[1]
 
 
+@pytest.mark.slow
 def test_a_bench_measures_every_scheme(tiny):
     model = sep_runtime.load("tiny", checkpoint=str(tiny[0]), settings=str(tiny[1]), device="cpu")
     found = bench(model, Bench(seconds=2.0, runs=1))

@@ -36,6 +36,7 @@ corpus = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(corpus)
 
 
+@pytest.mark.slow
 def test_audio(tmp_path, tiny):
     found = corpus.make(tmp_path / "bad")
     files = [(kind, path) for kind, paths in found.items() for path in paths]
