@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
+from sep_runtime.models import families
 from sep_runtime.models.adopt import Uninitialised, adopt
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
@@ -94,5 +95,10 @@ def build(shape: TfcTdfShape, found: Sequence[State], device: torch.device) -> T
     """Return the network with the weights that are its own; raise ModelError where none are."""
     with Uninitialised():
         network = TfcTdf(shape)
-    adopt(network, found)
+    try:
+        adopt(network, found)
+    except ModelError as fault:
+        if family := families.of_weights(found):
+            raise families.error("these are the weights of", family) from fault
+        raise
     return network.to(device).eval().requires_grad_(requires_grad=False)
