@@ -99,7 +99,7 @@ class Model:
         cannot be read or separated, TypeError and UsageError for a call that is wrong.
         """
         wanted = sep_models.wanted_stems(calls.names(stems), self.loaded.manifest)
-        rows, done, found = [self.stems.index(stem) for stem in wanted], 0, []
+        rows, done = [self.stems.index(stem) for stem in wanted], 0
         with memory.named():
             heard = _heard(mix, sample_rate)
             total = sum(block.shape[1] for block in heard.blocks)
@@ -110,12 +110,12 @@ class Model:
                 level=heard.blocks,
                 downmix=downmix,
             )
+            arrays = np.empty((len(rows), pipeline.channels, total), np.float32)
             for block in pipeline.run(heard.blocks):
-                found.append(block[rows])
+                arrays[..., done : done + block.shape[-1]] = block[rows]
                 done += block.shape[-1]
                 if progress:
                     progress(done, total)
-            arrays = np.concatenate(found, -1)
         for note in heard.notes:
             warnings.warn(note, stacklevel=2)
         named = dict(zip(wanted, arrays, strict=True))

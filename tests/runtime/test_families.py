@@ -52,15 +52,17 @@ def test_settings_of_nobody_are_told_by_what_is_missing(tmp_path):
 WEIGHTS = [
     (
         "Roformer",
-        "layers.0.0.layers.0.0.to_qkv.weight band_split.to_features.0.0.gamma "
-        "mask_estimators.0.to_freqs.0.0.0.weight",
+        "layers.0.0.layers.0.0.to_qkv.weight band_split.to_features.0 mask_estimators.0.to_freqs",
     ),
     ("SCNet", "encoder.0.SDlayer.convs.0.weight separation_net.dp_modules.0.a.weight"),
     ("SCNet", "sd_blocks.0.a.weight dualpath_blocks.layers.0.a.weight"),
     ("Demucs", "encoder.0.conv.weight tencoder.0.conv.weight tdecoder.0.conv_tr.weight"),
     ("Demucs", "encoder.0.0.weight decoder.0.0.weight lstm.lstm.weight_ih_l0"),
     ("BandIt", "band_split.norm_fc_modules.0.norm.weight"),
-    ("VR", "stg1_low_band_net.enc1.conv1.conv.0.weight stg3_full_band_net.enc1.conv1.conv.0.weight"),
+    (
+        "VR",
+        "stg1_low_band_net.enc1.conv1.conv.0.weight stg3_full_band_net.enc1.conv1.conv.0.weight",
+    ),
     ("MDX-Net", "first_conv.0.weight ds_dense.0.tfc.H.0.0.weight us_dense.0.tfc.H.0.0.weight"),
     ("Open-Unmix", "input_mean output_scale lstm.weight_ih_l0"),
 ]
