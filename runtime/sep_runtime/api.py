@@ -205,6 +205,7 @@ def _heard(mix: AnyPath | NDArray[np.floating], sample_rate: int | None) -> _Hea
                 sample_rate=opened.sample_rate,
                 layout=opened.layout,
                 is_float=opened.is_float,
+                # Of what was read: the blocks above come first.
                 notes=tuple(f"{opened.path.name}: {note}" for note in opened.notes),
             )
     samples = samples_of(mix)

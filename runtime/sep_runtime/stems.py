@@ -16,8 +16,9 @@ from sep_models import RESIDUAL
 from sep_models.stems import check_stems
 from sep_protocol.errors import AudioError, PathError, UsageError
 from sep_protocol.job import BitDepth, Format
+from sep_runtime import calls
 from sep_runtime.audio.encode import LOSSY, StemFile, check_form, check_rate
-from sep_runtime.audio.mix import BLOCK, reason, samples_of
+from sep_runtime.audio.mix import BLOCK, RATES, reason, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +31,7 @@ class Stems(dict[str, NDArray[np.float32]]):
         self, stems: Mapping[str, NDArray[np.float32]], sample_rate: int, *, is_float: bool = True
     ) -> None:
         super().__init__(stems)
-        self.sample_rate = sample_rate
+        self.sample_rate = calls.whole("sample_rate", sample_rate, RATES)
         self.is_float = is_float
 
     def save(
@@ -52,10 +53,9 @@ class Stems(dict[str, NDArray[np.float32]]):
         depth = self._depth(format, bit_depth)
         check_form(format, depth)
         check_rate(format, self.sample_rate)
-        check_stems(tuple(stem for stem in self if stem != RESIDUAL))
+        where = Path(calls.path("folder", folder) or "")
+        paths = {stem: where / f"{stem}.{format}" for stem in _checked_names(self)}
         samples = {stem: _finite(stem, array) for stem, array in self.items()}
-        where = Path(folder)
-        paths = {stem: where / f"{stem}.{format}" for stem in self}
         clipped: list[str] = []
         try:
             where.mkdir(parents=True, exist_ok=True)
@@ -87,9 +87,9 @@ class Stems(dict[str, NDArray[np.float32]]):
             if file_format in LOSSY:
                 return None
             return "float" if self.is_float and file_format == "wav" else "24"
-        for depth in get_args(BitDepth):
-            if str(asked) == depth:
-                return depth  # type: ignore[no-any-return]
+        depths: dict[str, BitDepth] = {"16": "16", "24": "24", "32": "float", "float": "float"}
+        if str(asked) in depths:
+            return depths[str(asked)]
         raise UsageError(f"there is no bit depth {asked!r}", hint="16, 24 or 'float'")
 
     def _write(
@@ -113,6 +113,18 @@ class Stems(dict[str, NDArray[np.float32]]):
             file.write(samples[:, start : start + BLOCK])
         file.close()
         return file.clipped
+
+
+def _checked_names(stems: Iterable[str]) -> tuple[str, ...]:
+    """Return the names; raise UsageError for none, and for one that is no file's."""
+    names = calls.names(stems) or ()
+    made = tuple(name for name in names if name != RESIDUAL)
+    try:
+        if made:
+            check_stems(made)
+    except ValueError as fault:
+        raise UsageError(str(fault)) from fault
+    return names
 
 
 def _finite(stem: str, array: NDArray[np.float32]) -> NDArray[np.float32]:

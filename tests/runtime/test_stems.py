@@ -28,6 +28,7 @@ def stems(noise):
         ("wav", None, False, "PCM_24"),
         ("wav", 16, True, "PCM_16"),
         ("wav", "float", False, "FLOAT"),
+        ("wav", 32, False, "FLOAT"),
         ("flac", None, True, "PCM_24"),
         ("flac", "16", True, "PCM_16"),
         ("mp3", None, True, "MPEG_LAYER_III"),
@@ -102,7 +103,9 @@ def test_what_fails_in_the_middle_leaves_nothing(stems, tmp_path, monkeypatch):
     ("kind", "told", "options"),
     [
         (errors.UsageError, "no format 'aiff'", {"format": "aiff"}),
-        (errors.UsageError, "no bit depth 32", {"bit_depth": 32}),
+        (errors.UsageError, "no bit depth 8", {"bit_depth": 8}),
+        (errors.UsageError, "empty path", {"folder": ""}),
+        (TypeError, "folder must be a text", {"folder": 3}),
         (errors.UsageError, "no bit depth '8'", {"bit_depth": "8"}),
         (errors.UsageError, "flac cannot hold float", {"format": "flac", "bit_depth": "float"}),
         (errors.UsageError, "mp3 has no bit depth", {"format": "mp3", "bit_depth": 24}),
@@ -110,8 +113,8 @@ def test_what_fails_in_the_middle_leaves_nothing(stems, tmp_path, monkeypatch):
 )
 def test_what_cannot_be_asked_for(stems, tmp_path, kind, told, options):
     with pytest.raises(kind, match=told) as caught:
-        stems.save(tmp_path / "new", **options)
-    assert "--" not in caught.value.hint
+        stems.save(**{"folder": tmp_path / "new", **options})
+    assert "--" not in getattr(caught.value, "hint", "")
     assert not (tmp_path / "new").exists()
 
 
@@ -133,7 +136,7 @@ def test_a_rate_that_the_format_cannot_hold(stems, tmp_path):
 )
 def test_stems_that_were_changed_are_looked_at_again(stems, tmp_path, name, array, told):
     stems[name] = array
-    with pytest.raises((ValueError, errors.AudioError), match=told):
+    with pytest.raises(errors.SepError, match=told):
         stems.save(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -142,6 +145,15 @@ def test_a_rest_and_mono_can_be_saved(stems, tmp_path):
     stems[sep_models.RESIDUAL] = stems["kick"][0]
     saved = stems.save(tmp_path)
     assert soundfile.info(saved["residual"]).channels == 1
+
+
+def test_what_is_no_stems(tmp_path, noise):
+    for made, kind in (({}, errors.UsageError), ({3: noise(2, 9)}, TypeError)):
+        with pytest.raises(kind):
+            sep_runtime.Stems(made, 44100).save(tmp_path / "new")
+    with pytest.raises(errors.UsageError, match="sample_rate"):
+        sep_runtime.Stems({}, 1)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_file_where_the_folder_would_be(stems, tmp_path):

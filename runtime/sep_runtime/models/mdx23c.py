@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sep_protocol import speed_fault
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
 from sep_runtime.models import families
@@ -86,8 +87,10 @@ def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -
         raise ModelError(f"a chunk of {chunk} samples is too short for this network")
     if chunk // shape.hop * shape.n_fft > MOST_BINS:
         raise ModelError(f"a chunk of {chunk} samples is too long for this network")
-    if not 1 <= overlap <= chunk:
-        raise UsageError(f"the overlap must be at least 1, not {overlap:g}")
+    if fault := speed_fault(overlap, batch):
+        raise UsageError(fault)
+    if overlap > chunk:
+        raise UsageError(f"overlap must be at most {chunk}, the chunk, not {overlap:g}")
     return Chunking(chunk=chunk, hop=max(1, round(chunk / overlap)), batch=batch or 1)
 
 

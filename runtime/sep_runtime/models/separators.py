@@ -65,7 +65,8 @@ def load(
         )
     else:
         shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
-        cut = mdx23c.cut_for(shape, manifest.chunk, overlap or manifest.overlap, batch)
+        wanted = manifest.overlap if overlap is None else overlap
+        cut = mdx23c.cut_for(shape, manifest.chunk, wanted, batch)
         separator = mdx23c.Mdx23c(
             mdx23c.build(shape, found, device),
             stems=manifest.stems,
