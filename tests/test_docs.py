@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import soundfile
 
 import sep_models
 from sep_protocol.errors import ExitCode
@@ -42,6 +43,29 @@ def test_python_of_the_readme_runs(tmp_path):
         assert done.stdout.splitlines() == told
 
 
+def test_python_of_its_page_runs(tmp_path):
+    """The blocks are one program, on a clip of a second and a half; what it prints is beside it."""
+    mix, rate = soundfile.read(ROOT / "examples" / "groove.flac", frames=66150)
+    soundfile.write(tmp_path / "drums.wav", mix, rate, "PCM_24")
+    code = "\n".join(blocks("python", (ROOT / "docs" / "python.md").read_text(encoding="utf-8")))
+    (tmp_path / "page.py").write_text(code.replace("load()", 'load(device="cpu")'))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "page.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = re.findall(r"print\(.*\)  # (.*)", code)
+    assert [line for line in done.stdout.splitlines() if "%" not in line] == told
+    saved = list(tmp_path.glob("separated/*.wav"))
+    assert len(saved) == 5
+    for whole in saved:
+        by_blocks = soundfile.read(tmp_path / whole.name)[0]
+        assert abs(by_blocks - soundfile.read(whole)[0]).max() < 2**-22  # a step of 24 bit
+
+
 @pytest.mark.parametrize("command", commands())
 def test_commands_of_the_documents_are_understood(command, home, tmp_path):
     """Every option exists: what is missing are only the files that the examples name."""
@@ -70,7 +94,8 @@ def test_every_block_is_tested_somehow():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         kinds = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
-        assert set(kinds) <= ({"text", "python", "sh"} if page.name == "README.md" else {"text"})
+        runs = {"README.md": {"python", "sh"}, "python.md": {"python"}}.get(page.name, set())
+        assert set(kinds) <= {"text", *runs}
         for line in "\n".join(blocks("text", text)).splitlines():
             known = (
                 r"([A-Z_]+=.* )*(sep|sh|pytest|python|pip|powershell|docker|demucs) |separated/|$"

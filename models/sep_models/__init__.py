@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,6 +23,7 @@ __all__ = [
     "find",
     "folder_of",
     "golden_clip",
+    "installed",
     "of_file",
     "wanted_stems",
 ]
@@ -98,6 +100,14 @@ def wanted_stems(asked: tuple[str, ...] | None, manifest: Manifest) -> tuple[str
 def folder_of(name: str) -> Path:
     """Return the folder in this package with the model's manifest and bundled weights."""
     return _ROOT / name.replace("-", "_")
+
+
+def installed(name: str, fetched: Path) -> Path | None:
+    """Return the folder with a model's weights, below `fetched` or here, None if there is none."""
+    for each in (fetched / name, folder_of(name)):
+        if os.path.isfile(each / WEIGHTS):  # noqa: PTH113 (raises nowhere)
+            return each
+    return None
 
 
 def golden_clip() -> Path:

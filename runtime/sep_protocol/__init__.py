@@ -36,6 +36,7 @@ from sep_protocol.job import (
     fill,
     load_job,
     map_paths,
+    speed_fault,
 )
 from sep_protocol.version import PROTOCOL, __version__
 
@@ -70,4 +71,5 @@ __all__ = [
     "load_event",
     "load_job",
     "map_paths",
+    "speed_fault",
 ]

@@ -1,7 +1,7 @@
 """Every error that a person can meet, and the exit code that a script sees.
 
 SepError
-├─ UsageError          2  the command or the Job is not valid
+├─ UsageError          2  the command, the Job or the call is not valid; a ValueError, too
 ├─ PathError           3  a named path is missing, nothing matches, output cannot be written
 ├─ NoRouteError       10  no engine on this machine can do it
 ├─ EngineError        11  the engine cannot be reached
@@ -14,7 +14,8 @@ SepError
 └─ TrackError          1  this track cannot be done, others may be
    └─ AudioError       1  its audio cannot be read or separated
 
-Messages are lower case without a full stop; the hint is what to type or do next.
+Messages are lower case without a full stop; the hint is what to do next, and `command` the same for
+the command line, where that has words of its own: who calls from Python has no `--downmix`.
 """
 
 from __future__ import annotations
@@ -50,20 +51,26 @@ class SepError(Exception):
 
     code = ExitCode.BUG
 
-    def __init__(self, message: str, hint: str = "", path: str | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str = "", path: str | None = None, *, command: str = ""
+    ) -> None:
         """Make an error; `{path}` in the message stands for a path as this process sees it.
 
         Kept apart, it can be translated when the error crosses into another view of the files.
+        The hint is a note of the exception, so that a traceback ends with it.
         """
         self.template = message
         self.path = path
         self.message = filled(message, path)
         self.hint = hint
+        self.command = command or hint
         super().__init__(self.message)
+        if hint:
+            self.add_note(hint)
 
 
-class UsageError(SepError):
-    """The command or the Job is not valid."""
+class UsageError(SepError, ValueError):
+    """The command, the Job or the call is not valid."""
 
     code = ExitCode.USAGE
 

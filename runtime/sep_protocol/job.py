@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Format = Literal["wav", "flac", "mp3", "ogg"]
 BitDepth = Literal["16", "24", "float"]
 M = TypeVar("M")
+MOST_BATCH = 1024
 REPORT = "sep.json"  # in every finished track's folder, written last
 
 
@@ -44,6 +46,15 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def escaped(text: str) -> str:
     """Return a text that `fill` gives back as it is."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def speed_fault(overlap: float | None, batch: int | None) -> str:
+    """Return what is wrong, in words that begin with the name of one, nothing where all is well."""
+    if overlap is not None and not 1 <= overlap < math.inf:
+        return f"overlap must be at least 1, not {overlap:g}"
+    if batch is not None and not 1 <= batch <= MOST_BATCH:
+        return f"batch must be from 1 to {MOST_BATCH}, not {batch}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

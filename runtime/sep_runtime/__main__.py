@@ -133,7 +133,7 @@ def _failed(fault: SepError) -> Failed:
         code=fault.code,
         error=type(fault).__name__,
         message=fault.template,
-        hint=fault.hint,
+        hint=fault.command,
         path=fault.path,
     )
 

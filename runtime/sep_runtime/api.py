@@ -5,23 +5,31 @@
     model = sep_runtime.load("mdx23c-mini", device="auto")
     stems = model.separate("drums.wav")
     kick = stems["kick"]  # float32 [C, T], at the file's rate and length
+    stems.save("separated")
 
-The command line stands on the same `Model`.
+A call that is wrong in itself raises TypeError or UsageError, which is a ValueError and a SepError;
+what a model, a file, a device or the memory cannot do is another SepError. docs/python.md says
+more. The command line stands on the same `Model`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sep_protocol import Model as ModelRef
-from sep_protocol.errors import AudioError
+import sep_models
+from sep_protocol.errors import AudioError, UsageError
+from sep_runtime import calls, memory
 from sep_runtime import device as devices
 from sep_runtime.audio.decode import open_mix
+from sep_runtime.audio.mix import RATES, samples_of
 from sep_runtime.models import separators
+from sep_runtime.stems import Stems
 from sep_runtime.streams.pipeline import Pipeline, level_of
 
 if TYPE_CHECKING:
@@ -29,22 +37,44 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sep_protocol import Model as ModelRef
+    from sep_runtime.calls import AnyPath
     from sep_runtime.device import Choice
     from sep_runtime.models.separators import Loaded
 
-DIMENSIONS = 2
+CHANNELS = range(1, 1025)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """A mix in memory."""
+
+    blocks: list[NDArray[np.float32]]  # [C, n] each
+    sample_rate: int
+    layout: tuple[str, ...] = ()
+    is_float: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Model:
-    """A loaded model on a device."""
+    """A loaded model on a device. Threads may share it, processes may not."""
 
     loaded: Loaded
     choice: Choice
+    pid: int = field(default_factory=os.getpid)  # of the process that it was loaded in
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name} on {self.device}: {', '.join(self.stems)}>"
+
+    @property
+    def name(self) -> str:
+        """The model's name; of a checkpoint of the user's, that of its file."""
+        return self.loaded.manifest.name
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names of the stems, in the order of the arrays of `stream`."""
+        """Names of the stems, in the order of the arrays that `Pipeline.run` gives."""
         return self.loaded.separator.stems
 
     @property
@@ -54,36 +84,42 @@ class Model:
 
     def separate(
         self,
-        mix: str | Path | NDArray[np.float32],
+        mix: AnyPath | NDArray[np.floating],
         sample_rate: int | None = None,
         *,
+        stems: Iterable[str] | None = None,
+        downmix: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> dict[str, NDArray[np.float32]]:
-        """[C, T] array at `sample_rate` Hz, or a file, to float32 stems [C, T] by name.
+    ) -> Stems:
+        """[C, T] floats at `sample_rate` Hz, or a file, to float32 stems [C, T] by name.
 
-        C is 1 or 2. `progress` is called with finished and total samples. Raises AudioError
-        where the mix cannot be read or separated, ValueError for an array without a rate, of
-        integers (their full scale is not known) or of another shape.
+        C is 1 or 2, or more where `downmix` may make stereo of them; [T] is mono. `stems` are the
+        names of those that are wanted, None: all. `progress` is called with finished and total
+        samples. What people should know of a file is a warning. Raises AudioError where the mix
+        cannot be read or separated, TypeError and UsageError for a call that is wrong.
         """
-        if isinstance(mix, str | Path):
-            with open_mix(Path(mix)) as opened:
-                blocks = list(opened.blocks())
-                rate = opened.sample_rate
-        elif sample_rate is None:
-            raise ValueError("an array needs its sample_rate")
-        else:
-            blocks, rate = [_floats(mix)], sample_rate
-        total = sum(block.shape[1] for block in blocks)
-        if not total or not all(np.isfinite(block).all() for block in blocks):
-            raise AudioError("the mix is empty or holds samples that are no numbers")
-        done, found = 0, []
-        pipeline = self.open(sample_rate=rate, channels=blocks[0].shape[0], level=blocks)
-        for stems in pipeline.run(blocks):
-            found.append(stems)
-            done += stems.shape[-1]
-            if progress:
-                progress(done, total)
-        return dict(zip(self.stems, np.concatenate(found, -1), strict=True))
+        wanted = sep_models.wanted_stems(calls.names(stems), self.loaded.manifest)
+        rows, done = [self.stems.index(stem) for stem in wanted], 0
+        with memory.named():
+            heard = _heard(mix, sample_rate)
+            total = sum(block.shape[1] for block in heard.blocks)
+            pipeline = self.open(
+                sample_rate=heard.sample_rate,
+                channels=heard.blocks[0].shape[0],
+                layout=heard.layout,
+                level=heard.blocks,
+                downmix=downmix,
+            )
+            arrays = np.empty((len(rows), pipeline.channels, total), np.float32)
+            for block in pipeline.run(heard.blocks):
+                arrays[..., done : done + block.shape[-1]] = block[rows]
+                done += block.shape[-1]
+                if progress:
+                    progress(done, total)
+        for note in heard.notes:
+            warnings.warn(note, stacklevel=2)
+        named = dict(zip(wanted, arrays, strict=True))
+        return Stems(named, heard.sample_rate, is_float=heard.is_float)
 
     def open(
         self,
@@ -91,56 +127,63 @@ class Model:
         sample_rate: int,
         channels: int,
         layout: Sequence[str] = (),
-        level: Iterable[NDArray[np.float32]],
+        level: Iterable[NDArray[np.float32]] | None = None,
         residual: bool = False,
-        mix_down: bool = False,
+        downmix: bool = False,
     ) -> Pipeline:
-        """Begin a pass over a mix of any length.
+        """Begin a pass over a mix of any length; `run` of what it returns takes the mix's blocks.
 
-        `level` gives the mix's blocks [C, n] once; they are read only by a model that normalises.
-        `layout` names the channels as FFmpeg does, for mixing more than two of them down. Raises
-        AudioError for more than two channels unless they may be mixed down.
+        `level` gives the same blocks [C, n] once; a model that normalises needs them, others read
+        none. `layout` names the channels as FFmpeg does, for mixing more than two of them down.
+        Raises AudioError for more than two channels unless they may be mixed down, TypeError and
+        UsageError for a call that is wrong, also for one in another process than the model's.
         """
+        if os.getpid() != self.pid:
+            raise UsageError(
+                "this model was loaded in another process, and works there alone",
+                hint="load it in every process, and start those by 'spawn', not 'fork'",
+            )
+        rate = calls.whole("sample_rate", sample_rate, RATES)
         normalize = self.loaded.manifest.normalize
+        if normalize and level is None:
+            raise UsageError(
+                f"{self.name} hears a mix twice", hint="give the mix's blocks as level, too"
+            )
         return Pipeline(
             self.loaded.separator,
-            sample_rate=sample_rate,
-            channels=channels,
+            sample_rate=rate,
+            channels=calls.whole("channels", channels, CHANNELS),
             layout=layout,
-            level=level_of(level) if normalize else (0.0, 1.0),
+            level=level_of(level) if normalize and level is not None else (0.0, 1.0),
             residual=residual,
-            mix_down=mix_down,
+            mix_down=downmix,
         )
 
 
-def _floats(mix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an array as float32 [C, T]; raise ValueError for what cannot be one."""
-    found = np.atleast_2d(np.asarray(mix))
-    if not np.issubdtype(found.dtype, np.floating):
-        raise ValueError(f"samples of {found.dtype} have no full scale: give floats")
-    if found.ndim != DIMENSIONS or not found.shape[0]:
-        raise ValueError(f"an array must be [channels, samples], not of the shape {found.shape}")
-    return found.astype(np.float32, copy=False)
-
-
 def load(
-    name: str = "mdx23c-mini",
+    name: str | None = None,
     *,
     device: str = "auto",
-    folder: str | None = None,
-    checkpoint: str | None = None,
-    settings: str | None = None,
+    folder: AnyPath | None = None,
+    checkpoint: AnyPath | None = None,
+    settings: AnyPath | None = None,
     overlap: float | None = None,
     batch: int | None = None,
 ) -> Model:
     """Load a model of the catalogue, or an MDX23C `checkpoint` with its `settings` YAML.
 
-    `folder` holds the weights of a model that is not bundled; `overlap` is chunk / hop and at
-    least 1; `batch` is how many chunks go through the network together. Raises DeviceError where
-    a named device cannot be used, ModelError where the model is missing or corrupt.
+    `name` is a model's name or alias; None: the bundled one, or what the checkpoint's file is
+    called. `folder` holds the model's weights; None: where `sep models pull` puts them, or the
+    package. A checkpoint that the catalogue knows needs no settings. `overlap` is chunk / hop and
+    at least 1; `batch` is how many chunks go through the network together. Raises DeviceError
+    where a named device cannot be used, ModelError where the model is missing, damaged or of
+    another kind, TypeError and UsageError for a call that is wrong.
     """
-    ref = ModelRef(name=name, folder=folder, checkpoint=checkpoint, settings=settings)
-    return load_on(devices.choose(device), ref, overlap=overlap, batch=batch)
+    calls.check_speed(overlap, batch)
+    ref = calls.model(name, folder=folder, checkpoint=checkpoint, settings=settings)
+    chosen = calls.text("device", device)
+    with memory.named():
+        return load_on(devices.choose(chosen), ref, overlap=overlap, batch=batch)
 
 
 def load_on(
@@ -149,3 +192,25 @@ def load_on(
     """Load a Job's model on a device that was chosen."""
     loaded = separators.load(model, choice.device, overlap=overlap, batch=batch)
     return Model(loaded=loaded, choice=choice)
+
+
+def _heard(mix: AnyPath | NDArray[np.floating], sample_rate: int | None) -> _Heard:
+    """Return the samples of a file or of an array, none of which is no number."""
+    if isinstance(mix, str | os.PathLike):
+        if sample_rate is not None:
+            raise UsageError("a file has its own sample rate", hint="leave out sample_rate")
+        with open_mix(Path(mix)) as opened:
+            return _Heard(
+                blocks=list(opened.blocks()),
+                sample_rate=opened.sample_rate,
+                layout=opened.layout,
+                is_float=opened.is_float,
+                # Of what was read: the blocks above come first.
+                notes=tuple(f"{opened.path.name}: {note}" for note in opened.notes),
+            )
+    samples = samples_of(mix)
+    if sample_rate is None:
+        raise UsageError("an array needs its sample_rate")
+    if not samples.shape[1] or not np.isfinite(samples).all():
+        raise AudioError("the mix is empty or holds samples that are no numbers")
+    return _Heard(blocks=[samples], sample_rate=calls.whole("sample_rate", sample_rate, RATES))

@@ -48,7 +48,8 @@ def choose(wanted: str) -> Choice:
                 raise memory.error(RuntimeError(fault))
             raise DeviceError(
                 f"device {wanted} cannot be used: {fault}",
-                hint="leave out --device to take the best",
+                hint="auto takes the best that works",
+                command="leave out --device to take the best",
             )
         return Choice(device=torch.device(wanted), name=_name(wanted), reason="you asked for it")
     failures: list[str] = []

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import errno
 import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from sep_protocol.errors import MemoryLimitError
+from sep_protocol.errors import MemoryLimitError, SepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Torch's allocators, CUDA's libraries, C++, numpy, the C library, the dynamic linker.
 _WORDS = (
@@ -42,8 +47,22 @@ def error(fault: BaseException) -> MemoryLimitError:
     first = str(fault).partition("\n")[0]
     return MemoryLimitError(
         f"out of memory: {first}" if first else "out of memory",
-        hint="close other programs, or try --batch 1 --device cpu",
+        hint="close other programs, or load the model with batch=1 or device='cpu'",
+        command="close other programs, or try --batch 1 --device cpu",
     )
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Raise MemoryLimitError for whatever a library raises inside where memory is short."""
+    try:
+        yield
+    except SepError:
+        raise
+    except Exception as fault:
+        if is_short(fault):
+            raise error(fault) from fault
+        raise
 
 
 def _is_limited() -> bool:

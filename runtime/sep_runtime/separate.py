@@ -10,9 +10,10 @@ import torch
 
 import sep_models
 from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
-from sep_protocol.errors import DeviceError, TrackError, UsageError
+from sep_protocol.errors import DeviceError, TrackError
 from sep_runtime import api
 from sep_runtime import device as devices
+from sep_runtime.audio.encode import check_form
 from sep_runtime.bench import bench
 from sep_runtime.models.install import install
 from sep_runtime.track import Batch, do, warning
@@ -35,7 +36,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     if job.install is not None:
         install(job.install, job.model.name)
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
-    _check_formats(job)
+    check_form(job.output.format, job.output.bit_depth)
     choice = _device(job, emit)
     model = api.load_on(choice, job.model, overlap=job.overlap, batch=job.batch)
     if job.bench is not None:
@@ -60,7 +61,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
                     track=index,
                     error=type(fault).__name__,
                     message=fault.template,
-                    hint=fault.hint,
+                    hint=fault.command,
                     path=fault.path,
                 )
             )
@@ -70,15 +71,6 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         emit(done)
     seconds = time.perf_counter() - begun
     return Done(done=len(job.tracks) - failed, failed=failed, seconds=seconds, phases=phases)
-
-
-def _check_formats(job: Job) -> None:
-    """Raise UsageError where the output format cannot hold what is asked, before any work."""
-    output = job.output
-    if output.format == "flac" and output.bit_depth == "float":
-        raise UsageError("flac cannot hold float samples", hint="--bit-depth 24, or wav")
-    if output.format in ("mp3", "ogg") and output.bit_depth is not None:
-        raise UsageError(f"{output.format} has no bit depth", hint="leave out --bit-depth")
 
 
 def _device(job: Job, emit: Callable[[Event], None]) -> devices.Choice:

@@ -93,7 +93,7 @@ def do(batch: Batch, index: int) -> TrackDone:
             layout=mix.layout,
             level=_again(mix),
             residual=batch.job.output.residual,
-            mix_down=batch.job.downmix,
+            downmix=batch.job.downmix,
         )
         work = _Pass(batch=batch, index=index, mix=mix, pipeline=pipeline, settings=settings)
         with _workspace(batch, index) as space:

@@ -127,8 +127,11 @@ def test_chunk_that_does_not_fit_is_told_with_one_that_does(tiny, tmp_path):
 
 def test_overlap(tiny):
     assert load(*tiny, overlap=4).separator.cut.hop == 8064
-    with pytest.raises(UsageError):
-        load(*tiny, overlap=0.5)
+    for overlap in (0.5, 0, 1e9):
+        with pytest.raises(UsageError, match="overlap must be at"):
+            load(*tiny, overlap=overlap)
+    with pytest.raises(UsageError, match="batch must be from 1"):
+        load(*tiny, batch=0)
 
 
 def test_checkpoint_that_nobody_knows_needs_settings(tiny):

@@ -462,7 +462,7 @@ def test_weights_that_changed_on_the_disk_are_not_used(tmp_path):
     path.write_bytes(turned)
     with pytest.raises(ModelError, match=r"damaged: .*SHA-256 is not the one noted") as caught:
         separators.load(Model(name="larsnet", folder=str(tmp_path), sha256=noted), CPU)
-    assert caught.value.hint == "sep models pull larsnet"
+    assert caught.value.command == "sep models pull larsnet"
 
 
 def test_a_network_is_compared_before_it_takes_memory():

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from sep_models import home
 from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HOME_VARIABLE = "SEP_HOME"  # one folder instead of the user's data and cache folders
+HOME_VARIABLE = home.HOME_VARIABLE
 MARK = ".made-by-sep"  # a file in every folder that setup may delete; install.sh knows it, too
 
 
 def data() -> Path:
     """Return the folder of models and the native environment, absolute."""
-    home = os.environ.get(HOME_VARIABLE)
-    return Path(home or _of_user(platformdirs.user_data_dir)).absolute()
+    return _of_user(home.data)
 
 
-def _of_user(folder: Callable[..., str]) -> str:
+def _of_user(folder: Callable[[], Path]) -> Path:
     try:
-        return folder("sep", appauthor=False)
+        return folder()
     except RuntimeError as fault:  # a user whom the system does not know, as some containers have
         message = "there is no home folder: HOME is not set, and the system does not know this user"
         raise PathError(message, hint=f"set HOME or {HOME_VARIABLE}") from fault
@@ -52,10 +52,10 @@ def facts() -> Path:
 
 def cache() -> Path:
     """Return the folder of what can be lost, absolute; nothing of others is in it."""
-    home = os.environ.get(HOME_VARIABLE)
-    if home:
-        return Path(home).absolute() / "cache" / "sep"
-    return Path(_of_user(platformdirs.user_cache_dir)).absolute()
+    moved = os.environ.get(HOME_VARIABLE)
+    if moved:
+        return Path(moved).absolute() / "cache" / "sep"
+    return _of_user(lambda: platformdirs.user_cache_path("sep", appauthor=False)).absolute()
 
 
 def jobs() -> Path:

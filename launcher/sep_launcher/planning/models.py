@@ -25,11 +25,7 @@ CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")
 
 def folder(manifest: Manifest) -> Path | None:
     """Return the folder with the model's weights, None where it is not installed."""
-    inside = sep_models.folder_of(manifest.name)
-    for each in (paths.models() / manifest.name, inside):
-        if os.path.isfile(each / sep_models.WEIGHTS):  # noqa: PTH113 (raises nowhere)
-            return each
-    return None
+    return sep_models.installed(manifest.name, paths.models())
 
 
 def choose(request: Request) -> tuple[Model, Manifest | None]:

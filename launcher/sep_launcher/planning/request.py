@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
-from sep_protocol import Bench, Output, fill
+from sep_protocol import Bench, Output, fill, speed_fault
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 NAME = "{track}/{stem}"
 LEAST_MEMORY = 6 << 20  # what Docker allows
 MOST_MEMORY = 1 << 60
-MOST_BATCH = 1024
 BENCH_SECONDS = (0.1, 600.0)
 MOST_RUNS = 1000
 
@@ -46,10 +44,8 @@ class Request:
             raise UsageError("flac cannot hold float samples", hint="--bit-depth 24, or wav")
         if self.output.format in ("mp3", "ogg") and self.output.bit_depth is not None:
             raise UsageError(f"{self.output.format} has no bit depth", hint="leave out --bit-depth")
-        if self.overlap is not None and not 1 <= self.overlap < math.inf:
-            raise UsageError(f"--overlap must be at least 1, not {self.overlap:g}")
-        if self.batch is not None and not 1 <= self.batch <= MOST_BATCH:
-            raise UsageError(f"--batch must be from 1 to {MOST_BATCH}, not {self.batch}")
+        if fault := speed_fault(self.overlap, self.batch):
+            raise UsageError(f"--{fault}")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.wanted.device):
             raise UsageError(
                 f"there is no device {self.wanted.device!r}", hint="auto, cpu, mps, cuda, cuda:N"

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import soundfile
 
-from sep_protocol.errors import AudioError
+from sep_protocol.errors import AudioError, UsageError
 from sep_runtime.audio import chunks, id3
 from sep_runtime.audio.ffmpeg import FAULTS, Labels
 from sep_runtime.audio.mix import for_libsndfile
@@ -36,6 +36,22 @@ WRITTEN = 1 << 13  # frames
 IMAGES = {id3.JPEG: "jpeg_pipe", id3.PNG: "png_pipe"}
 
 
+def check_form(file_format: Format, depth: BitDepth | None) -> None:
+    """Raise UsageError where the format does not come in that depth."""
+    if file_format == "flac" and depth == "float":
+        raise UsageError(
+            "flac cannot hold float samples",
+            hint="bit depth 24, or wav",
+            command="--bit-depth 24, or wav",
+        )
+    if file_format in LOSSY and depth is not None:
+        raise UsageError(
+            f"{file_format} has no bit depth",
+            hint="leave it out",
+            command="leave out --bit-depth",
+        )
+
+
 def check_rate(file_format: Format, sample_rate: int) -> None:
     """Raise AudioError where the format cannot hold this rate, with those that it can."""
     holds = {
@@ -52,7 +68,8 @@ def check_rate(file_format: Format, sample_rate: int) -> None:
         }[file_format]
         raise AudioError(
             f"{file_format} cannot hold {sample_rate} Hz",
-            hint=f"--format wav; {file_format} can hold {can}",
+            hint=f"format wav can; {file_format} can hold {can}",
+            command=f"--format wav; {file_format} can hold {can}",
         )
 
 

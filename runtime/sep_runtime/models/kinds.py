@@ -19,7 +19,7 @@ Kind = Literal["safetensors", "stored", "streamed"]
 AGAIN = "download it again"
 UNPACK = "unpack it, then name the checkpoint that is in it"
 OTHER_FORM = "sep reads PyTorch's checkpoints and safetensors: get one of those"
-SETTINGS = "--model takes the checkpoint, --model-config its settings"
+CHECKPOINT = "give the checkpoint, and beside it the settings that were published with it"
 HEADER_MOST = 100 << 20  # bytes of a safetensors header, by its specification
 LEAST = 10  # bytes of what could be weights
 CUT = "their end is missing"
@@ -43,17 +43,17 @@ _OTHERS = (
     (0, b"Rar!\x1a\x07", "a rar archive", UNPACK),
     (257, b"ustar", "a tar archive", UNPACK),
     (0, b"PK\x05\x06", "an empty zip archive", AGAIN),
-    (0, b"RIFF", "audio, not weights", SETTINGS),
-    (0, b"RF64", "audio, not weights", SETTINGS),
-    (8, b"AIF", "audio, not weights", SETTINGS),
-    (0, b"fLaC", "audio, not weights", SETTINGS),
-    (0, b"OggS", "audio, not weights", SETTINGS),
-    (0, b"ID3", "audio, not weights", SETTINGS),
-    (0, b"\xff\xfb", "audio, not weights", SETTINGS),
-    (4, b"ftyp", "audio or a film, not weights", SETTINGS),
-    (0, b"%PDF", "a PDF, not weights", SETTINGS),
-    (0, b"\x89PNG", "a picture, not weights", SETTINGS),
-    (0, b"\xff\xd8\xff", "a picture, not weights", SETTINGS),
+    (0, b"RIFF", "audio, not weights", CHECKPOINT),
+    (0, b"RF64", "audio, not weights", CHECKPOINT),
+    (8, b"AIF", "audio, not weights", CHECKPOINT),
+    (0, b"fLaC", "audio, not weights", CHECKPOINT),
+    (0, b"OggS", "audio, not weights", CHECKPOINT),
+    (0, b"ID3", "audio, not weights", CHECKPOINT),
+    (0, b"\xff\xfb", "audio, not weights", CHECKPOINT),
+    (4, b"ftyp", "audio or a film, not weights", CHECKPOINT),
+    (0, b"%PDF", "a PDF, not weights", CHECKPOINT),
+    (0, b"\x89PNG", "a picture, not weights", CHECKPOINT),
+    (0, b"\xff\xd8\xff", "a picture, not weights", CHECKPOINT),
 )
 
 
@@ -97,7 +97,14 @@ def kind_of(path: Path) -> Kind:
     if not head.strip(b"\0"):
         raise damaged(path, "it begins with zeros, as a download that was not finished")
     what, hint = _other(head)
-    raise ModelError(f"{{path}} is {what}", hint, str(path))
+    raise ModelError(
+        f"{{path}} is {what}",
+        hint,
+        str(path),
+        command="--model takes the checkpoint, --model-config its settings"
+        if hint == CHECKPOINT
+        else "",
+    )
 
 
 def damaged(path: Path, why: str) -> ModelError:
@@ -117,7 +124,7 @@ def _other(head: bytes) -> tuple[str, str]:
     if text.startswith("<"):
         return "a web page, not weights", f"{AGAIN}, in a browser"
     if text and all(each.isprintable() or each in "\t\r\n" for each in text):
-        return "a text, not weights", SETTINGS
+        return "a text, not weights", CHECKPOINT
     return "no weights: neither a checkpoint of PyTorch nor safetensors", OTHER_FORM
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sep_protocol import speed_fault
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
+from sep_runtime.models import families
 from sep_runtime.models.adopt import Uninitialised, adopt
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
@@ -85,8 +87,10 @@ def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -
         raise ModelError(f"a chunk of {chunk} samples is too short for this network")
     if chunk // shape.hop * shape.n_fft > MOST_BINS:
         raise ModelError(f"a chunk of {chunk} samples is too long for this network")
-    if not 1 <= overlap <= chunk:
-        raise UsageError(f"the overlap must be at least 1, not {overlap:g}")
+    if fault := speed_fault(overlap, batch):
+        raise UsageError(fault)
+    if overlap > chunk:
+        raise UsageError(f"overlap must be at most {chunk}, the chunk, not {overlap:g}")
     return Chunking(chunk=chunk, hop=max(1, round(chunk / overlap)), batch=batch or 1)
 
 
@@ -94,5 +98,10 @@ def build(shape: TfcTdfShape, found: Sequence[State], device: torch.device) -> T
     """Return the network with the weights that are its own; raise ModelError where none are."""
     with Uninitialised():
         network = TfcTdf(shape)
-    adopt(network, found)
+    try:
+        adopt(network, found)
+    except ModelError as fault:
+        if family := families.of_weights(found):
+            raise families.error("these are the weights of", family) from fault
+        raise
     return network.to(device).eval().requires_grad_(requires_grad=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sep_models
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import kinds, larsnet, mdx23c, settings, weights
+from sep_runtime.models import families, kinds, larsnet, mdx23c, settings, weights
 
 if TYPE_CHECKING:
     import torch
@@ -43,25 +43,30 @@ def load(
     if manifest.bundled and manifest.sha256 != sha256:
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
-            hint="run: sep setup --repair (for an image: sep setup --engine container --repair)",
+            hint="install sep-audio again",
+            command="run: sep setup --repair (for an image: sep setup --engine container --repair)",
         )
     if model.sha256 is not None and model.sha256 != sha256:
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",
-            hint=f"sep models pull {manifest.name}",
+            hint="fetch them again",
+            command=f"sep models pull {manifest.name}",
         )
     found = weights.read(path)
     separator: Separator
     if manifest.architecture == "larsnet":
         if overlap not in (None, 1.0):
-            raise UsageError("larsnet knows no overlap", hint="leave out --overlap")
+            raise UsageError(
+                "larsnet knows no overlap", hint="leave it out", command="leave out --overlap"
+            )
         networks = larsnet.build(found, manifest.stems, device)
         separator = larsnet.LarsNet(
             networks, stems=manifest.stems, sample_rate=manifest.sample_rate
         )
     else:
         shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
-        cut = mdx23c.cut_for(shape, manifest.chunk, overlap or manifest.overlap, batch)
+        wanted = manifest.overlap if overlap is None else overlap
+        cut = mdx23c.cut_for(shape, manifest.chunk, wanted, batch)
         separator = mdx23c.Mdx23c(
             mdx23c.build(shape, found, device),
             stems=manifest.stems,
@@ -81,15 +86,32 @@ def _locate(model: Model) -> tuple[Manifest, Path, str]:
             return settings.read(Path(model.settings), model.name), path, sha256
         known = sep_models.of_file(sha256)
         if known is None:
-            kinds.kind_of(path)  # a web page needs no settings
+            # What is no weights, or of another network, needs no settings.
+            if family := families.of_weights(weights.read(path)):
+                raise families.error("{path} is", family, str(path))
             raise UsageError(
                 f"{path.name} is no checkpoint that sep knows, so it needs its settings",
-                hint="give the YAML that was published with it by --model-config",
+                hint="give the YAML that was published with it as settings",
+                command="give the YAML that was published with it by --model-config",
             )
         return known, path, sha256
     manifest = sep_models.find(model.name)
     folder = Path(model.folder) if model.folder else sep_models.folder_of(manifest.name)
     path = folder / sep_models.WEIGHTS
     if not os.path.isfile(path):  # noqa: PTH113 (it raises for no name and no right)
-        raise ModelError(f"the model {manifest.name} is not installed", hint="sep models list")
+        raise ModelError(
+            f"the model {manifest.name} is not installed: there are no weights in {{path}}",
+            hint=_how(manifest),
+            command="sep models list",
+            path=str(folder),
+        )
     return manifest, path, weights.digest(path)
+
+
+def _how(manifest: Manifest) -> str:
+    """Return how a program's user comes by the weights of a model."""
+    if manifest.bundled:
+        return "install sep-audio again"
+    if all(source.urls for source in manifest.sources):
+        return f"in a shell, `sep models pull {manifest.name}` fetches it"
+    return f"get {manifest.sources[0].file} and load it as checkpoint"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sep_models import Manifest, canonical
 from sep_protocol.errors import ModelError
-from sep_runtime.models import document
+from sep_runtime.models import document, families
 from sep_runtime.models.words import shown
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def read(path: Path, name: str) -> Manifest:
     try:
         return manifest_of(raw, name)
     except ValueError as fault:
+        if family := families.of_settings(raw):
+            raise families.error("the settings {path} are those of", family, str(path)) from fault
         raise ModelError(
             f"the settings {{path}} cannot be used for MDX23C: {fault}",
             document.HINT,

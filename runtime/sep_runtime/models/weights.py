@@ -15,7 +15,7 @@ from safetensors.torch import load, load_file
 
 from sep_protocol.errors import ModelError, SepError
 from sep_runtime import memory
-from sep_runtime.models import kinds
+from sep_runtime.models import families, kinds
 from sep_runtime.models.inert import INERT
 from sep_runtime.models.states import states_in
 from sep_runtime.models.words import shown
@@ -38,7 +38,6 @@ def digest(path: Path) -> str:
     except OSError as fault:
         raise ModelError(
             f"the weights {{path}} cannot be read: {fault.strerror}",
-            hint="run: sep models list",
             path=str(path),
         ) from fault
 
@@ -88,6 +87,8 @@ def _named(path: Path, kind: kinds.Kind, fault: Exception) -> SepError:
         return kinds.damaged(path, "they are cut off, or not what their beginning says")
     refused = re.search(r"GLOBAL (\S+)", text)
     if isinstance(fault, pickle.UnpicklingError) and refused:
+        if family := families.of_global(refused[1]):
+            return families.error("{path} is", family, str(path))
         return ModelError(
             f"{{path}} holds more than weights, {shown(refused[1])}, so it is not loaded: that "
             "could run any code",

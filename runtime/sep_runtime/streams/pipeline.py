@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sep_protocol.errors import AudioError
+from sep_protocol.errors import AudioError, UsageError
+from sep_runtime.audio.mix import STEREO, samples_of
 from sep_runtime.audio.resample import Resampler, downmix
 from sep_runtime.streams.ahead import Ahead
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from sep_runtime.streams.overlap import Separator
 
-STEREO = 2
 DECODED = 4  # blocks that wait for the network
 SEPARATED = 2  # that wait for the encoder
 
@@ -49,9 +49,13 @@ class Pipeline:
         if channels > STEREO:
             if not mix_down:
                 raise AudioError(
-                    f"the mix has {channels} channels", hint="--downmix makes stereo of them"
+                    f"the mix has {channels} channels",
+                    hint="downmix=True makes stereo of them",
+                    command="--downmix makes stereo of them",
                 )
             self._matrix = downmix(channels, layout)
+        self._taken = channels
+        self._begun = False
         self.channels = min(channels, STEREO)
         self.decode_seconds = 0.0  # of work, reading and resampling
         self.network_seconds = 0.0  # of work
@@ -70,12 +74,16 @@ class Pipeline:
         """How many chunks the network has seen."""
         return self._stream.chunks
 
-    def run(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    def run(self, blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
         """[C, n] each to [S, C, m] each; together as many samples come out as went in.
 
-        Raises AudioError where what comes out are no numbers: weights that hold none, a device that
+        Once, for there is one mix to a pass. Raises UsageError for blocks of another form,
+        AudioError where what comes out are no numbers: weights that hold none, a device that
         fails, samples near the largest number.
         """
+        if self._begun:
+            raise UsageError("a pass is for one mix", hint="open another one")
+        self._begun = True
         with (
             Ahead(self._mixes(blocks), DECODED) as mixes,
             Ahead(self._separated(mixes), SEPARATED) as stems,
@@ -84,10 +92,11 @@ class Pipeline:
                 yield from self._out(each)
             yield from self._out(torch.zeros(self._stems, self.channels, 0), last=True)
 
-    def _mixes(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    def _mixes(self, blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
         """Yield the mix at the model's rate."""
         begun = time.perf_counter()
-        for block in blocks:
+        for each in blocks:
+            block = samples_of(each, self._taken)
             mix = block if self._matrix is None else self._matrix @ block
             self.frames += mix.shape[1]
             if self._kept is not None:
@@ -135,8 +144,9 @@ class Pipeline:
             if not np.isfinite(rows).all():
                 raise AudioError(
                     "separating it gave samples that are no numbers",
-                    hint="its level may be far beyond full scale; else try --device cpu, or look "
-                    "for damage by: sep doctor",
+                    hint="its level may be far beyond full scale; else try the device cpu",
+                    command="its level may be far beyond full scale; else try --device cpu, or "
+                    "look for damage by: sep doctor",
                 )
             yield rows
 

@@ -1,0 +1,105 @@
+"""What a Python program's call says, checked as the command line checks what is typed.
+
+Raises TypeError for a value of another kind, UsageError for one that cannot be.
+"""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sep_models
+from sep_models import home
+from sep_protocol import Model, speed_fault
+from sep_protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    AnyPath = str | os.PathLike[str]
+
+BUNDLED = "mdx23c-mini"
+
+
+def text(name: str, value: object) -> str:
+    """Return a text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a text, not {type(value).__name__}")
+    return value
+
+
+def whole(name: str, value: object, allowed: range | None = None) -> int:
+    """Return a whole number, numpy's among them."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number, not {value!r:.80}")
+    if allowed is not None and int(value) not in allowed:
+        least, most = allowed[0], allowed[-1]
+        raise UsageError(f"{name} must be from {least} to {most}, not {value}")
+    return int(value)
+
+
+def path(name: str, value: AnyPath | None) -> str | None:
+    """Return a path as text, None for none."""
+    if value is None:
+        return None
+    found = text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if not found:
+        raise UsageError(f"{name} is an empty path")
+    return found
+
+
+def names(stems: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return names of stems, None for all."""
+    if stems is None:
+        return None
+    if isinstance(stems, str):
+        raise TypeError(f"stems must be a list of names, not the text {stems!r:.80}")
+    found = tuple(text("a name in stems", each) for each in stems)
+    if not found:
+        raise UsageError("stems names none", hint="leave it out for all of them")
+    return found
+
+
+def check_speed(overlap: object, batch: object) -> None:
+    """Check what decides how much work a mix is."""
+    if overlap is not None and (isinstance(overlap, bool) or not isinstance(overlap, Real)):
+        raise TypeError(f"overlap must be a number, not {type(overlap).__name__}")
+    chunk_to_hop = None if overlap is None else float(overlap)
+    at_once = None if batch is None else whole("batch", batch)
+    if fault := speed_fault(chunk_to_hop, at_once):
+        raise UsageError(fault)
+
+
+def model(
+    name: str | None,
+    *,
+    folder: AnyPath | None,
+    checkpoint: AnyPath | None,
+    settings: AnyPath | None,
+) -> Model:
+    """Return the model that the arguments of `load` name."""
+    weights, yaml = path("checkpoint", checkpoint), path("settings", settings)
+    own = path("folder", folder)
+    if name is not None:
+        text("name", name)
+    if weights is not None:
+        if own is not None:
+            raise UsageError("folder is for models of the catalogue, not for a checkpoint")
+        return Model(name=name or Path(weights).stem, checkpoint=weights, settings=yaml)
+    if yaml is not None:
+        raise UsageError("settings belong to a checkpoint", hint="give that as checkpoint")
+    if name is not None and (Path(name).suffix or Path(name).name != name):
+        raise UsageError(f"{name!r} is no name of a model", hint="give a file as checkpoint")
+    known = sep_models.find(BUNDLED if name is None else name)
+    return Model(name=known.name, folder=own or _folder(known.name))
+
+
+def _folder(name: str) -> str | None:
+    """Return the folder with a model's weights, or where they would be; None: in the package."""
+    try:
+        fetched = home.models()
+    except RuntimeError:  # a user without a home
+        return None
+    return str(sep_models.installed(name, fetched) or fetched / name)
