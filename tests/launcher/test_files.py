@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sep_launcher.planning.files import check_outputs, find
+from sep_launcher.planning.files import find
+from sep_launcher.planning.outputs import check_outputs
 from sep_protocol.errors import PathError, UsageError
 
 
@@ -64,7 +65,7 @@ def test_folder_keeps_its_structure_without_hidden_and_our_own(music):
 
 
 def test_two_files_of_one_name_get_two_folders(music):
-    assert names("album/01.wav", "album/cd2/01.wav") == ["01", "01-2"]
+    assert names("album/01.wav", "album/cd2/01.wav") == ["album/01", "cd2/01"]
 
 
 def test_names_that_another_system_takes_for_one(tmp_path, monkeypatch):
@@ -102,7 +103,7 @@ def test_names_that_are_no_text(tmp_path, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     found = find((os.fsdecode(b"caf\xe9.wav"), "al*/*", "c*.wav", os.fsdecode(b"al\xffbum")))
-    assert [os.fsencode(each.name) for each in found.files] == [b"caf\xe9", b"\x85"]
+    assert [os.fsencode(each.name) for each in found.files] == [b"caf\xe9", b"al\xffbum/\x85"]
     assert [os.fsencode(each.path) for each in found.files] == [
         b"caf\xe9.wav",
         b"al\xffbum/\x85.wav",

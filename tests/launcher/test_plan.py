@@ -12,8 +12,8 @@ import sep_models
 from sep_launcher.machine import facts
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning import models
-from sep_launcher.planning.files import Found
 from sep_launcher.planning.names import fitted
+from sep_launcher.planning.naming import Found
 from sep_launcher.planning.plan import environment, plan
 from sep_launcher.planning.request import Request, bench_of
 from sep_launcher.planning.route import Wanted, choose
@@ -61,7 +61,7 @@ def test_names_and_structure():
         ("{track}{model}/{track}{stem}{model}", "TM", "TkickM"),
         ("{{{track}}}/{{{stem}}}", "{T}", "{kick}"),
         ("{{track}} {track}/{{stem}} {stem} {{", "{track} T", "{stem} kick {"),
-        ("x{y}{track}/{z{track}{stem}}", "x{y}T", "{zTkick}"),
+        ("x{{y}}{track}/{z{track}{stem}}", "x{y}T", "{zTkick}"),
     ],
 )
 def test_names_are_filled_in_once(track, name, folder, file):

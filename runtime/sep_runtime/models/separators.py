@@ -55,6 +55,8 @@ def load(
     if manifest.architecture == "larsnet":
         if overlap not in (None, 1.0):
             raise UsageError("larsnet knows no overlap", hint="leave out --overlap")
+        if batch not in (None, 1):
+            raise UsageError("larsnet knows no batch", hint="leave out --batch")
         networks = larsnet.build(found, manifest.stems, device)
         separator = larsnet.LarsNet(
             networks, stems=manifest.stems, sample_rate=manifest.sample_rate
