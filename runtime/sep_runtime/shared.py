@@ -115,7 +115,8 @@ def _checked(note: Any) -> tuple[str, list[str], dict[str, list[int]]]:  # noqa:
     """Return what a note says; raise ValueError or TypeError for what we would not write."""
     report = lasting.plain(note["report"])
     stems = [lasting.plain(name) for name in note["stems"]]
-    was = {lasting.plain(name): [int(each) for each in mark] for name, mark in note["was"].items()}
+    marks = {**note["was"]}
+    was = {lasting.plain(name): [int(each) for each in mark] for name, mark in marks.items()}
     audio = {*stems, *was} - {report}
     if not report.endswith(".json") or not all(name.endswith(lasting.ENDINGS) for name in audio):
         raise ValueError("it names files that are no stems")

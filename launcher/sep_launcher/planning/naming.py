@@ -64,17 +64,18 @@ def named(hits: list[Hit], roots: list[Root]) -> tuple[Found, ...]:
 
 def _part(found: Iterable[tuple[Root, PurePath]]) -> None:
     """Let roots keep as many names of folders as it takes to tell their files apart."""
-    found = list(found)
-    whole = {root: names.key(names.track(PurePath(*root.parts, "x"))) for root, _ in found}
+    files = [
+        (names.key(names.track(PurePath(*each.parts, below))), each, below) for each, below in found
+    ]
     while True:
-        alike: dict[str, set[Root]] = {}
-        for root, below in found:
-            alike.setdefault(names.key(root.name(below)), set()).add(root)
+        alike: dict[str, dict[str, Root]] = {}
+        for whole, root, below in files:
+            alike.setdefault(names.key(root.name(below)), {})[whole] = root
         more = {
             root
             for roots in alike.values()
-            if len({whole[root] for root in roots}) > 1
-            for root in roots
+            if len(roots) > 1  # else no folder tells them apart
+            for root in roots.values()
             if root.kept < len(root.parts)
         }
         if not more:
