@@ -72,8 +72,7 @@ def forward(root: Path, note: Any) -> None:  # noqa: ANN401 (JSON)
     old.mkdir(exist_ok=True)
     # The report first: without it nobody takes the rest for a track.
     for name in sorted(was, key=lambda each: each != report):
-        gone = name in stems and name not in waiting
-        if not gone and not os.path.lexists(old / name) and _is(out / name, was[name]):
+        if not os.path.lexists(old / name) and _is(out / name, was[name]):
             (out / name).rename(old / name)
     for name in waiting:
         if name == report:

@@ -2,8 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from sep_runtime.tracks import Workspace, sweep
 
 REPORT = "Song sep.json"
 STEMS = ("kick", "snare")
-HERE = str(Path(__file__).parent)
 
 
 def report(text, stems=STEMS, track="Song"):
@@ -136,27 +136,42 @@ def test_a_report_names_no_files_of_others(tmp_path, said):
     assert without_reports(tmp_path) == stems("new") | stems("other", track="Song 2") | mine
 
 
-DIES = """
-import os, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-import test_shared
-out, moment = Path(sys.argv[1]), int(sys.argv[2])
-work = test_shared.begin(out, job="0000dead")
-calls = 0
-def dying(real):
-    def step(*args, **options):
-        global calls
-        if calls == moment:
-            os.kill(os.getpid(), 9)
-        calls += 1
-        return real(*args, **options)
-    return step
-for owner, name in ((Path, "rename"), (Path, "unlink"), (os, "fsync"), (os, "rmdir")):
-    setattr(owner, name, dying(getattr(owner, name)))
-test_shared.end(work, replace=True)
-work.discard()
-"""
+def in_a_child(work):
+    """Do it in a process of its own; returns its exit code, or the negative signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            code = work() or 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def code_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def die(out, moment):
+    """Replace a track in a process that kills itself at a step; returns its exit code."""
+    calls = iter(range(1000))
+
+    def dying(real):
+        def step(*args, **options):
+            if next(calls) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **options)
+
+        return step
+
+    def work():
+        begun = begin(out, job="0000dead")
+        for owner, name in ((Path, "rename"), (Path, "unlink"), (os, "fsync"), (os, "rmdir")):
+            setattr(owner, name, dying(getattr(owner, name)))
+        end(begun, replace=True)
+        begun.discard()
+
+    return code_of(in_a_child(work))
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -171,9 +186,8 @@ def test_death_at_any_step_of_a_commit(tmp_path, before):
         if before:
             make(out, "old", stems=("kick", "hihat"))
         rest = without_reports(out)
-        command = [sys.executable, "-c", DIES, str(out), str(moment), HERE]
-        died = subprocess.run(command, check=False)
-        assert died.returncode in (0, -9)
+        code = die(out, moment)
+        assert code in (0, -9)
         if (out / REPORT).exists():
             made = json.loads((out / REPORT).read_text())["made"]
             assert (stems("new") if made == "new" else old).items() <= content(out).items()
@@ -183,15 +197,10 @@ def test_death_at_any_step_of_a_commit(tmp_path, before):
         assert left in (rest, whole)
         assert (out / REPORT).exists() == (before or left == whole)
         assert not [name for name in names(out) if name.startswith(".")]
-        if died.returncode == 0:
+        if code == 0:
             assert left == whole
             break
     assert 10 < moment < 59
-
-
-def die(out, moment):
-    command = [sys.executable, "-c", DIES, str(out), str(moment), HERE]
-    assert subprocess.run(command, check=False).returncode == -9
 
 
 def in_the_middle(tmp_path):
@@ -199,7 +208,7 @@ def in_the_middle(tmp_path):
     for moment in range(60):
         out = tmp_path / str(moment)
         make(out, "old")
-        die(out, moment)
+        assert die(out, moment) == -9
         if (out / "Song kick.wav").exists() and (out / "Song kick.wav").read_text() == "newkick":
             return out, out / ".sep-0000dead-0"
     raise AssertionError("no stem moved")
@@ -288,42 +297,26 @@ def test_a_file_that_cannot_be_replaced_keeps_the_old_track(tmp_path, busy):
         subprocess.run(["umount", file], check=True)
 
 
-RACES = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-import test_shared
-from sep_protocol.errors import TrackError
-out, job = Path(sys.argv[1]), sys.argv[3]
-work = test_shared.begin(out, job, job=job)
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    test_shared.end(work, job)
-    print("done")
-except TrackError as fault:
-    print(fault.template)
-finally:
-    work.discard()
-"""
+def test_of_runs_at_once_one_is_done_and_the_others_are_told(tmp_path):
+    ready, go = os.pipe()
 
+    def race(job):
+        os.close(go)
+        work = begin(tmp_path, job, job=job)
+        os.read(ready, 1)  # until all may go
+        try:
+            end(work, job)
+        except TrackError as fault:
+            return 3 if "came to be there" in fault.template else 4
+        finally:
+            work.discard()
 
-def test_of_two_runs_at_once_one_is_done_and_one_is_told(tmp_path):
-    command = [sys.executable, "-c", RACES, str(tmp_path), HERE]
-    runs = [
-        subprocess.Popen(
-            [*command, f"{number:08x}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for number in range(1, 5)
-    ]
-    for run in runs:
-        run.stdout.readline()
-    for run in runs:
-        run.stdin.write("go\n")
-        run.stdin.flush()
-    told = sorted(run.communicate()[0].strip() for run in runs)
-    assert told.count("done") == 1
-    assert sum("came to be there" in each for each in told) == 3
+    runs = [in_a_child(lambda job=f"{number:08x}": race(job)) for number in range(1, 5)]
+    while len(list(tmp_path.glob(".sep-*/new/*snare.wav"))) < len(runs):
+        time.sleep(0.01)
+    os.close(go)
+    assert sorted(map(code_of, runs)) == [0, 3, 3, 3]
+    os.close(ready)
     (made,) = {text[:8] for text in without_reports(tmp_path).values()}
     assert json.loads((tmp_path / REPORT).read_text())["made"] == made
     assert not [name for name in names(tmp_path) if name.startswith(".")]
