@@ -70,8 +70,10 @@ def forward(root: Path, note: Any) -> None:  # noqa: ANN401 (JSON)
         if os.path.lexists(out / name) and not _is(out / name, was.get(name)):
             raise FileExistsError(errno.EEXIST, f"{name} came into its place")
     old.mkdir(exist_ok=True)
-    # The report first: without it nobody takes the rest for a track.
-    for name in sorted(was, key=lambda each: each != report):
+    # The report first: without it nobody takes the rest for a track. A stem that is in already is
+    # not taken for the one that was there, though a disk may have lost where that one went.
+    aside = [name for name in was if name in waiting or name not in stems]
+    for name in sorted(aside, key=lambda each: each != report):
         if not os.path.lexists(old / name) and _is(out / name, was[name]):
             (out / name).rename(old / name)
     for name in waiting:

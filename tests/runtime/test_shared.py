@@ -277,6 +277,18 @@ def test_a_planted_note_replaces_no_file_that_it_does_not_know(tmp_path):
     assert content(tmp_path) == {"mine.wav": "mine"}
 
 
+def test_a_stem_that_is_in_already_stays(tmp_path):
+    """A disk that keeps no order: the old one is lost, and the new one looks like it."""
+    out, root = in_the_middle(tmp_path)
+    note = json.loads((root / "note").read_text())
+    found = (out / "Song kick.wav").stat()
+    note["was"]["Song kick.wav"] = [found.st_size, found.st_mtime_ns]
+    (root / "note").write_text(json.dumps(note))
+    (root / "old" / "Song kick.wav").unlink()
+    assert sweep(out) == []
+    assert without_reports(out) == stems("new")
+
+
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="making a file busy needs root")
 @pytest.mark.parametrize("busy", ["Song kick.wav", "Song snare.wav", REPORT])
 def test_a_file_that_cannot_be_replaced_keeps_the_old_track(tmp_path, busy):
