@@ -129,8 +129,9 @@ class _Look:
         if films:
             self.warnings.append(f"videos in {root} are not looked for: name the {films} there")
         if not taken and other:
-            told = f"{len(other)} other audio files are there, such as {other[0].relative_to(root)}"
-            self._nothing(f"--include matches no audio in {root}", warned, told)
+            more = f" and {len(other) - 1} more" if other[1:] else ""
+            hint = f"what is there: {other[0].relative_to(root)}{more}"
+            self._nothing(f"--include matches no audio in {root}", warned, hint)
         if not taken:
             self._nothing(f"there is no audio in {root}", warned, _known())
 
