@@ -37,9 +37,9 @@ def row(name: str, number: int, heights: list[float], most: float) -> str:
         for i, height in enumerate(heights)
         for half in [max(0.3, height / most * (ROW / 2 - 3))]
     )
-    colour = COLOURS[name]
+    colour, left = COLOURS[name], LEFT - 10
     return (
-        f'<text x="{LEFT - 10}" y="{middle + 5:.1f}" text-anchor="end" fill="{colour}">{name}</text>'
+        f'<text x="{left}" y="{middle + 5:.1f}" text-anchor="end" fill="{colour}">{name}</text>'
         f'<path d="{bars}" stroke="{colour}" stroke-width="1.4" fill="none"/>'
     )
 

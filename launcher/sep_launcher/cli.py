@@ -57,6 +57,7 @@ def run(
     model_config: o.ModelConfig = None,
     out: o.Out = Path("separated"),
     name: o.Name = NAME,
+    include: o.Include = None,
     stems: o.Stems = None,
     file_format: o.FormatName = "wav",
     bit_depth: o.Depth = None,
@@ -87,6 +88,7 @@ def run(
             files=tuple(paths),
             out=out,
             name=name,
+            include=tuple(include or ()),
             model=model,
             model_config=model_config,
             output=Output(
@@ -239,7 +241,8 @@ def route(
     *, engine: o.EngineName = "auto", device: o.DeviceName = "auto", json_: o.Json = False
 ) -> int:
     """Show how this machine would do a run, why, and what was turned down."""
-    chosen = routes.choose(probe(), Wanted(engine=engine, device=device.lower()))
+    wanted = Wanted(engine=engine, device=device.lower())
+    chosen = routes.choose(probe(ask_torch=wanted.kind == "cuda"), wanted)
     if json_:
         render.document(render.route_document(chosen))
         return ExitCode.OK

@@ -20,6 +20,10 @@ Out = Annotated[
     Path, typer.Option("--out", "-o", readable=False, help="Where the tracks' folders go.")
 ]
 Name = Annotated[str, typer.Option(help="FOLDER/FILE of a stem, of {track}, {stem} and {model}.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="In folders, only files like 'drums.*'; repeatable."),
+]
 Stems = Annotated[
     str | None, typer.Option(help="Which stems to write, as in kick,snare; all by default.")
 ]

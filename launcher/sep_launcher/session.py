@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sep_models
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
 from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import stoppable
-from sep_launcher.planning import files, models
+from sep_launcher.planning import files, models, outputs
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
+from sep_launcher.planning.request import NO_MEMORY, check_fits
 from sep_protocol import Bench, DeviceChosen, Fallback
 from sep_protocol.errors import (
     DeviceError,
@@ -24,12 +24,14 @@ from sep_protocol.errors import (
     NotReadyError,
     RuntimeFailedError,
     SepError,
+    UsageError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sep_launcher.engines import Engine
+    from sep_launcher.planning.naming import Found
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.show.render import Screen
@@ -113,29 +115,37 @@ def _told(work: Callable[[], None], screen: Screen) -> int:
 def _plan(
     request: Request, screen: Screen, measure: Bench | None = None, *, gpu_refused: bool = False
 ) -> Plan:
-    found: tuple[files.Found, ...] = ()
-    if not measure:
-        search = files.find(request.files)
-        found = search.files
-        for each in search.warnings:
-            screen.warn(each)
+    # What the command line and the machine tell comes before what is on the disk.
     model, manifest = models.choose(request)
     if manifest is not None:
-        sep_models.wanted_stems(request.output.stems, manifest)
-    host = probe()
+        check_fits(request, manifest)
+    host = probe(ask_torch=request.wanted.kind == "cuda")
     if gpu_refused and host.docker:
         host = replace(host, docker=replace(host.docker, gpu=False))
     route = routes.choose(host, request.wanted)
+    if route.engine == "native" and request.memory is not None:
+        raise UsageError(NO_MEMORY, hint="leave out --memory, or --engine container")
     if route.engine == "native" and host.native:
         native.check_python(host.native.python)
+    found: tuple[Found, ...] = ()
+    if not measure:
+        search = files.find(request.files, request.include)
+        found = search.files
+        for each in search.warnings:
+            screen.warn(each)
     plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
     if measure:
         return replace(plan, job=replace(plan.job, bench=measure))
-    folders = [Path(track.out) for track in plan.job.tracks]
-    output = request.output
-    mixes = [each.path for each in found]
-    files.check_outputs(folders, mixes, overwrite=output.overwrite, resume=output.resume)
+    _check_outputs(plan, [each.path for each in found])
     return plan
+
+
+def _check_outputs(plan: Plan, mixes: list[Path]) -> None:
+    tracks, output = plan.job.tracks, plan.job.output
+    own = [Path(track.out) for track in tracks if not track.shared]
+    shared = [track for track in tracks if track.shared]
+    outputs.check_outputs(own, mixes, overwrite=output.overwrite, resume=output.resume)
+    outputs.check_shared(shared, plan.stems, mixes, output)
 
 
 def _check_ready(plan: Plan) -> None:
@@ -206,7 +216,7 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
 
 def _missing(plan: Plan) -> list[Path]:
     """Return the folders that the run has to make, the innermost first."""
-    parents = {Path(track.out).parent for track in plan.job.tracks}
+    parents = {Path(track.place()) for track in plan.job.tracks}
     found = {
         each for parent in parents for each in (parent, *parent.parents) if not disk.exists(each)
     }
@@ -215,7 +225,7 @@ def _missing(plan: Plan) -> list[Path]:
 
 def _sweep(plan: Plan, screen: Screen) -> None:
     """Clear away what a runtime that died could not; where that fails, too, the next run does."""
-    folders = tuple(sorted({str(Path(track.out).parent) for track in plan.job.tracks}))
+    folders = tuple(sorted({track.place() for track in plan.job.tracks}))
     there = tuple(each for each in folders if disk.is_dir(each))
     if there:
         engine = _engine(plan, screen)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sep_protocol.codec import FormError, decode
@@ -19,7 +20,7 @@ Format = Literal["wav", "flac", "mp3", "ogg"]
 BitDepth = Literal["16", "24", "float"]
 M = TypeVar("M")
 MOST_BATCH = 1024
-REPORT = "sep.json"  # in every finished track's folder, written last
+REPORT = "sep.json"  # in every finished track's own folder, written last
 
 
 def path_field(default: Any = ...) -> Any:  # noqa: ANN401 (it stands in for a field of any type)
@@ -63,6 +64,7 @@ class Track:
 
     audio: str = path_field()  # the mix
     out: str = path_field()  # the folder that its stems will be in
+    shared: bool = False  # whether `out` has other tracks' stems, too, and is not the track's own
     stem_name: str = "{stem}"  # file name of a stem, without its ending; {{ and }} are braces
     shown: str = ""  # what people call the mix, for the report; empty: `audio`
 
@@ -74,6 +76,15 @@ class Track:
     def file_of(self, stem: str) -> str:
         """Return the file name of a stem, without its ending."""
         return fill(self.stem_name, {"stem": stem})
+
+    @property
+    def report(self) -> str:
+        """The name of the file that says what made its stems."""
+        return f"{self.file_of('sep')}.json" if self.shared else REPORT
+
+    def place(self, flavour: type[PurePath] = PurePath) -> str:
+        """Return the folder that is written to: `out` itself, or where it will be."""
+        return self.out if self.shared else str(flavour(self.out).parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

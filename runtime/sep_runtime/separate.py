@@ -46,7 +46,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
     batch = Batch(job=job, model=model, stems=stems, emit=emit)
     phases["load"] = time.perf_counter() - started
-    for parent in sorted({Path(track.out).parent for track in job.tracks}):
+    for parent in sorted({Path(track.place()) for track in job.tracks}):
         for left in sweep(parent):
             emit(warning(left))
     failed = 0

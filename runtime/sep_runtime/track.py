@@ -8,23 +8,25 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from soundfile import LibsndfileError
 
 from sep_models import RESIDUAL
-from sep_protocol import REPORT, Progress, TrackDone, Warned, __version__
+from sep_protocol import Progress, TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
 from sep_runtime.audio.chunks import carried
 from sep_runtime.audio.decode import open_mix
 from sep_runtime.audio.encode import LOSSY, StemFile, check_rate
 from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.audio.mix import RATES, reason
+from sep_runtime.lasting import reported
+from sep_runtime.made import Settings, settings_of
 from sep_runtime.models import weights
-from sep_runtime.tracks import Workspace, is_link, reported
+from sep_runtime.tracks import Workspace, is_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +64,7 @@ class _Pass:
     index: int  # of the track in the Job
     mix: Mix
     pipeline: Pipeline
-    settings: dict[str, Any]
+    settings: Settings
 
     @property
     def track(self) -> Track:
@@ -82,7 +84,7 @@ def do(batch: Batch, index: int) -> TrackDone:
         # Its hash tells a later run whether it is the same mix; reading it is free beside the rest.
         hashed = aside.submit(weights.digest, mix.path)
         settings = _settings(batch, track, mix)
-        taken = _is_taken(out, batch.job, mix)
+        taken = _is_taken(batch, track, mix)
         if taken:
             resumed = _resumed(batch, index, settings, _mix_sha256(hashed.result, mix))
             if resumed:
@@ -125,42 +127,58 @@ def _notes(work: _Pass, done: TrackDone) -> Iterator[str]:
         yield f"{mix.path.name}: samples clipped: {told}; {way}--bit-depth float keeps them"
 
 
-def _is_taken(out: Path, job: Job, mix: Mix) -> bool:
+def _is_taken(batch: Batch, track: Track, mix: Mix) -> bool:
     """Say whether finished stems are to be looked at; raise TrackError for any in the way."""
+    out, output = Path(track.out), batch.job.output
     try:
         if mix.path.resolve().parent == out.resolve():
             message = "the stems would go into the folder of {path}"
             raise TrackError(message, path=str(mix.path))
-        if out.is_symlink():
+        if out.is_symlink() and not track.shared:
             raise is_link(out)
-        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-            return False
-        if not out.is_dir():
+        if out.exists() and not out.is_dir():
             hint = "choose another folder with --out"
             raise TrackError("{path} is a file", hint=hint, path=str(out))
-        if job.output.resume and (out / REPORT).is_file():
+        there = _there(batch, track)
+        if there is None:
+            return False
+        if output.resume and (out / track.report).is_file():
             return True
     except OSError as fault:
         message = f"{{path}} cannot be looked at: {fault.strerror}"
         hint = "--name or --out can choose another"
         raise TrackError(message, hint=hint, path=str(out)) from fault
-    if job.output.overwrite:
+    if output.overwrite:
         return False
-    raise TrackError("{path} exists already", hint="--overwrite replaces it", path=str(out))
+    raise TrackError("{path} exists already", hint="--overwrite replaces it", path=str(there))
 
 
-def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) -> TrackDone | None:
+def _there(batch: Batch, track: Track) -> Path | None:
+    """Return what is in a track's place: its folder, or in a shared one the first of its files."""
+    out = Path(track.out)
+    if not track.shared:
+        return out if out.is_dir() and any(out.iterdir()) else None
+    ending = batch.job.output.format
+    names = [f"{track.file_of(stem)}.{ending}" for stem in _names(batch)]
+    return next((out / n for n in (*names, track.report) if os.path.lexists(out / n)), None)
+
+
+def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> TrackDone | None:
     """Return what an earlier job reported of the same work, None where it must be done again.
 
     Raises TrackError where there are stems of other work, and they may not be replaced.
     """
-    out = Path(batch.job.tracks[index].out)
+    track = batch.job.tracks[index]
+    out = Path(track.out)
+    hint = "--overwrite replaces them"
     try:
-        report = reported(out)
+        report = reported(out / track.report)
+        if report["mix"]["sha256"] != sha256:
+            hint = f"another --out, or a --name with {{parent}}, keeps both; {hint}"
         same = (
             report["mix"]["sha256"] == sha256
             and report["model"]["sha256"] == batch.model.loaded.sha256
-            and report["settings"] == settings
+            and settings_of(report) == settings
             and set(report["stems"]) == set(_names(batch))
             and 0 < report["frames"] < MOST_FRAMES
             and report["sample_rate"] in RATES
@@ -173,8 +191,8 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
             stems={stem: str(file) for stem, file in files.items()},
             frames=int(report["frames"]),
             sample_rate=int(report["sample_rate"]),
-            chunk=settings["chunk"],
-            hop=settings["hop"],
+            chunk=settings.chunk,
+            hop=settings.hop,
             chunks=0,
             seconds=0.0,
             resumed=True,
@@ -188,8 +206,8 @@ def _resumed(batch: Batch, index: int, settings: dict[str, Any], sha256: str) ->
         return None
     raise TrackError(
         "{path} has stems of another mix, model or settings",
-        hint="--overwrite replaces them",
-        path=str(out),
+        hint=hint,
+        path=str(out / track.report if track.shared else out),
     )
 
 
@@ -200,20 +218,19 @@ def _mix_sha256(hashed: Callable[[], str], mix: Mix) -> str:
         raise AudioError(f"{mix.path.name} cannot be read to its end") from fault
 
 
-def _settings(batch: Batch, track: Track, mix: Mix) -> dict[str, Any]:
-    """Return all that decides what the stems' files hold, besides mix and model."""
+def _settings(batch: Batch, track: Track, mix: Mix) -> Settings:
     cut = batch.model.loaded.separator.cut
-    return {
-        "chunk": cut.chunk,
-        "hop": cut.hop,
-        "batch": cut.batch,
-        "format": batch.job.output.format,
-        "bit_depth": _depth(batch.job, mix),
-        "stems": list(batch.stems),
-        "stem_name": track.stem_name,
-        "residual": batch.job.output.residual,
-        "downmix": batch.job.downmix,
-    }
+    return Settings(
+        chunk=cut.chunk,
+        hop=cut.hop,
+        batch=cut.batch,
+        format=batch.job.output.format,
+        bit_depth=_depth(batch.job, mix),
+        stems=batch.stems,
+        stem_name=track.stem_name,
+        residual=batch.job.output.residual,
+        downmix=batch.job.downmix,
+    )
 
 
 def _depth(job: Job, mix: Mix) -> BitDepth | None:
@@ -235,7 +252,7 @@ def _files(work: _Pass, folder: Path) -> dict[str, StemFile]:
             channels=work.pipeline.channels,
             frames=mix.frames if mix.is_counted else 0,
             file_format=output.format,
-            depth=work.settings["bit_depth"],
+            depth=work.settings.bit_depth,
             labels=said,
             carried=chunks,
         )
@@ -291,8 +308,8 @@ def _done(work: _Pass, files: dict[str, StemFile], encode: float, seconds: float
         stems={stem: str(Path(work.track.out, file.path.name)) for stem, file in files.items()},
         frames=pipeline.frames,
         sample_rate=work.mix.sample_rate,
-        chunk=work.settings["chunk"],
-        hop=work.settings["hop"],
+        chunk=work.settings.chunk,
+        hop=work.settings.hop,
         chunks=pipeline.chunks,
         seconds=seconds,
         phases={
@@ -307,13 +324,13 @@ def _done(work: _Pass, files: dict[str, StemFile], encode: float, seconds: float
 def _report(
     work: _Pass, files: dict[str, StemFile], done: TrackDone, sha256: str
 ) -> dict[str, object]:
-    """Return what `sep.json` says of a track."""
+    """Return what a track's report says."""
     loaded, choice = work.batch.model.loaded, work.batch.model.choice
     return {
         "sep": __version__,
         "mix": {"path": work.track.shown or str(work.mix.path), "sha256": sha256},
         "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},
-        "settings": work.settings,
+        "settings": asdict(work.settings),
         "device": {"device": str(choice.device), "name": choice.name, "torch": torch.__version__},
         "stems": {
             stem: {
@@ -334,8 +351,9 @@ def _report(
 @contextmanager
 def _workspace(batch: Batch, index: int) -> Iterator[Workspace]:
     """Give a workspace that is discarded whatever goes wrong inside; translate disk errors."""
-    out = Path(batch.job.tracks[index].out)
-    work = Workspace(out, batch.job.id, index)
+    track = batch.job.tracks[index]
+    out = Path(track.out)
+    work = Workspace(out, batch.job.id, index, report=track.report if track.shared else "")
     try:
         yield work
     except (OSError, LibsndfileError) as fault:

@@ -12,14 +12,17 @@ import stat
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sep_protocol import REPORT
 from sep_protocol.errors import TrackError
+from sep_runtime import lasting, shared
+from sep_runtime.lasting import PREFIX
+from sep_runtime.shared import NEW, OLD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
 if sys.platform == "win32":
     import msvcrt
@@ -33,16 +36,13 @@ else:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-PREFIX = ".sep-"
 PATTERN = r"\.sep-[0-9a-f]{8}-\d{1,9}"  # a job's id and a track's index: no other name is ours
 LOCK = "lock"  # held as long as the job lives; the kernel lets go of it after any death
-NEW = "new"
-OLD = "old"
 NOTE = "note"  # how to settle, where a track is replaced
 OURS = {LOCK: stat.S_ISREG, NEW: stat.S_ISDIR, OLD: stat.S_ISDIR, NOTE: stat.S_ISREG}
-ENDINGS = (".wav", ".flac", ".mp3", ".ogg")  # of what an earlier run may have written
 ATTEMPTS = 50
-REPORT_BYTES = 1 << 20
+COMMIT = f"{PREFIX}00000000-0"  # held while one track's stems move into a shared folder
+COMMIT_ATTEMPTS = 6000  # of 10 ms: disks may take long
 MODE = 0o700  # nobody else shall put anything into our folder
 
 
@@ -54,27 +54,31 @@ class Left(NamedTuple):
 
 
 class Workspace:
-    """A hidden folder `.sep-<job>-<index>` beside the track's own, with the stems in the making.
+    """A hidden folder `.sep-<job>-<index>` with the stems of a track in the making.
 
-    `new` becomes the track's folder by one rename. Where that exists it first moves to `old`, and
-    what the user keeps in it moves back; `sweep` finishes either half if the process dies between.
-    Raises TrackError where the folder cannot be made, or the disk does not take the track's name.
+    It lies beside the track's own folder, which `new` becomes by one rename. Where that exists it
+    first moves to `old`, and what the user keeps in it moves back. With `report` the folder `out`
+    is shared by many tracks: it lies in there, and the files move into it, a report of that name
+    last. `sweep` finishes either half if the process dies between. Raises TrackError where the
+    folder cannot be made, or the disk does not take the track's name.
     """
 
-    def __init__(self, out: Path, job: str, index: int) -> None:
+    def __init__(self, out: Path, job: str, index: int, *, report: str = "") -> None:
         self.out = out
-        self.root = out.parent / f"{PREFIX}{job}-{index}"
+        self._report = report
+        self._base = out if report else out.parent
+        self.root = self._base / f"{PREFIX}{job}-{index}"
         self.new = self.root / NEW
-        self._made = not os.path.lexists(out.parent)
+        self._made = not os.path.lexists(self._base)
         self._lock = self._owner = -1
         try:
             self._lock, self._owner = _locked(self.root)
-            _try_name(self.new, out)
+            _try_name(self.new, out / report)
             self.new.mkdir()
         except OSError as fault:
             self.discard()
             raise TrackError(
-                f"{{path}} cannot be written: {fault.strerror}", path=str(out.parent)
+                f"{{path}} cannot be written: {fault.strerror}", path=str(self._base)
             ) from fault
         except TrackError:
             self.discard()
@@ -89,8 +93,11 @@ class Workspace:
         Raises TrackError where something came into its place that may not be replaced, OSError
         where the disk fails before it is there.
         """
-        _write(self.new / REPORT, report)
-        _sync(self.new)
+        lasting.write(self.new / (self._report or REPORT), report)
+        lasting.sync(self.new)
+        if self._report:
+            self._move_in(stems, replace=replace)
+            return ""
         if os.path.lexists(self.out):
             self._make_way({*stems, REPORT}, replace=replace)
         try:
@@ -102,7 +109,7 @@ class Workspace:
                 raise self._taken() from fault
             raise
         try:
-            _sync(self.out.parent)
+            lasting.sync(self.out.parent)
         except OSError as fault:
             return f"{{path}} may not last through a power cut: {fault.strerror}"
         return ""
@@ -120,8 +127,23 @@ class Workspace:
             self.root.rmdir()  # it never had a lock
         if self._made:
             with contextlib.suppress(OSError):
-                self.out.parent.rmdir()  # it was made for this track, and holds nothing
+                self._base.rmdir()  # it was made for this track, and holds nothing
         return left
+
+    def _move_in(self, names: Iterable[str], *, replace: bool) -> None:
+        """Move the files into a shared folder, where no other run may move any meanwhile."""
+        with _alone(self._base):
+            note = shared.note_of(self.out, self._report, names, replace=replace)
+            lasting.write(self.root / NOTE, note)
+            lasting.sync(self.root)
+            lasting.sync(self.out)
+            try:
+                shared.forward(self.root, note)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    shared.back(self.root, note)
+                    (self.root / NOTE).unlink()
+                raise
 
     def _make_way(self, names: set[str], *, replace: bool) -> None:
         """Move what is in the track's place aside, with a note that lasts, or take an empty one."""
@@ -134,10 +156,10 @@ class Workspace:
             return
         if not replace:
             raise self._taken()
-        note = {"out": self.out.name, "replaced": sorted(_own(self.out) | names)}
-        _write(self.root / NOTE, note)
-        _sync(self.root)
-        _sync(self.out.parent)
+        note = {"out": self.out.name, "replaced": sorted(lasting.stems(self.out / REPORT) | names)}
+        lasting.write(self.root / NOTE, note)
+        lasting.sync(self.root)
+        lasting.sync(self.out.parent)
         self.out.rename(self.root / OLD)
 
     def _taken(self) -> TrackError:
@@ -155,6 +177,23 @@ def is_link(out: Path) -> TrackError:
         hint="name the folder that it leads to by --out, or remove it",
         path=str(out),
     )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process holds this, and hold it."""
+    root = folder / COMMIT
+    lock, owner = _locked(root, COMMIT_ATTEMPTS)
+    try:
+        yield
+    finally:
+        if os.name == "nt":  # it removes no file that is open
+            os.close(lock)
+        _settle(root, owner)
+        if os.name != "nt":
+            os.close(lock)
+        with contextlib.suppress(OSError):
+            root.rmdir()  # NFS and FUSE keep a file in it until its last handle is closed
 
 
 def sweep(parent: Path) -> list[Left]:
@@ -209,13 +248,13 @@ def _swept(root: Path, owner: int) -> Left | None:
             root.rmdir()  # NFS and FUSE keep a file in it until its last handle is closed
 
 
-def _locked(root: Path) -> tuple[int, int]:
+def _locked(root: Path, attempts: int = ATTEMPTS) -> tuple[int, int]:
     """Make the folder and hold its lock; again, if a sweep took it away between the two.
 
     Returns the lock and whose the folder is.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts):
         root.mkdir(mode=MODE, exist_ok=True)
         path = root / LOCK
         try:
@@ -259,8 +298,9 @@ def _try_name(folder: Path, out: Path) -> None:
     try:
         (folder / out.name).mkdir()
     except OSError as fault:
+        kind = "file" if out.suffix == ".json" else "folder"
         raise TrackError(
-            f"this disk takes no folder called like {{path}}: {fault.strerror}",
+            f"this disk takes no {kind} called like {{path}}: {fault.strerror}",
             hint="--name or --out can choose another",
             path=str(out),
         ) from fault
@@ -282,10 +322,13 @@ def _settle(root: Path, owner: int) -> Left | None:
             whose = found.st_uid if entry.name == OLD else owner
             if entry.name not in OURS or not _is_ours(found, OURS[entry.name], whose):
                 return Left(root, f"{entry.name} in it is not ours")
-        if (root / OLD).exists():
-            note = _read(root / NOTE)
-            replaced = {_plain(name) for name in note["replaced"]}
-            _give_back(root / OLD, root.parent / _plain(note["out"]), replaced)
+        note = _read(root / NOTE)
+        if shared.is_note(note):
+            shared.forward(root, note)
+            shared.clear(root, note)
+        elif (root / OLD).exists():
+            replaced = {lasting.plain(name) for name in note["replaced"]}
+            _give_back(root / OLD, root.parent / lasting.plain(note["out"]), replaced)
         shutil.rmtree(root / NEW, ignore_errors=True)
         (root / NOTE).unlink(missing_ok=True)
         if (root / NEW).exists():
@@ -303,18 +346,11 @@ def _settle(root: Path, owner: int) -> Left | None:
 
 
 def _read(note: Path) -> Any:  # noqa: ANN401 (it is looked at where it is used)
-    if not note.exists():
-        raise ValueError("there is none")
-    return json.loads(note.read_text(encoding="utf-8"))
-
-
-def _plain(name: object) -> str:
-    """Return a name that is one component and no more; raise ValueError for any other."""
-    if not isinstance(name, str) or name in ("", ".", "..") or name.startswith(PREFIX):
-        raise ValueError("it is no name")
-    if any(char in "/\\" or char < " " for char in name):
-        raise ValueError(f"{name!r} is no name of a track")
-    return name
+    """Return a note, None where there is none that was written to its end."""
+    try:
+        return json.loads(note.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
 
 
 def _give_back(old: Path, out: Path, replaced: set[str]) -> None:
@@ -330,42 +366,3 @@ def _give_back(old: Path, out: Path, replaced: set[str]) -> None:
         elif not os.path.lexists(out / kept.name):
             kept.rename(out / kept.name)
     old.rmdir()
-
-
-def reported(folder: Path) -> Any:  # noqa: ANN401 (anything of JSON)
-    """Return what a track's report says; raises OSError, or ValueError for what is none of ours."""
-    path = folder / REPORT
-    if not path.is_file() or path.stat().st_size > REPORT_BYTES:
-        raise ValueError("it is no report")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as fault:
-        raise ValueError("it is no report") from fault
-
-
-def _own(folder: Path) -> set[str]:
-    """Return the names of the stems that an earlier run reported in this folder."""
-    try:
-        stems = reported(folder)["stems"]
-        names = {Path(str(stem["file"])).name for stem in stems.values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return set()
-    return {name for name in names if name.endswith(ENDINGS)}
-
-
-def _write(path: Path, found: Mapping[str, object]) -> None:
-    """Write JSON and wait until the disk has it."""
-    with path.open("w", encoding="ascii") as file:
-        file.write(json.dumps(found, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in the folder last; Windows has no such call and needs none."""
-    if os.name != "nt":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

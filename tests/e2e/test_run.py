@@ -144,6 +144,71 @@ def test_names_stems_and_formats(sep, clip, with_tiny, tmp_path):
     assert soundfile.info(folder / "clip kick.flac").subtype == "PCM_16"
 
 
+def test_stems_of_an_album_in_one_folder(sep, clip, with_tiny, tmp_path):
+    """The way from another tool's folders to a session: named by song, nothing replaced."""
+    for song in ("Song A", "Song B"):
+        (tmp_path / "htdemucs" / song).mkdir(parents=True)
+        for name in ("drums.wav", "bass.wav"):
+            (tmp_path / "htdemucs" / song / name).write_bytes(clip.read_bytes())
+    flat = ("--name", "{parent} {stem}", "--stems", "kick,snare", "-o", "mix")
+    command = ("run", "htdemucs", "--include", "drums.*", *flat, *with_tiny)
+    first = subprocess.run(
+        ["bash", "-c", sep(*command, "--dry-run").stdout],
+        stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    made = [f"Song {n} {name}" for n in "AB" for name in ("kick.wav", "sep.json", "snare.wav")]
+    assert sorted(path.name for path in (tmp_path / "mix").iterdir()) == made
+    assert "Song A sep.json and 1 more exist already" in sep(*command, check=3).stderr
+    (tmp_path / "mix" / "Song B snare.wav").unlink()
+    done = json.loads(sep(*command, "--resume", "--json").stdout)
+    assert [each["resumed"] for each in done["tracks"]] == [True, False]
+    assert sorted(path.name for path in (tmp_path / "mix").iterdir()) == made
+    sep("run", ".", "--include", "*kick.wav", *with_tiny, check=3)  # those are stems
+    clash = sep("run", "htdemucs", "--name", "{track} {stem}", *with_tiny, check=2)
+    assert "{parent}" in clash.stderr
+    assert not (tmp_path / "separated").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (["--stems", "kick,bass"], 2, "bass"),
+        (["--stems", "kick,kick"], 2, "twice"),
+        (["--device", "cuda"], 13, "there is no NVIDIA GPU"),
+        (["--device", "mps"], 13, "there is no Apple GPU"),
+        (["--memory", "4g"], 2, "limits a container"),
+        (["--memory", "4g", "--engine", "native"], 2, "limits a container"),
+        (["--overlap", "1e9"], 2, "at most"),
+        (["--name", "{artist}/{track}/{stem}"], 2, "{artist}"),
+        (["--include", "x*"], 2, "for folders"),
+        ([], 3, "exists already"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_disk_is_looked_at(
+    sep, clip, tmp_path, args, code, told
+):
+    (tmp_path / "separated" / "clip").mkdir(parents=True)
+    (tmp_path / "separated" / "clip" / "kick.wav").touch()
+    assert told in sep("run", clip, *args, check=code).stderr
+    if code != 3 and "--include" not in args:
+        assert told in sep("run", "nope.wav", *args, check=code).stderr
+
+
+@pytest.mark.parametrize("name", ["{track}/{stem}", "{track} {stem}"])
+def test_two_runs_of_one_song_at_once(home, clip, with_tiny, tmp_path, name):
+    """The first that is done stays; the other one is told."""
+    command = [sys.executable, "-P", "-m", "sep_launcher", "run", clip, "--name", name, *with_tiny]
+    runs = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) for _ in range(2)
+    ]
+    texts = [run.communicate()[1] for run in runs]
+    told = {run.returncode: text for run, text in zip(runs, texts, strict=True)}
+    assert set(told) in ({0, 1}, {0, 3}), told
+    assert "--overwrite" in told[max(told)]
+    assert not list((tmp_path / "separated").glob(".*"))
+
+
 def test_quiet_and_verbose(sep, clip, with_tiny):
     quiet = sep("run", clip, *with_tiny, "--quiet")
     assert (quiet.stdout, quiet.stderr) == ("", "")

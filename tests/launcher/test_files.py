@@ -1,5 +1,6 @@
 """Files, folders and globs, as a person names them."""
 
+import json
 import os
 import socket
 import subprocess
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sep_launcher.planning.files import check_outputs, find
+from sep_launcher.planning.files import find
+from sep_launcher.planning.outputs import check_outputs, check_shared
+from sep_protocol import Output, Track
 from sep_protocol.errors import PathError, UsageError
+
+GROOVE = Path(__file__).parent.parent.parent / "examples"
 
 
 @pytest.fixture
@@ -64,7 +69,180 @@ def test_folder_keeps_its_structure_without_hidden_and_our_own(music):
 
 
 def test_two_files_of_one_name_get_two_folders(music):
-    assert names("album/01.wav", "album/cd2/01.wav") == ["01", "01-2"]
+    assert names("album/01.wav", "album/cd2/01.wav") == ["album/01", "cd2/01"]
+
+
+@pytest.fixture
+def albums(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        *("A/01.wav", "A/cd2/02.wav", "B/01.wav", "B/03.mp3", "far/A/01.wav"),
+        *("htdemucs/Song A/drums.wav", "htdemucs/Song A/bass.wav", "htdemucs/Song B/drums.wav"),
+        *("htdemucs/Song B/vocals.mp4", "song.wav"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("patterns", "made"),
+    [
+        # Folders below a named folder, or below the fixed part of a glob, are kept.
+        (["A"], ["01", "cd2/02"]),
+        (["A/"], ["01", "cd2/02"]),
+        (["./A/../A"], ["01", "cd2/02"]),
+        (["htdemucs/*/drums.wav"], ["Song A/drums", "Song B/drums"]),
+        (["htdemucs/Song A/*.wav"], ["bass", "drums"]),
+        (["htdem*/**/drums.wav"], ["htdemucs/Song A/drums", "htdemucs/Song B/drums"]),
+        (["A/*/../01.wav"], ["01"]),
+        # Several that were named keep their names.
+        (["A", "B"], ["A/01", "A/cd2/02", "B/01", "B/03"]),
+        (["A", "far/A"], ["{here}/A/01", "{here}/A/cd2/02", "far/A/01"]),
+        (["far/A/*", "A/*"], ["far/A/01", "{here}/A/01"]),
+        (["A", "song.wav"], ["A/01", "A/cd2/02", "song"]),
+        (["A/", "A", "A/01.wav"], ["01", "cd2/02"]),
+        (["B", "far/.."], ["B/01", "B/03", "song", "A/01", "A/cd2/02", "far/A/01",
+          "htdemucs/Song A/bass", "htdemucs/Song A/drums", "htdemucs/Song B/drums"]),
+        (["*.wav", "B/*.wav"], ["song", "B/01"]),
+        # Files alone are called after themselves, unless two are called alike.
+        (["song.wav", "A/01.wav"], ["song", "01"]),
+        (["song.wav", "A/01.wav", "A/cd2/02.wav", "B/01.wav"], ["song", "A/01", "02", "B/01"]),
+        (["B/01.wav", "B/03.mp3", "A/01.wav"], ["B/01", "B/03", "A/01"]),
+        (["A/01.wav", "far/A/01.wav"], ["{here}/A/01", "far/A/01"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_songs_keep_their_names(albums, patterns, made):
+    assert names(*patterns) == [each.format(here=albums.name) for each in made]
+
+
+def test_a_song_beside_changes_no_name(albums):
+    """Names depend on what was named: `--resume` finds what it made before."""
+    for i, patterns in enumerate((["A", "B"], ["htdemucs/*/drums.wav"], ["A/*", "far/A/*"])):
+        before = {each.path: each.name for each in find(tuple(patterns)).files}
+        for name in (f"A/{i}.wav", f"B/{i}.mp3", f"htdemucs/Song {i}/drums.wav", f"far/A/{i}.wav"):
+            (albums / name).parent.mkdir(exist_ok=True)
+            (albums / name).touch()
+        after = {each.path: each.name for each in find(tuple(patterns)).files}
+        assert len(after) > len(before)
+        assert before.items() <= after.items()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_folders_that_are_links_or_alike(albums):
+    (albums / "link").symlink_to("B")
+    assert names("A", "link") == ["A/01", "A/cd2/02", "link/01", "link/03"]
+    assert names("link", "B") == ["link/01", "link/03"]
+    for name in ("a?/01.wav", "a*/01.wav", "con/01.wav", "x./01.wav"):
+        (albums / name).parent.mkdir()
+        (albums / name).touch()
+    assert names("con", "x.") == ["con_/01", "x/01"]
+    assert names("a?", "./a*") == ["a_/01", "a_/01-2"]  # each is there as it is typed
+    assert names("a?/01.wav", "a*/01.wav") == ["01", "01-2"]  # no folder tells them apart
+
+
+def test_folders_at_the_root():
+    assert [each.name.as_posix() for each in find((str(GROOVE),)).files] == ["groove"]
+
+
+@pytest.mark.parametrize(
+    ("include", "made"),
+    [
+        (["drums.*"], ["Song A/drums", "Song B/drums"]),
+        (["DRUMS.WAV"], ["Song A/drums", "Song B/drums"]),
+        (["song a/*"], ["Song A/bass", "Song A/drums"]),
+        (["./Song A/d*", "bass*"], ["Song A/bass", "Song A/drums"]),
+        (["*.mp4"], ["Song B/vocals"]),
+    ],
+)
+def test_include(albums, include, made):
+    found = find(("htdemucs",), tuple(include))
+    assert [each.name.as_posix() for each in found.files] == made
+    assert not found.warnings
+
+
+def test_include_that_finds_nothing(albums):
+    with pytest.raises(PathError, match="--include matches no audio in A") as caught:
+        find(("htdemucs", "A"), ("drums.*",))
+    assert caught.value.hint == "what is there: 01.wav and 1 more"
+    with pytest.raises(UsageError, match="none was named"):
+        find(("A/*", "song.wav"), ("drums.*",))
+
+
+def test_what_sep_made_is_passed_over(albums):
+    made = albums / "A" / "made"
+    (made / "own").mkdir(parents=True)
+    for name in ("Song kick.wav", "Song sep.json", "Song new.wav", "own/kick.wav", "own/sep.json"):
+        (made / name).touch()
+    (made / "x sep.json").write_text("[" * 100_000)
+    report = {"sep": "0.1.0", "stems": {"kick": {"file": "Song kick.wav"}}}
+    (made / "Song sep.json").write_text(json.dumps(report))
+    os.mkfifo(made / "pipe sep.json")
+    assert names("A") == ["01", "cd2/02", "made/Song new"]
+    assert names("A/made/*.wav") == ["Song new"]
+    assert names("A/**/*.wav") == ["01", "cd2/02", "made/Song new"]
+    assert names("A/made/Song kick.wav") == ["Song kick"]
+    with pytest.raises(PathError, match="no audio file matches") as caught:
+        find(("A/made/own/*",))
+    assert "made are passed over" in caught.value.hint
+
+
+def shared(out, *songs):
+    return [
+        Track(audio=f"/m/{song}", out=str(out), shared=True, stem_name=f"{song} {{stem}}")
+        for song in songs
+    ]
+
+
+def test_stems_in_a_shared_folder_are_refused_by_name(tmp_path):
+    tracks = shared(tmp_path, "a", "b")
+    check_shared(tracks, ["kick", "snare"], [], Output())
+    (tmp_path / "b snare.wav").touch()
+    (tmp_path / "a kick.flac").touch()
+    with pytest.raises(PathError, match=r"b snare\.wav exists already") as caught:
+        check_shared(tracks, ["kick", "snare"], [], Output())
+    assert "--overwrite" in caught.value.hint
+    with pytest.raises(PathError, match="exists already"):  # not done: there is no report
+        check_shared(tracks, ["kick", "snare"], [], Output(resume=True))
+    check_shared(tracks, ["kick", "snare"], [], Output(overwrite=True))
+    (tmp_path / ".sep-0a1b2c3d-0").mkdir()  # begun: the runtime ends it first
+    check_shared(tracks, ["kick", "snare"], [], Output(resume=True))
+    (tmp_path / "a sep.json").touch()
+    with pytest.raises(PathError, match=r"a sep\.json and 1 more exist already"):
+        check_shared(tracks, ["snare"], [], Output())
+    with pytest.raises(PathError, match=r"a sep\.json exists already"):  # of unknown stems
+        check_shared(tracks, [], [], Output())
+
+
+def test_what_is_no_file_in_a_shared_folder_is_not_replaced(tmp_path):
+    (tmp_path / "a kick.wav").mkdir()
+    for output in (Output(), Output(overwrite=True), Output(resume=True)):
+        with pytest.raises(PathError, match="is not replaced"):
+            check_shared(shared(tmp_path, "a"), ["kick"], [], output)
+    (tmp_path / "file").touch()
+    with pytest.raises(PathError, match="is no folder"):
+        check_shared(shared(tmp_path / "file", "a"), ["kick"], [], Output())
+
+
+def test_a_song_in_the_shared_folder_is_refused(tmp_path):
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(PathError, match="into the folder of"):
+        check_shared(shared(tmp_path, "a"), ["kick"], [tmp_path / "a.wav"], Output(overwrite=True))
+
+
+def test_stems_of_another_song_are_told_with_a_way_out(tmp_path):
+    for name in ("A", "B", "x/01"):
+        (tmp_path / name).mkdir(parents=True)
+    report = {"mix": {"path": str(tmp_path / "A" / "01.wav")}}
+    (tmp_path / "x" / "01" / "sep.json").write_text(json.dumps(report))
+    done = [tmp_path / "x" / "01"]
+    with pytest.raises(PathError, match=r"made of .*A/01\.wav$") as caught:
+        check_outputs(done, [tmp_path / "B" / "01.wav"], overwrite=False)
+    assert "{parent}/{track}" in caught.value.hint
+    with pytest.raises(PathError, match=r"already$"):
+        check_outputs(done, [tmp_path / "A" / ".." / "A" / "01.wav"], overwrite=False)
 
 
 def test_names_that_another_system_takes_for_one(tmp_path, monkeypatch):
@@ -102,7 +280,7 @@ def test_names_that_are_no_text(tmp_path, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     found = find((os.fsdecode(b"caf\xe9.wav"), "al*/*", "c*.wav", os.fsdecode(b"al\xffbum")))
-    assert [os.fsencode(each.name) for each in found.files] == [b"caf\xe9", b"\x85"]
+    assert [os.fsencode(each.name) for each in found.files] == [b"caf\xe9", b"al\xffbum/\x85"]
     assert [os.fsencode(each.path) for each in found.files] == [
         b"caf\xe9.wav",
         b"al\xffbum/\x85.wav",

@@ -12,7 +12,7 @@ import pytest
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.machine import paths
 from sep_launcher.machine.host import Host, Native
-from sep_launcher.planning.files import Found
+from sep_launcher.planning.naming import Found
 from sep_launcher.planning.plan import plan
 from sep_launcher.planning.request import Request
 from sep_launcher.planning.route import choose

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
@@ -12,10 +13,10 @@ import sep_models
 from sep_launcher.machine import facts
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning import models
-from sep_launcher.planning.files import Found
 from sep_launcher.planning.names import fitted
+from sep_launcher.planning.naming import Found
 from sep_launcher.planning.plan import environment, plan
-from sep_launcher.planning.request import Request, bench_of
+from sep_launcher.planning.request import Request, bench_of, check_fits
 from sep_launcher.planning.route import Wanted, choose
 from sep_protocol import Model, Output
 from sep_protocol.errors import ModelError, PathError, UsageError
@@ -61,7 +62,7 @@ def test_names_and_structure():
         ("{track}{model}/{track}{stem}{model}", "TM", "TkickM"),
         ("{{{track}}}/{{{stem}}}", "{T}", "{kick}"),
         ("{{track}} {track}/{{stem}} {stem} {{", "{track} T", "{stem} kick {"),
-        ("x{y}{track}/{z{track}{stem}}", "x{y}T", "{zTkick}"),
+        ("x{{y}}{track}/{z{track}{stem}}", "x{y}T", "{zTkick}"),
     ],
 )
 def test_names_are_filled_in_once(track, name, folder, file):
@@ -92,6 +93,102 @@ def test_two_tracks_never_get_one_folder():
     ]
     with pytest.raises(UsageError, match="would both go into"):
         make(Request(files=("x",), out=Path("/out")), *found)
+
+
+def songs(*paths):
+    return [Found(path=Path("/music", path), name=PurePath(path).with_suffix("")) for path in paths]
+
+
+def test_one_folder_for_the_stems_of_all():
+    request = Request(files=("x",), out=Path("/out"), name="{track} {stem}")
+    tracks = make(request, *songs("a.wav", "cd2/b.wav")).job.tracks
+    assert [(each.out, each.shared) for each in tracks] == [("/out", True), ("/out", True)]
+    assert [each.file_of("kick") for each in tracks] == ["a kick", "b kick"]
+    assert [each.report for each in tracks] == ["a sep.json", "b sep.json"]
+    assert [each.place() for each in tracks] == ["/out", "/out"]
+    assert make(Request(files=("x",), out=Path("/out"))).job.tracks[0].place() == "/out"
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "kick"),
+    [
+        ("{parent}/{track} {stem}", "/out/Song A", "drums kick"),
+        ("{parent}/{stem}", "/out/Song A", "kick"),
+        ("{parent} {stem}", "/out", "Song A kick"),
+        ("./{parent} {stem}", "/out", "Song A kick"),
+        ("{parent}/{track}/{stem}", "/out/Song A/drums", "kick"),
+        ("{track}/{parent} {stem}", "/out/htdemucs/Song A/drums", "Song A kick"),
+        ("x/{track}/{stem}", "/out/htdemucs/Song A/x/drums", "kick"),
+    ],
+)
+def test_the_name_of_the_folder_that_a_file_lies_in(name, out, kick):
+    request = Request(files=("x",), out=Path("/out"), name=name)
+    (track,) = make(request, *songs("htdemucs/Song A/drums.wav")).job.tracks
+    assert (track.out, track.file_of("kick")) == (out, kick)
+    assert track.shared == (not track.out.endswith("drums"))
+
+
+@pytest.mark.parametrize(
+    ("path", "parent"), [("/x.wav", "_"), ("/con/x.wav", "con_"), ("/a/../b?/x.wav", "b_")]
+)
+def test_every_system_takes_the_name_of_a_folder(path, parent):
+    request = Request(files=("x",), out=Path("/out"), name="{parent}/{track}/{stem}")
+    found = Found(path=Path(path), name=PurePath("x"))
+    assert make(request, found).job.tracks[0].out == f"/out/{parent}/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "paths", "hint"),
+    [
+        ("{track} {stem}", ["A/drums.wav", "B/drums.wav"], "{parent}"),
+        ("{track} {stem}", ["A/\u00e9.wav", "B/E\u0301.wav"], "{parent}"),
+        ("{parent} {stem}", ["A/drums.wav", "A/bass.wav"], "{track}"),
+        ("{parent}/{stem}", ["A/drums.wav", "A/bass.wav"], "{track}"),
+        ("{parent}/{track} {stem}", ["x/A/drums.wav", "y/A/drums.wav"], "two --out"),
+        ("{track}{stem}", ["A/x.wav", "A/xhi.wav"], "{parent}"),  # xhi + hat = x + hihat
+    ],
+)
+def test_stems_of_two_songs_never_get_one_name(name, paths, hint):
+    request = Request(files=("x",), out=Path("/out"), name=name)
+    manifest = replace(sep_models.find("mdx23c-mini"), stems=("hat", "hihat"))
+    found = songs(*paths)
+    with pytest.raises(UsageError, match="would both go into") as caught:
+        plan(request, HOST, choose(HOST), found=found, model=Model(name="m"), manifest=manifest)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("{artist}/{track}/{stem}", "{artist}"),
+        ("{track}/{Stem}", "{Stem}"),
+        ("{stem}/{track} {stem}", "{stem} in its folder"),
+        ("{track}/{stem}{}", "{}"),
+        ("{track}/{stem} {a b}", "{a b}"),
+        ("{track:02}/{stem}", "{track:02}"),
+    ],
+)
+def test_what_a_name_does_not_know_is_refused(name, told):
+    with pytest.raises(UsageError, match="not filled in") as caught:
+        Request(files=("x",), out=Path("/out"), name=name)
+    assert told in caught.value.message
+    assert all(each in caught.value.hint for each in ("{track}", "{stem}", "{model}", "{parent}"))
+    Request(files=("x",), out=Path("/out"), name="{{artist}}/{track}/{{x}}{stem}")
+
+
+def test_options_that_a_model_has_not_are_refused():
+    larsnet, mini = sep_models.find("larsnet"), sep_models.find("mdx23c-mini")
+    for options, manifest in (
+        ({"overlap": 2.0}, larsnet),
+        ({"batch": 2}, larsnet),
+        ({"overlap": 1e6}, mini),
+        ({"output": Output(stems=("bass",))}, mini),
+    ):
+        with pytest.raises(UsageError):
+            check_fits(Request(files=("x",), out=Path("/out"), **options), manifest)
+    fine = Request(files=("x",), out=Path("/out"), overlap=1.0, batch=1)
+    check_fits(fine, larsnet)
+    check_fits(fine, mini)
 
 
 def test_bytes_that_are_no_text_stay():
@@ -156,6 +253,14 @@ def test_threads_follow_the_quota():
         {"name": "{track}/stem"},
         {"name": "../{track}/{stem}"},
         {"name": "/{track}/{stem}"},
+        {"name": "/{track} {stem}"},
+        {"name": ".sep-00000000-0/{track} {stem}"},
+        {"name": ".sep-{track}{stem}"},
+        {"memory": 1 << 30, "wanted": Wanted(engine="native")},
+        {"output": Output(stems=("kick", "kick"))},
+        {"output": Output(stems=("hh", "hihat"))},
+        {"output": Output(stems=("kick", ""))},
+        {"include": ("",)},
     ],
 )
 def test_requests_without_meaning_are_refused(options):

@@ -143,9 +143,21 @@ def test_named_container_is_tried_inside_a_container_too():
     assert choose(host, Wanted(engine="container")).engine == "container"
 
 
-def test_cuda_that_only_the_user_knows_of_is_left_to_the_runtime():
-    route = choose(replace(LINUX, native=OWN), Wanted(device="cuda"))
+NAMED = replace(OWN, source="SEP_RUNTIME_PYTHON")
+
+
+@pytest.mark.parametrize("native", [CUDA_ENV, NAMED])
+def test_cuda_that_nvidia_smi_does_not_show_is_left_to_the_runtime(native):
+    route = choose(replace(LINUX, native=native), Wanted(device="cuda"))
     assert (route.engine, route.device, route.ready) == ("native", "cuda", True)
+
+
+@pytest.mark.parametrize("native", [None, OWN, CPU_ENV, replace(NAMED, cuda=False)])
+@pytest.mark.parametrize("engine", ["auto", "native"])
+@pytest.mark.parametrize("host", [LINUX, WINDOWS, MAC, replace(LINUX, docker=CUDA_IMAGE)])
+def test_cuda_without_any_sign_of_it_is_refused(host, native, engine):
+    with pytest.raises(DeviceError, match="there is no NVIDIA GPU"):
+        choose(replace(host, native=native), Wanted(device="cuda:1", engine=engine))
 
 
 @pytest.mark.parametrize("host", [LINUX, WINDOWS, NVIDIA])

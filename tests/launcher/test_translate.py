@@ -136,6 +136,32 @@ def test_the_same_folder_is_read_and_written():
         mapped.writing("/elsewhere/x")
 
 
+def test_a_shared_folder_is_mounted_itself():
+    tracks = tuple(
+        Track(audio=f"/m/{name}.wav", out=out, shared=True, stem_name=f"{name} {{stem}}")
+        for name, out in (("a", "/o/all"), ("b", "/o/all"), ("c", "/o/all/more"), ("d", "/o/x"))
+    )
+    wanted = Job(id="0000000a", tracks=tracks, model=Model(name="mini"))
+    mapped = mapping(wanted, PurePosixPath, identical)
+    assert places(mapped) == {
+        "/m": ("/app/in/0", False),
+        "/o/all": ("/app/out/0", True),
+        "/o/x": ("/app/out/1", True),
+    }
+    inside = mapped.job(wanted)
+    assert [each.out for each in inside.tracks] == [
+        *("/app/out/0", "/app/out/0", "/app/out/0/more", "/app/out/1"),
+    ]
+    assert all(each.shared for each in inside.tracks)
+    assert [mapped.to_host(each.out) for each in inside.tracks] == [each.out for each in tracks]
+    assert mapped.to_host("/app/out/0/a kick.wav") == "/o/all/a kick.wav"
+    windows = Track(audio="C:\\m\\a.wav", out="D:\\o", shared=True)
+    there = mapping(
+        Job(id="0000000a", tracks=(windows,), model=Model(name="mini")), PureWindowsPath, identical
+    )
+    assert there.writing("d:\\O") == "/app/out/0"
+
+
 def test_a_link_out_of_a_tree_gets_its_own_mount(tmp_path):
     (tmp_path / "out" / "in").mkdir(parents=True)
     (tmp_path / "far").mkdir()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sep_protocol import Job, Model, Track, dump_job, load_event
+from sep_protocol import Job, Model, Track, dump_job, escaped, load_event
 
 # Imports torch once and forks for every job: starting Python anew takes ten times as long as the
 # job does. It has run nothing before it forks, so no thread is lost in the child.
@@ -56,10 +56,16 @@ def forks():
 def runtime(tmp_path, tiny, forks):
     """Run a Job on the tiny network in a real process."""
 
-    def run(*audio, code=0, argv=(), model=None, **options):
+    def run(*audio, code=0, argv=(), model=None, shared=False, **options):
         model = model or Model(name="tiny", checkpoint=str(tiny[0]), settings=str(tiny[1]))
         tracks = tuple(
-            Track(audio=str(path), out=str(tmp_path / "out" / path.stem)) for path in audio
+            Track(
+                audio=str(path),
+                out=str(tmp_path / "out" if shared else tmp_path / "out" / path.stem),
+                shared=shared,
+                stem_name=escaped(path.stem) + " {stem}" if shared else "{stem}",
+            )
+            for path in audio
         )
         job = Job(id="00001234", tracks=tracks, model=model, **options)
         (tmp_path / "job.json").write_text(dump_job(job))

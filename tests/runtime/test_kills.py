@@ -14,7 +14,7 @@ from sep_protocol import Job, Model, Output, Track
 from sep_runtime.separate import separate
 from sep_runtime.tracks import sweep
 
-TRIALS = 100
+TRIALS = {False: 100, True: 50}  # by whether all tracks share one folder
 TRACKS = 4
 STEMS = 5
 
@@ -29,10 +29,16 @@ def clips(tmp_path, noise):
     return paths
 
 
-def job(clips, out, tiny, number, *, overwrite):
+def job(clips, out, tiny, number, *, overwrite, shared):
+    tracks = (
+        Track(audio=str(p), out=str(out), shared=True, stem_name=f"{p.stem} {{stem}}")
+        if shared
+        else Track(audio=str(p), out=str(out / p.stem))
+        for p in clips
+    )
     return Job(
         id=f"{number:08x}",
-        tracks=tuple(Track(audio=str(p), out=str(out / p.stem)) for p in clips),
+        tracks=tuple(tracks),
         model=Model(name="tiny", checkpoint=str(tiny[0]), settings=str(tiny[1])),
         output=Output(overwrite=overwrite),
         device="cpu",
@@ -51,26 +57,33 @@ def child(work):
     return pid
 
 
-def check_whole(folder):
-    report = json.loads((folder / "sep.json").read_text())
+def check_whole(path):
+    report = json.loads(path.read_text())
     assert len(report["stems"]) == STEMS
     for each in report["stems"].values():
-        assert soundfile.info(folder / each["file"]).frames == report["frames"] == 6000
+        assert soundfile.info(path.parent / each["file"]).frames == report["frames"] == 6000
+    return len(report["stems"]) + 1
+
+
+def reports(out, *, shared):
+    return sorted(out.glob("* sep.json" if shared else "*/sep.json"))
 
 
 @pytest.mark.slow
-def test_only_whole_tracks_are_left(tmp_path, tiny, clips):
+@pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
+def test_only_whole_tracks_are_left(tmp_path, tiny, clips, shared):
     begun = time.monotonic()
-    os.waitpid(child(job(clips, tmp_path / "timed", tiny, 9999, overwrite=False)), 0)
+    timed = tmp_path / "timed"
+    os.waitpid(child(job(clips, timed, tiny, 9999, overwrite=False, shared=shared)), 0)
     span = time.monotonic() - begun
-    assert len(list((tmp_path / "timed").iterdir())) == TRACKS
+    assert len(reports(timed, shared=shared)) == TRACKS
     drawn, whole, orphans, finished = random.Random(0), 0, 0, 0
-    for trial in range(TRIALS):
+    for trial in range(TRIALS[shared]):
         out = tmp_path / "out" / str(trial // 10)  # ten kills in one folder, then a fresh one
         before = (
             {p.name for p in out.iterdir() if not p.name.startswith(".")} if out.exists() else set()
         )
-        pid = child(job(clips, out, tiny, trial, overwrite=trial % 10 > 0))
+        pid = child(job(clips, out, tiny, trial, overwrite=trial % 10 > 0, shared=shared))
         time.sleep(drawn.uniform(0.05, 1.0) * span)
         os.kill(pid, signal.SIGKILL)
         finished += os.WIFEXITED(os.waitpid(pid, 0)[1])
@@ -81,12 +94,14 @@ def test_only_whole_tracks_are_left(tmp_path, tiny, clips):
         left = {p.name for p in out.iterdir()}
         assert not any(name.startswith(".") for name in left)
         assert before <= left
-        for name in left:
-            check_whole(out / name)
-        whole += len(left)
+        found = reports(out, shared=shared)
+        files = sum(check_whole(report) for report in found)
+        assert len(left) == (files if shared else len(found))
+        whole += len(found)
     print(
-        f"\n{TRIALS} kills in {span:.2f} s of work: {whole} whole tracks seen, {orphans} orphaned "
-        f"folders swept, {finished} times the job was done before the kill, 0 partial tracks"
+        f"\n{TRIALS[shared]} kills in {span:.2f} s of work: {whole} whole tracks seen, "
+        f"{orphans} orphaned folders swept, {finished} times the job was done before the kill, "
+        "0 partial tracks"
     )
     assert orphans > 10
     assert whole > 10

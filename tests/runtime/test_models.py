@@ -157,6 +157,8 @@ def test_larsnet_from_a_folder(tmp_path):
         assert torch.cat((first, stream.finish()), -1).shape == (5, 2, 5000)
     with pytest.raises(UsageError, match="overlap"):
         separators.load(model, CPU, overlap=2.0)
+    with pytest.raises(UsageError, match="batch"):
+        separators.load(model, CPU, batch=2)
 
 
 def test_bundled_weights_are_checked(tmp_path, monkeypatch):

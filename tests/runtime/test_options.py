@@ -11,6 +11,8 @@ import torch
 
 from sep_protocol import Model, Output, TrackDone, TrackFailed, Warned
 
+FILES = Path(__file__).parent / "files"
+
 
 def only(events, kind):
     return [event for event in events if isinstance(event, kind)]
@@ -78,6 +80,60 @@ def test_resume_leaves_what_is_done_and_refuses_what_is_other(runtime, clip, tmp
     assert only(runtime(clip, code=1, output=resume), TrackFailed)
     report = json.loads((tmp_path / "out" / "clip" / "sep.json").read_text())
     assert len(report["mix"]["sha256"]) == 64
+
+
+def test_resume_goes_on_whatever_the_batch(runtime, clip):
+    resume = Output(resume=True)
+    assert not only(runtime(clip, output=resume, batch=1), TrackDone)[0].resumed
+    assert only(runtime(clip, output=resume, batch=3), TrackDone)[0].resumed
+
+
+def test_resume_knows_the_reports_of_the_first_release(runtime, clip, tmp_path):
+    """Red where a setting came without a default: `Settings` in made.py says which it needs."""
+    resume = Output(resume=True)
+    runtime(clip)
+    report = tmp_path / "out" / "clip" / "sep.json"
+    now, old = (json.loads(path.read_text()) for path in (report, FILES / "sep-0.1.0.json"))
+    old["mix"]["sha256"] = now["mix"]["sha256"]
+    old["model"]["sha256"] = now["model"]["sha256"]
+    for stem, said in now["stems"].items():
+        old["stems"][stem]["bytes"] = said["bytes"]
+    report.write_text(json.dumps(old))
+    assert only(runtime(clip, output=resume), TrackDone)[0].resumed
+    old["settings"]["louder"] = True  # of a later release: nobody here knows what it did
+    report.write_text(json.dumps(old))
+    assert only(runtime(clip, output=resume, code=1), TrackFailed)
+
+
+def test_songs_that_share_a_folder(runtime, clip, tmp_path, noise):
+    other = tmp_path / "clip 2.wav"
+    soundfile.write(other, noise(2, 9000).T, 44100)
+    few = Output(stems=("kick", "snare"), resume=True)
+    done = only(runtime(clip, other, shared=True, output=few), TrackDone)
+    out = tmp_path / "out"
+    wanted = [f"clip{i} {n}" for i in ("", " 2") for n in ("kick.wav", "sep.json", "snare.wav")]
+    assert sorted(path.name for path in out.iterdir()) == sorted(wanted)
+    assert done[1].stems["kick"] == str(out / "clip 2 kick.wav")
+    assert soundfile.info(done[1].stems["kick"]).frames == 9000
+    failed = only(runtime(clip, shared=True, code=1, output=Output(stems=("kick",))), TrackFailed)
+    assert failed[0].path == str(out / "clip kick.wav")
+    assert "exists already" in failed[0].message
+    (out / "clip kick.wav").unlink()
+    again = only(runtime(clip, other, shared=True, output=few), TrackDone)
+    assert [each.resumed for each in again] == [False, True]
+    runtime(clip, shared=True, output=Output(stems=("kick",), format="flac", overwrite=True))
+    wanted = [*wanted[3:], "clip kick.flac", "clip sep.json"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(wanted)
+    failed = only(runtime(clip, shared=True, code=1, output=Output(resume=True)), TrackFailed)
+    assert "stems of another mix" in failed[0].message
+
+
+def test_a_song_in_the_shared_folder_is_refused(runtime, tmp_path, noise):
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / "x kick.wav"
+    soundfile.write(path, noise(1, 3000).T, 44100)
+    failed = only(runtime(path, shared=True, code=1, output=Output(overwrite=True)), TrackFailed)
+    assert "would go into the folder of" in failed[0].message
 
 
 def test_the_runtime_replaces_nothing_by_itself(runtime, clip):

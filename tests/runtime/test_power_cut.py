@@ -55,17 +55,22 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def make(out, text, job):
-    work = Workspace(out, job, 0)
-    lasting(work.new / "kick.wav", text)
-    report = {"made": text, "stems": {"kick": {"file": "kick.wav"}}}
-    assert work.commit(report, ["kick.wav"], replace=True) == ""
+def make(out, text, job, *, report=""):
+    """A track in a folder of its own, or with `report` in a shared one."""
+    kick = "Song kick.wav" if report else "kick.wav"
+    work = Workspace(out, job, 0, report=report)
+    lasting(work.new / kick, text)
+    settings, stems = {"stem_name": "Song {stem}"}, {"kick": {"file": kick}}
+    said = {"made": text, "settings": settings, "stems": stems}
+    assert work.commit(said, [kick], replace=True) == ""
     assert work.discard() is None
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["new", "replaced"])
-def test_power_cut_at_every_step(tmp_path, monkeypatch, before):
+@pytest.mark.parametrize("report", ["", "Song sep.json"], ids=["own", "shared"])
+def test_power_cut_at_every_step(tmp_path, monkeypatch, before, report):
     image, copies = tmp_path / "disk", []
+    kick, ours = ("Song kick.wav", report) if report else ("kick.wav", "sep.json")
     image.write_bytes(b"")
     os.truncate(image, 24 << 20)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
@@ -75,8 +80,10 @@ def test_power_cut_at_every_step(tmp_path, monkeypatch, before):
         subprocess.run(["cp", "--sparse=always", str(image), str(copies[-1])], check=True)
 
     with mounted(image, tmp_path / "disk.d") as disk:
+        if before or report:
+            (disk / "song").mkdir()
         if before:
-            make(disk / "song", "old", "00000001")
+            make(disk / "song", "old", "00000001", report=report)
             lasting(disk / "song" / "notes.txt", "mine")
         os.sync()
         with monkeypatch.context() as patched:
@@ -89,7 +96,7 @@ def test_power_cut_at_every_step(tmp_path, monkeypatch, before):
                     return found
 
                 patched.setattr(owner, name, step)
-            make(disk / "song", "new", "00000002")
+            make(disk / "song", "new", "00000002", report=report)
         cut()
         os.sync()
         cut()
@@ -97,16 +104,19 @@ def test_power_cut_at_every_step(tmp_path, monkeypatch, before):
     seen = []
     for copy in copies:
         with mounted(copy, tmp_path / "copy.d") as disk:
-            assert sweep(disk) == []
             song = disk / "song"
-            if before or song.exists():
-                mine = {"notes.txt"} if before else set()
-                assert names(song) == {"kick.wav", "sep.json"} | mine
-                made = json.loads((song / "sep.json").read_text())["made"]
-                assert (song / "kick.wav").read_text() == made
+            assert sweep(song if report else disk) == []
+            mine = {"notes.txt"} if before else set()
+            if before or (song / ours).exists():
+                assert names(song) == {kick, ours} | mine
+                made = json.loads((song / ours).read_text())["made"]
+                assert (song / kick).read_text() == made
                 seen.append(made)
-            make(disk / "song", "again", "00000003")
+            else:
+                assert not song.exists() or names(song) == set()
+            make(song, "again", "00000003", report=report)
             assert names(disk) - {"lost+found"} == {"song"}
+            assert names(song) == {kick, ours} | mine
             assert not before or (song / "notes.txt").read_text() == "mine"
         copy.unlink()
     assert "new" in seen

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 def mode(path: Path | str) -> int:
@@ -34,3 +31,8 @@ def is_file(path: Path | str) -> bool:
 def is_dir(path: Path | str) -> bool:
     """Say whether it is a folder."""
     return stat.S_ISDIR(mode(path))
+
+
+def absolute(path: Path | str) -> Path:
+    """Return the path from the root on, without `.` and `..`, its links as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (Path's follows links)

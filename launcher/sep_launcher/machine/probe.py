@@ -24,8 +24,8 @@ SMI_SECONDS = 10.0  # a GPU that sleeps takes seconds to answer
 SYSTEMS: dict[str, System] = {"Darwin": "macos", "Windows": "windows"}
 
 
-def probe() -> Host:
-    """Return what this machine has."""
+def probe(*, ask_torch: bool = False) -> Host:
+    """Return what this machine has; `ask_torch`: also what torch is for where no GPU is seen."""
     with ThreadPoolExecutor(2) as pool:
         asked_gpus, asked_docker = pool.submit(gpus), pool.submit(docker_probe.probe)
         recorded = facts.read()
@@ -42,7 +42,7 @@ def probe() -> Host:
             memory=memory(),
             gpus=found,
             docker=_with_check(asked_docker.result(), recorded, machine),
-            native=native(recorded, machine, ask_torch=bool(found)),
+            native=native(recorded, machine, ask_torch=ask_torch or bool(found)),
             in_container=_in_container(),
             batch_system=_batch_system(),
             wsl="microsoft" in platform.release().lower(),

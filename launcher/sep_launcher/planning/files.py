@@ -1,17 +1,20 @@
-"""The files that the user named: what is there, and what may be written."""
+"""The files that the user named: what is there."""
 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import os
+import re
 import stat
-import tempfile
-from dataclasses import dataclass, field, replace
+import unicodedata
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from sep_launcher.machine import disk
-from sep_launcher.planning import names
+from sep_launcher.planning import outputs
+from sep_launcher.planning.naming import Found, Hit, Root, named
 from sep_protocol import REPORT
 from sep_protocol.errors import PathError, UsageError
 
@@ -25,14 +28,7 @@ ENDINGS = frozenset(
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 PASSED = "; it is passed over"
 STREAM = "sep goes through a song more than once: write it to a file first"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A file to separate and the name that its stems go under."""
-
-    path: Path
-    name: PurePath  # relative; below a named folder it keeps that folder's structure
+STEMS = "stems that sep made are passed over; one that is named itself is split again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,25 +39,33 @@ class Search:
     warnings: tuple[str, ...]
 
 
-def find(patterns: tuple[str, ...]) -> Search:
+def find(patterns: tuple[str, ...], include: tuple[str, ...] = ()) -> Search:
     """Return the audio files that paths, folders and globs name, each once, in their order.
 
-    Raises UsageError for none at all, PathError for a pattern without a file that can be read.
+    In folders only files whose name, or path below the folder, matches one of `include`. What sep
+    made is passed over in folders and globs. Raises UsageError for no pattern at all, or for
+    `include` without a folder, PathError for a pattern without a file that can be read.
     """
     if not patterns:
         raise UsageError("no file was named", hint="sep run song.wav")
-    look = _Look()
+    look = _Look(include=tuple(map(_glob_of, include)))
     for pattern in patterns:
         look.at(pattern)
-    return Search(files=tuple(_distinct(list(look.found.values()))), warnings=tuple(look.warnings))
+    if include and not look.folders:
+        raise UsageError("--include is for folders, and none was named", hint="leave out --include")
+    files = named(list(look.found.values()), list(look.roots.values()))
+    return Search(files=files, warnings=tuple(look.warnings))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Look:
     """A search under way."""
 
-    found: dict[str, Found] = field(default_factory=dict)  # by its path without links
+    include: tuple[re.Pattern[str], ...] = ()
+    found: dict[str, Hit] = field(default_factory=dict)  # by its path without links
+    roots: dict[Path, Root] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    folders: int = 0  # that were named
 
     def at(self, pattern: str) -> None:
         """Take what a pattern names."""
@@ -79,13 +83,26 @@ class _Look:
         elif why := _unfit(path):
             raise PathError(why, hint=STREAM)
         else:
-            self._take(path, PurePath(path.name))
+            self._take(path, self._root(path.parent))
 
-    def _take(self, path: Path, name: PurePath) -> None:
-        self.found.setdefault(os.path.realpath(path), Found(path=path, name=names.track(name)))
+    def _root(self, folder: Path, *, own: bool = False) -> Root:
+        """Return the folder as a root; `own`: it was named. Then it has a name, unless . or .. ."""
+        root = self.roots.setdefault(disk.absolute(folder), Root(path=disk.absolute(folder)))
+        root.own |= own and folder.name not in ("", "..")
+        return root
+
+    def _take(self, path: Path, root: Root) -> None:
+        whole = disk.absolute(path)
+        below = PurePath(path.name)
+        if whole.is_relative_to(root.path):
+            below = whole.relative_to(root.path)
+        self.found.setdefault(os.path.realpath(path), Hit(path=path, root=root, below=below))
 
     def _folder(self, root: Path) -> None:
-        warned, stack, any_here, films = len(self.warnings), [root], False, 0
+        self.folders += 1
+        here = self._root(root, own=True)
+        warned, stack, films = len(self.warnings), [root], 0
+        taken, other = 0, []
         while stack:
             folder = stack.pop()
             try:
@@ -95,19 +112,35 @@ class _Look:
                     raise PathError(_unreadable(root, fault)) from fault
                 self.warnings.append(f"{_unreadable(folder, fault)}{PASSED}")
                 continue
-            if any(each.name == REPORT and not _is_folder(each) for each in entries):
+            made = outputs.made(folder, [e.name for e in entries if not _is_folder(e)])
+            if REPORT in made:
                 continue
-            seen = [each for each in entries if not each.name.startswith(".")]
+            seen = [e for e in entries if not e.name.startswith(".") and e.name not in made]
             stack += [Path(each) for each in reversed(seen) if _is_folder(each)]
             files = [Path(each) for each in seen if not _is_folder(each)]
-            films += sum(path.suffix.lower() in VIDEOS for path in files)
-            for path in self._fit(files, ENDINGS):
-                self._take(path, path.relative_to(root))
-                any_here = True
+            if self.include:
+                other += [path for path in files if path.suffix.lower() in ENDINGS]
+                files = [path for path in files if self._included(path.relative_to(root))]
+            else:
+                films += sum(path.suffix.lower() in VIDEOS for path in files)
+            for path in self._fit(files, ENDINGS | VIDEOS if self.include else ENDINGS):
+                self._take(path, here)
+                taken += 1
         if films:
             self.warnings.append(f"videos in {root} are not looked for: name the {films} there")
-        if not any_here:
+        if not taken and other:
+            more = f" and {len(other) - 1} more" if other[1:] else ""
+            hint = f"what is there: {other[0].relative_to(root)}{more}"
+            self._nothing(f"--include matches no audio in {root}", warned, hint)
+        if not taken:
             self._nothing(f"there is no audio in {root}", warned, _known())
+
+    def _included(self, below: PurePath) -> bool:
+        """Say whether a file is wanted, by its path below a named folder."""
+        return any(
+            each.fullmatch(_plain(below.as_posix() if "/" in each.pattern else below.name))
+            for each in self.include
+        )
 
     def _glob(self, pattern: str, fault: OSError) -> None:
         """Take what a glob names; `fault` is what came of looking for a file of this name."""
@@ -115,12 +148,14 @@ class _Look:
             raise PathError(_missing(pattern, fault), hint=STREAM if pattern == "-" else "")
         warned = len(self.warnings)
         hits = [Path(hit) for hit in sorted(_globbed(pattern))]
-        files = self._fit(hits, ENDINGS | VIDEOS)
+        fresh = _without_made(hits)
+        files = self._fit(fresh, ENDINGS | VIDEOS)
         self.warnings += _shut(pattern)
+        root = self._root(_fixed(pattern), own=True)
         for hit in files:
-            self._take(hit, PurePath(hit.name))
+            self._take(hit, root)
         if not files:
-            hint = _known() if hits else ""
+            hint = _known() if fresh else STEMS if hits else ""
             self._nothing(f"no audio file matches {pattern}", warned, hint)
 
     def _fit(self, paths: list[Path], endings: frozenset[str]) -> list[Path]:
@@ -139,6 +174,34 @@ class _Look:
         """Raise PathError, with the first reason if there are reasons."""
         why = [each.removesuffix(PASSED) for each in self.warnings[warned:]]
         raise PathError(f"{message}: {why[0]}" if why else message, hint=hint)
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _glob_of(pattern: str) -> re.Pattern[str]:
+    """Return what a pattern matches; as in tar and find, its * goes over / as well."""
+    return re.compile(fnmatch.translate(_plain(pattern.removeprefix("./"))), re.IGNORECASE)
+
+
+def _fixed(pattern: str) -> Path:
+    """Return the folder that a glob begins in."""
+    parts = Path(pattern).parts
+    return Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+
+
+def _without_made(hits: list[Path]) -> list[Path]:
+    """Return the files that sep did not make, by the reports beside them."""
+    made: dict[Path, set[str]] = {}
+    for folder in {hit.parent for hit in hits}:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            made[folder] = outputs.made(folder, [e.name for e in entries if not _is_folder(e)])
+    return [
+        hit
+        for hit in hits
+        if REPORT not in made.get(hit.parent, ()) and hit.name not in made.get(hit.parent, ())
+    ]
 
 
 def _globbed(pattern: str) -> list[str]:
@@ -205,85 +268,6 @@ def _shut(pattern: str) -> list[str]:
             except OSError as fault:
                 told.append(f"{_unreadable(folder, fault)}{PASSED}")
     return list(dict.fromkeys(told))
-
-
-def _distinct(found: list[Found]) -> list[Found]:
-    """Give files of one name different ones: a wav keeps its own, others add their ending.
-
-    So `song.wav` stays `song` when a `song.mp3` comes to lie beside it.
-    """
-    order = sorted(range(len(found)), key=lambda i: found[i].path.suffix.lower() != ".wav")
-    given: dict[int, PurePath] = {}
-    used: set[str] = set()
-    for i in order:
-        name = plain = found[i].name
-        ending = found[i].path.suffix.lower()
-        if names.key(name) in used and ending != ".wav":
-            name = plain = name.with_name(names.portable(f"{name.name}_{ending.lstrip('.')}"))
-        number = 2
-        while names.key(name) in used:
-            name, number = plain.with_name(f"{plain.name}-{number}"), number + 1
-        used.add(names.key(name))
-        given[i] = name
-    return [replace(each, name=given[i]) for i, each in enumerate(found)]
-
-
-def check_outputs(
-    folders: list[Path], mixes: list[Path], *, overwrite: bool, resume: bool = False
-) -> None:
-    """Raise PathError where stems are there already, or where no folder can be made.
-
-    No output folder may hold one of the mixes, even with `overwrite`: a stem could replace it.
-    """
-    for folder in folders:
-        if os.path.islink(folder):  # noqa: PTH114 (Path's raises)
-            raise PathError(
-                f"{folder} is a link: a track's folder is replaced as a whole",
-                hint="remove the link, or choose another folder with --out",
-            )
-        if disk.exists(folder) and not disk.is_dir(folder):
-            raise PathError(
-                f"{folder} is no folder", hint="move it away, or choose another with --out"
-            )
-    outputs = {os.path.realpath(folder) for folder in folders}
-    for mix in mixes:
-        if os.path.dirname(os.path.realpath(mix)) in outputs:  # noqa: PTH120 (a text)
-            raise PathError(
-                f"the stems would go into the folder of {mix}", hint="choose another with --out"
-            )
-    done = [folder for folder in folders if disk.exists(folder) and not _is_empty(folder)]
-    if resume:  # the runtime looks whether they are the same
-        done = [folder for folder in done if not disk.is_file(folder / REPORT)]
-    if done and not overwrite:
-        more = f" and {len(done) - 1} more" if len(done) > 1 else ""
-        raise PathError(
-            f"{done[0]}{more} exists already",
-            hint="--overwrite replaces it" + ("" if resume else ", --resume leaves what is done"),
-        )
-    for parent in {folder.parent for folder in folders}:
-        _check_writable(parent)
-
-
-def _check_writable(folder: Path) -> None:
-    there = folder
-    while not disk.exists(there) and there != there.parent:
-        if os.path.islink(there):  # noqa: PTH114 (Path's raises)
-            raise PathError(f"{there} is a link to nothing", hint="choose another with --out")
-        there = there.parent
-    try:  # asking for permissions does not tell: root, read-only disks, network shares
-        Path(tempfile.mkdtemp(prefix=".sep-", dir=there)).rmdir()
-    except OSError as fault:
-        raise PathError(
-            f"{there} cannot be written: {fault.strerror}", hint="choose another with --out"
-        ) from fault
-
-
-def _is_empty(folder: Path) -> bool:
-    """Say whether a folder has nothing in it; raise PathError where that cannot be seen."""
-    try:
-        return not any(folder.iterdir())
-    except OSError as fault:
-        raise PathError(_unreadable(folder, fault), hint="choose another with --out") from fault
 
 
 def _known() -> str:

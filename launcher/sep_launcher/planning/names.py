@@ -30,8 +30,12 @@ def portable(name: str) -> str:
 
 def track(path: PurePath) -> PurePath:
     """Return the name of a track: its file's without the ending, below portable folders."""
-    folders = [fitted(portable(part) or "_", MOST) for part in path.parent.parts]
-    return PurePath(*folders, portable(path.stem) or "track")
+    return PurePath(*map(folder, path.parent.parts), portable(path.stem) or "track")
+
+
+def folder(name: str) -> str:
+    """Return the name of a folder in the form that every file system takes."""
+    return fitted(portable(name) or "_", MOST)
 
 
 def key(name: PurePath) -> str:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from sep_launcher.machine import disk
 from sep_launcher.planning import names
+from sep_launcher.planning.request import has
+from sep_models import RESIDUAL, wanted_stems
 from sep_models.stems import LONGEST
 from sep_protocol import Job, Track, escaped, fill
 from sep_protocol.errors import UsageError
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sep_launcher.machine.host import Host
-    from sep_launcher.planning.files import Found
+    from sep_launcher.planning.naming import Found
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.route import Route
     from sep_models import Manifest
@@ -43,6 +46,7 @@ class Plan:
     job: Job
     route: Route
     expects: str  # what kind of mix the model is for
+    stems: tuple[str, ...] = ()  # that will be written, as far as that is known
     environment: dict[str, str]  # variables of the runtime, set before torch is imported
     python: str | None = None  # of the native engine
     isolated: bool = False  # it is setup's: nobody's PYTHONPATH and PYTHONHOME are for it
@@ -61,7 +65,8 @@ def plan(
 ) -> Plan:
     """Return the plan; writes nothing."""
     tracks = tuple(_track(each, request, model) for each in found)
-    _check_apart(tracks)
+    stems = _stems(request, manifest) if manifest else ()
+    _check_apart(tracks, request, stems)
     job = Job(
         id=secrets.token_hex(4),
         tracks=tracks,
@@ -77,6 +82,7 @@ def plan(
         job=job,
         route=route,
         expects=manifest.expects if manifest else "",
+        stems=stems,
         environment=environment(host, route),
         python=host.native.python if host.native else None,
         isolated=host.native is not None and host.native.source == "setup",
@@ -85,14 +91,26 @@ def plan(
     )
 
 
+def _stems(request: Request, manifest: Manifest) -> tuple[str, ...]:
+    rest = (RESIDUAL,) if request.output.residual else ()
+    return (*wanted_stems(request.output.stems, manifest), *rest)
+
+
 def _track(found: Found, request: Request, model: Model) -> Track:
     folder, _, file = request.name.rpartition("/")
-    values = {"track": found.name.name, "model": names.portable(model.name) or "_"}
-    parts = [names.fitted(fill(part, values), names.MOST) for part in folder.split("/")]
+    values = {
+        "track": found.name.name,
+        "model": names.portable(model.name) or "_",
+        "parent": names.folder(disk.absolute(found.path).parent.name),
+    }
+    parts = [names.folder(fill(part, values)) for part in PurePath(folder).parts]
+    # Folders that the song was found in are part of {track} in a folder, unless {parent} says it.
+    above = PurePath() if request.shared or has(folder, "parent") else found.name.parent
     stem_name = _fitted_around_stem(fill(file, values | {"stem": STEM}))
     return Track(
         audio=os.path.realpath(found.path),
-        out=str(_absolute(Path(request.out, found.name.parent, *parts))),
+        out=str(_absolute(Path(request.out, above, *parts))),
+        shared=request.shared,
         stem_name=escaped(stem_name).replace(STEM, "{stem}"),
         shown=str(_absolute(found.path)),
     )
@@ -108,16 +126,32 @@ def _fitted_around_stem(name: str) -> str:
     return STEM.join(names.fitted(part, share) for part in parts)
 
 
-def _check_apart(tracks: tuple[Track, ...]) -> None:
-    """Raise UsageError where two tracks would get one folder, on whatever file system."""
+def _check_apart(tracks: tuple[Track, ...], request: Request, stems: tuple[str, ...]) -> None:
+    """Raise UsageError where two tracks would get one folder or file, on whatever file system."""
     seen: dict[str, Track] = {}
     for track in tracks:
-        other = seen.setdefault(names.key(PurePath(track.out)), track)
-        if other is not track:
-            raise UsageError(
-                f"{other.shown} and {track.shown} would both go into {track.out}",
-                hint="name them in two runs, with two --out",
-            )
+        places = [PurePath(track.out)]
+        if track.shared:
+            files = (f"{track.file_of(stem)}.{request.output.format}" for stem in stems)
+            places = [PurePath(track.out, file) for file in (*files, track.report)]
+        for place in places:
+            other = seen.setdefault(names.key(place), track)
+            if other is not track:
+                raise UsageError(
+                    f"{other.shown} and {track.shown} would both go into {place}",
+                    hint=_apart(request),
+                )
+
+
+def _apart(request: Request) -> str:
+    """Return the way to give two tracks names of their own."""
+    if not request.shared:
+        return "name them in two runs, with two --out"
+    if not has(request.name, "track"):
+        return "give --name a {track}, too: the name of the file"
+    if not has(request.name, "parent"):
+        return "give --name a {parent}, too: the name of the folder that a file lies in"
+    return "name them in two runs, with two --out"
 
 
 def environment(host: Host, route: Route) -> dict[str, str]:

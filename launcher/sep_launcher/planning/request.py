@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
+from sep_models import canonical, wanted_stems
 from sep_protocol import Bench, Output, fill, speed_fault
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sep_models import Manifest
+
 NAME = "{track}/{stem}"
+PLACES = ("track", "model", "parent")  # what may be filled in everywhere in a name
+KNOWN = "it knows {track}, {parent} and {model}, and {stem} in the last part"
+MARK = "\0"  # stands for what is filled in
+NO_MEMORY = "--memory limits a container, and this run is native"
 LEAST_MEMORY = 6 << 20  # what Docker allows
 MOST_MEMORY = 1 << 60
 BENCH_SECONDS = (0.1, 600.0)
@@ -28,6 +35,7 @@ class Request:
     files: tuple[str, ...]  # files, folders and globs, as typed
     out: Path
     name: str = NAME  # <folder of the track>/<file of the stem>
+    include: tuple[str, ...] = ()  # in folders, only what matches one of these globs
     model: str | None = None  # name, alias or checkpoint; None: the best that is installed
     model_config: Path | None = None
     output: Output = field(default_factory=Output)
@@ -52,21 +60,71 @@ class Request:
             )
         if self.model == "":
             raise UsageError("--model is empty", hint="sep models list")
+        if self.memory is not None and self.wanted.engine == "native":
+            raise UsageError(NO_MEMORY, hint="leave out --memory, or --engine container")
+        if "" in self.include:
+            raise UsageError("--include is empty", hint="for example --include 'drums.*'")
+        _check_stems(self.output.stems)
         _check_name(self.name)
+
+    @property
+    def shared(self) -> bool:
+        """Say whether many tracks go into one folder: then none is called after one of them."""
+        return not has(self.name.rpartition("/")[0], "track")
+
+
+def has(name: str, place: str) -> bool:
+    """Say whether something is filled in at a place of this name."""
+    return MARK in fill(name, {place: MARK})
+
+
+def _check_stems(stems: tuple[str, ...] | None) -> None:
+    """Raise UsageError for no name and for two alike, whatever the model makes."""
+    seen: set[str] = set()
+    for stem in map(canonical, stems or ()):
+        if not stem:
+            raise UsageError("--stems has an empty name", hint="for example --stems kick,snare")
+        if stem in seen:
+            raise UsageError(f"--stems names {stem} twice", hint="for example --stems kick,snare")
+        seen.add(stem)
+
+
+def check_fits(request: Request, manifest: Manifest) -> None:
+    """Raise UsageError for what this model has not: its stems, its way through a song."""
+    wanted_stems(request.output.stems, manifest)
+    name = manifest.name
+    if manifest.architecture == "larsnet":
+        if request.overlap not in (None, 1.0):
+            raise UsageError(f"{name} knows no overlap", hint="leave out --overlap")
+        if request.batch not in (None, 1):
+            raise UsageError(f"{name} knows no batch", hint="leave out --batch")
+    elif request.overlap is not None and request.overlap > manifest.chunk:
+        raise UsageError(
+            f"--overlap can be {manifest.chunk} at most for {name}, not {request.overlap:g}",
+            hint=f"its own is {manifest.overlap:g}",
+        )
 
 
 def _check_name(name: str) -> None:
     """Raise UsageError where two tracks or stems would get one name, or one that cannot be."""
     folder, _, file = name.rpartition("/")
-    mark = "\0"
-    if mark not in fill(folder, {"track": mark}) or mark not in fill(file, {"stem": mark}):
+    for part, known in ((folder, PLACES), (file, (*PLACES, "stem"))):
+        for found in re.findall(r"\{\{|\}\}|\{[^{}]*\}", part):  # as `fill` takes them
+            if found not in ("{{", "}}") and found[1:-1] not in known:
+                where = " in its folder" if found == "{stem}" else ""
+                raise UsageError(
+                    f"--name {name!r} has {found}{where}, which is not filled in",
+                    hint=f"{KNOWN}; {{{{ and }}}} are braces",
+                )
+    if not has(file, "stem") or not (has(name, "track") or has(name, "parent")):
         raise UsageError(
-            f"--name {name!r} must be FOLDER/FILE with {{track}} in the folder and "
-            "{stem} in the file",
-            hint="for example '{track}/{track} {stem}'",
+            f"--name {name!r} must have {{stem}} in its last part, and {{track}} or {{parent}}",
+            hint="for example '{track}/{track} {stem}', or '{track} {stem}' for one folder",
         )
-    if folder.startswith("/") or ".." in folder.split("/"):
+    if name.startswith("/") or ".." in folder.split("/"):
         raise UsageError(f"--name {name!r} must stay inside --out")
+    if any(part.startswith(names.HIDDEN) for part in name.split("/")):
+        raise UsageError(f"--name {name!r} begins like sep's own work folders")
     if never := names.NEVER.search(name.replace("/", "")):
         raise UsageError(f"--name {name!r} has {never[0]!r}, which not every system takes")
 

@@ -64,8 +64,8 @@ def choose(host: Host, wanted: Wanted | None = None) -> Route:
     # Who names the container has a reason; its sentinel tells whether it sees our files.
     inside = "" if wanted.engine == "container" else _inside(host)
     found = candidates(host, inside)
-    if wanted.kind == "cuda" and not host.gpus and host.system != "macos":
-        found = [_unseen_cuda(host), *found]
+    if wanted.kind == "cuda" and not host.gpus and _may_have_cuda(host):
+        found = [_unseen_cuda(), *found]
     ranked = [_limited(each, wanted) for each in found]
     possible = [each for each in ranked if not each.refused]
     if not possible:
@@ -128,13 +128,21 @@ def _native(host: Host, device: Kind) -> Candidate:
     )
 
 
-def _unseen_cuda(host: Host) -> Candidate:
+def _may_have_cuda(host: Host) -> bool:
+    """Say whether something but the user's word speaks for a GPU that nvidia-smi does not show."""
+    native = host.native
+    if native is None or host.system == "macos":
+        return False
+    return native.cuda or (native.cuda is None and native.source == "SEP_RUNTIME_PYTHON")
+
+
+def _unseen_cuda() -> Candidate:
     """Return the candidate for a GPU that only the user knows of: the runtime will prove it."""
     return Candidate(
         engine="native",
         device="cuda",
         reason="nvidia-smi shows no GPU, torch may find one",
-        ready=host.native is not None,
+        ready=True,
     )
 
 

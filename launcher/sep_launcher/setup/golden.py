@@ -13,7 +13,7 @@ from sep_launcher.engines.native import NativeEngine
 from sep_launcher.machine import facts
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route
-from sep_launcher.planning.files import Found
+from sep_launcher.planning.naming import Found
 from sep_launcher.planning.request import Request
 from sep_protocol import DeviceChosen, Failed, Model, Output, TrackDone, TrackFailed
 from sep_protocol.errors import DeviceError, RuntimeFailedError, SepError

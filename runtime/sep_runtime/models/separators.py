@@ -59,6 +59,10 @@ def load(
             raise UsageError(
                 "larsnet knows no overlap", hint="leave it out", command="leave out --overlap"
             )
+        if batch not in (None, 1):
+            raise UsageError(
+                "larsnet knows no batch", hint="leave it out", command="leave out --batch"
+            )
         networks = larsnet.build(found, manifest.stems, device)
         separator = larsnet.LarsNet(
             networks, stems=manifest.stems, sample_rate=manifest.sample_rate

@@ -107,7 +107,7 @@ def mapping(
     model = job.model
     audio = [str(flavour(track.audio).parent) for track in job.tracks]
     files = [str(flavour(each).parent) for each in (model.checkpoint, model.settings) if each]
-    outs = [*(str(flavour(track.out).parent) for track in job.tracks), *job.sweep]
+    outs = [*(track.place(flavour) for track in job.tracks), *job.sweep]
     binds = [
         *_numbered([*audio, *files], IN, flavour, real, writable=False),
         *_numbered(outs, OUT, flavour, real, writable=True),

@@ -1,0 +1,158 @@
+"""Where stems may go: what is there already, what sep made of it, what can be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sep_launcher.machine import disk
+from sep_launcher.planning import names
+from sep_protocol import REPORT
+from sep_protocol.errors import PathError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sep_protocol import Output, Track
+
+OTHER = "choose another with --out"
+APART = "another --out, or --name '{parent}/{track}/{stem}', keeps both; --overwrite replaces it"
+REPORT_BYTES = 1 << 20  # more than any report has
+
+
+def made(folder: Path, entries: Iterable[str]) -> set[str]:
+    """Return which of a folder's files sep made; with a REPORT among them it made the folder."""
+    found = set()
+    for entry in entries:
+        if entry == REPORT:
+            found.add(entry)
+        elif "sep" in entry and entry.endswith(".json"):  # of a track in a shared folder
+            found |= _stems(_report(folder / entry))
+    return found
+
+
+def _report(path: Path) -> Any:  # noqa: ANN401 (anything of JSON)
+    try:
+        if disk.is_file(path) and path.stat().st_size <= REPORT_BYTES:
+            return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        pass
+    return None
+
+
+def _stems(report: Any) -> set[str]:  # noqa: ANN401
+    try:
+        return {str(stem["file"]) for stem in report["stems"].values()} if report["sep"] else set()
+    except (LookupError, TypeError, AttributeError):
+        return set()
+
+
+def check_outputs(
+    folders: list[Path], mixes: list[Path], *, overwrite: bool, resume: bool = False
+) -> None:
+    """Raise PathError where stems are there already, or where no folder can be made.
+
+    No output folder may hold one of the mixes, even with `overwrite`: a stem could replace it.
+    """
+    for folder in folders:
+        if os.path.islink(folder):  # noqa: PTH114 (Path's raises)
+            raise PathError(
+                f"{folder} is a link: a track's folder is replaced as a whole",
+                hint="remove the link, or choose another folder with --out",
+            )
+    _check_folders(folders, mixes)
+    done = [folder for folder in folders if disk.exists(folder) and not _is_empty(folder)]
+    if resume:  # the runtime looks whether they are the same
+        done = [folder for folder in done if not disk.is_file(folder / REPORT)]
+    if done and not overwrite:
+        raise _taken(done, done[0] / REPORT, mixes, resume=resume)
+    for parent in {folder.parent for folder in folders}:
+        _check_writable(parent)
+
+
+def check_shared(
+    tracks: Sequence[Track], stems: Sequence[str], mixes: list[Path], output: Output
+) -> None:
+    """Raise PathError where files of tracks that share folders are there, or cannot be written.
+
+    `stems` are those that are known to be made. Links and folders are not even replaced with
+    `overwrite`.
+    """
+    folders = {Path(track.out) for track in tracks}
+    _check_folders(folders, mixes)
+    begun = {folder for folder in folders if _is_begun(folder)}
+    taken: list[tuple[Path, Path]] = []  # the first file of a track, and its report
+    for track in tracks:
+        folder = Path(track.out)
+        files = [folder / f"{track.file_of(stem)}.{output.format}" for stem in stems]
+        report = folder / track.report
+        there = [file for file in (*files, report) if os.path.lexists(file)]
+        for file in there:
+            if os.path.islink(file) or not disk.is_file(file):  # noqa: PTH114
+                raise PathError(f"{file} is a link or no file: it is not replaced", hint=OTHER)
+        # The runtime looks whether they are the same, and ends what a dead one had begun.
+        if there and not (output.resume and (folder in begun or disk.is_file(report))):
+            taken.append((there[0], report))
+    if taken and not output.overwrite:
+        raise _taken([each for each, _ in taken], taken[0][1], mixes, resume=output.resume)
+    for folder in folders:
+        _check_writable(folder)
+
+
+def _check_folders(folders: Iterable[Path], mixes: list[Path]) -> None:
+    for folder in folders:
+        if disk.exists(folder) and not disk.is_dir(folder):
+            raise PathError(
+                f"{folder} is no folder", hint="move it away, or choose another with --out"
+            )
+    real = {os.path.realpath(folder) for folder in folders}
+    for mix in mixes:
+        if os.path.dirname(os.path.realpath(mix)) in real:  # noqa: PTH120 (a text)
+            raise PathError(f"the stems would go into the folder of {mix}", hint=OTHER)
+
+
+def _taken(there: list[Path], report: Path, mixes: list[Path], *, resume: bool) -> PathError:
+    """Return the error for what is there, with a way out where it was made of another song."""
+    more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+    exist = "exist" if more else "exists"
+    try:
+        other = str(_report(report)["mix"]["path"])
+    except (LookupError, TypeError):
+        other = ""
+    if other and os.path.realpath(other) not in map(os.path.realpath, mixes):
+        return PathError(f"{there[0]}{more} {exist} already, made of {other}", hint=APART)
+    return PathError(
+        f"{there[0]}{more} {exist} already",
+        hint="--overwrite replaces it" + ("" if resume else ", --resume leaves what is done"),
+    )
+
+
+def _is_begun(folder: Path) -> bool:
+    """Say whether a runtime works here, or died at it."""
+    try:
+        return any(each.name.startswith(names.HIDDEN) for each in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _check_writable(folder: Path) -> None:
+    there = folder
+    while not disk.exists(there) and there != there.parent:
+        if os.path.islink(there):  # noqa: PTH114 (Path's raises)
+            raise PathError(f"{there} is a link to nothing", hint=OTHER)
+        there = there.parent
+    try:  # asking for permissions does not tell: root, read-only disks, network shares
+        Path(tempfile.mkdtemp(prefix=names.HIDDEN, dir=there)).rmdir()
+    except OSError as fault:
+        raise PathError(f"{there} cannot be written: {fault.strerror}", hint=OTHER) from fault
+
+
+def _is_empty(folder: Path) -> bool:
+    """Say whether a folder has nothing in it; raise PathError where that cannot be seen."""
+    try:
+        return not any(folder.iterdir())
+    except OSError as fault:
+        raise PathError(f"{folder} cannot be read: {fault.strerror}", hint=OTHER) from fault

@@ -1,0 +1,42 @@
+"""What a report says of how stems were made, and whether a job would make the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sep_protocol.codec import FormError, decode
+from sep_protocol.job import BitDepth, Format  # noqa: TC001 (`decode` reads the annotations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that decides what a track's files hold, besides mix and model: `settings` in a report.
+
+    Reports live as long as their stems. So a field that is added later needs a default: what sep
+    did before there was a choice. Old reports are read with it, so that `--resume` goes on with
+    albums that are half done (tests/runtime/files/sep-0.1.0.json). What changes no sample is noted
+    and not compared.
+    """
+
+    chunk: int
+    hop: int
+    batch: int = field(default=1, compare=False)
+    format: Format
+    bit_depth: BitDepth | None
+    stems: tuple[str, ...]
+    stem_name: str
+    residual: bool
+    downmix: bool
+
+
+def settings_of(report: Any) -> Settings:  # noqa: ANN401 (JSON)
+    """Return the settings in a report.
+
+    Raises ValueError where they are not whole, or know more than this sep does, LookupError and
+    TypeError for what is no report.
+    """
+    found = report["settings"]
+    if unknown := set(found) - {each.name for each in fields(Settings)}:
+        raise FormError(f"{sorted(unknown)} are of a later sep")
+    return decode(Settings, found)
