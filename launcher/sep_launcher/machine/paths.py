@@ -50,6 +50,12 @@ def facts() -> Path:
     return data() / "facts.json"
 
 
+def settings() -> Path:
+    """Return the file with the user's own defaults, there or not."""
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home or _of_user(platformdirs.user_config_dir)).absolute() / "config.toml"
+
+
 def cache() -> Path:
     """Return the folder of what can be lost, absolute; nothing of others is in it."""
     home = os.environ.get(HOME_VARIABLE)

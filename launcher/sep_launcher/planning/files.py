@@ -257,7 +257,7 @@ def check_outputs(
     if done and not overwrite:
         more = f" and {len(done) - 1} more" if len(done) > 1 else ""
         raise PathError(
-            f"{done[0]}{more} exists already",
+            f"{done[0]}{more} {'exist' if more else 'exists'} already",
             hint="--overwrite replaces it" + ("" if resume else ", --resume leaves what is done"),
         )
     for parent in {folder.parent for folder in folders}:
