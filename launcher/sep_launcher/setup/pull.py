@@ -90,8 +90,10 @@ def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
 
 def _use(manifest: Manifest, before: Manifest | None) -> str:
     """Return how a model is used that is here now; a default never changes without a word."""
-    if manifest == models.default() != before:
-        other = f"; sep run drums.wav -m {before.name} takes the one of before" if before else ""
+    now = models.default()
+    if now and manifest.name == now.name and now != before:
+        whose = "the bundled one" if before and before.bundled else "the one of before"
+        other = f"; sep run drums.wav -m {before.name} takes {whose}" if before else ""
         return f"{manifest.name} is now the default{other}"
     what = "drums.wav" if manifest.expects == "drums" else "song.wav"
     return f"to use it: sep run {what} -m {manifest.name}"

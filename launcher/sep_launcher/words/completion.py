@@ -74,7 +74,7 @@ Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock {
             New-Object $kind $value, $value, 'ParameterValue', $help
         }
     } finally {
-        Remove-Item Env:COMP_WORDS, Env:COMP_WORD, Env:%(complete_var)s
+        Remove-Item 'Env:COMP_WORDS', 'Env:COMP_WORD', 'Env:%(complete_var)s'
     }
 }
 """

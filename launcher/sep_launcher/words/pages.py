@@ -39,9 +39,12 @@ class Page(TyperCommand):
         verbose = bool(ctx.params.get("verbose"))
         if verbose:
             _say(settings.used(ctx))
-        code = super().invoke(ctx)
-        if not verbose and code not in FINE:
-            _say(settings.used(ctx))
+        code: Any = ExitCode.BUG
+        try:
+            code = super().invoke(ctx)
+        finally:
+            if not verbose and code not in FINE:
+                _say(settings.used(ctx))
         return code
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

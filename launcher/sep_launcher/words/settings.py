@@ -108,7 +108,15 @@ def used(context: click.Context) -> list[str]:
     """Return a line for each value that was not typed."""
     found = [(each, source(context, each)) for each in context.command.params]
     return [
-        f"{param.opts[0]} {context.params[str(param.name)]} is from {where}"
+        f"{_typed(param, context.params[str(param.name)])} is from {where}"
         for param, where in found
         if where
     ]
+
+
+def _typed(param: click.Parameter, value: object) -> str:
+    """Return what would have been typed for a value."""
+    if isinstance(value, bool):
+        return (param.opts if value else param.secondary_opts)[0]
+    values = value if isinstance(value, list | tuple) else [value]
+    return f"{param.opts[0]} {' '.join(map(str, values))}"

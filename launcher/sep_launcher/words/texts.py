@@ -126,4 +126,4 @@ def _settings(command: click.Command) -> str:
     except PathError:
         file = "config.toml, once there is a home folder"
     named = f"variable{'s' if len(variables) > 1 else ''} {', '.join(variables)}"
-    return f"Your own defaults: the {named}, or the file {file}. docs/settings.md says how."
+    return f"Your own defaults (docs/settings.md says how): the {named}, or the file\n  {file}"
