@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
 import sep_models
 from sep_launcher import options as o  # noqa: TC001 (typer reads it)
-from sep_launcher.planning import models
+from sep_launcher.planning import models, own
 from sep_launcher.show import render
 from sep_launcher.show.render import Screen, Style
 from sep_launcher.words import texts
@@ -28,6 +29,7 @@ HEAD = {
     "a whole song": "for a whole song; its drums can then go to one of the above:",
 }
 COLUMNS = ("model", "stems", "here", "licence")
+MORE = "sep models show MODEL has the details"
 GAP = 2  # blanks between columns
 INDENT = 9  # blanks before a fact
 UNWRAPPED = 1000  # columns of what is no terminal
@@ -44,15 +46,18 @@ app = typer.Typer(
 def models_list(*, json_: o.Json = False) -> int:
     """List all models, the best first."""
     if json_:
-        render.document({"models": models.table()})
+        render.document({"models": models.table(), "own": [asdict(each) for each in own.every()]})
         return ExitCode.OK
-    render.lines(_table(sep_models.catalogue()))
+    render.lines([*_table(sep_models.catalogue()), *_own(), "", MORE])
     return ExitCode.OK
 
 
 @app.command("show", cls=Page)
 def models_show(*, name: o.OneModel, json_: o.Json = False) -> int:
     """Show all that is known of a model."""
+    if mine := own.find(name):
+        render.document(asdict(mine)) if json_ else render.lines(map(str, asdict(mine).values()))
+        return ExitCode.OK
     manifest = sep_models.find(name)
     if json_:
         render.document(models.row(manifest))
@@ -75,6 +80,28 @@ def models_pull(
     return command.pull_models(tuple(names), Screen(Style(quiet=quiet, verbose=verbose)), yes=yes)
 
 
+@app.command("add", cls=Page)
+def models_add(
+    *,
+    name: o.NewName,
+    checkpoint: o.Checkpoint,
+    settings: o.Settings = None,
+    quiet: o.Quiet = False,
+) -> int:
+    """Give a checkpoint of your own a name."""
+    own.add(models.named(name, checkpoint, settings), models.published())
+    Screen(Style(quiet=quiet)).say(f"to use it: sep run drums.wav -m {name}")
+    return ExitCode.OK
+
+
+@app.command("remove", cls=Page)
+def models_remove(*, names: o.ModelNames, yes: o.Yes = False, quiet: o.Quiet = False) -> int:
+    """Take away fetched models, or the names of your own."""
+    from sep_launcher.setup import command  # noqa: PLC0415 (runs need none of it)
+
+    return command.remove_models(tuple(names), Screen(Style(quiet=quiet)), yes=yes)
+
+
 def _table(catalogue: Iterable[Manifest]) -> list[str]:
     """Return a table within the terminal's width: only the stems are wrapped."""
     manifests = list(catalogue)
@@ -87,7 +114,12 @@ def _table(catalogue: Iterable[Manifest]) -> list[str]:
         found += ["", *textwrap.wrap(head, _width())]
         for each in manifests:
             found += _lines(cells[each.name], widths) if each.expects == kind else []
-    return [*found, "", "sep models show MODEL has the details"]
+    return found
+
+
+def _own() -> list[str]:
+    found = [f"{each.name}  {each.checkpoint}" for each in own.every()]
+    return ["", "your own:", *found] if found else []
 
 
 def _cells(manifest: Manifest) -> tuple[str, ...]:

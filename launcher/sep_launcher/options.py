@@ -318,6 +318,16 @@ OneModel = Annotated[
     str,
     typer.Argument(metavar="MODEL", click_type=KNOWN, help="A name that 'sep models list' shows."),
 ]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="What you will call it.")]
+Checkpoint = Annotated[
+    Path, typer.Argument(metavar="FILE", click_type=PLACE, help="The checkpoint; it stays there.")
+]
+Settings = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", click_type=PLACE, help="Its YAML file, if sep does not know the checkpoint."
+    ),
+]
 Deep = Annotated[
     bool,
     typer.Option(

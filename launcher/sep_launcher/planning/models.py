@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sep_models
 from sep_launcher.machine import facts, paths
+from sep_launcher.planning import own
 from sep_protocol import Model
 from sep_protocol.errors import ModelError, PathError, UsageError
 
@@ -46,6 +47,11 @@ def default_stems() -> tuple[str, ...]:
 
 def names() -> list[str]:
     """Return every name that `--model` knows."""
+    return [*published(), *(each.name for each in own.every())]
+
+
+def published() -> list[str]:
+    """Return every name and alias of the catalogue."""
     return [name for each in sep_models.catalogue() for name in (each.name, *each.aliases)]
 
 
@@ -57,6 +63,9 @@ def choose(request: Request) -> tuple[Model, Manifest | None]:
     """
     if request.model is not None and _is_file(request.model):
         return _checkpoint(Path(request.model), request.model_config), None
+    if request.model and (mine := own.find(request.model)):
+        model = _checkpoint(Path(mine.checkpoint), request.model_config or _path(mine.settings))
+        return replace(model, name=mine.name, sha256=mine.sha256), None
     if request.model_config is not None:
         raise UsageError("--model-config belongs to a checkpoint", hint="--model FILE.ckpt")
     if request.model is None:
@@ -72,6 +81,24 @@ def choose(request: Request) -> tuple[Model, Manifest | None]:
     if where == sep_models.folder_of(manifest.name):  # the runtime has its own, and its hash
         return Model(name=manifest.name), manifest
     return Model(name=manifest.name, folder=str(where), sha256=digest_of(manifest)), manifest
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def named(name: str, checkpoint: Path, settings: Path | None) -> own.Own:
+    """Return a checkpoint with a name, as it is now; raise UsageError, PathError."""
+    model = _checkpoint(checkpoint, settings)
+    sha256 = digest(checkpoint)
+    if settings is None and sep_models.of_file(sha256) is None:
+        raise UsageError(
+            f"{checkpoint.name} is no checkpoint that sep knows, so it needs its settings",
+            hint="give the YAML that was published with it by --settings",
+        )
+    return own.Own(
+        name=name, checkpoint=str(model.checkpoint), settings=model.settings, sha256=sha256
+    )
 
 
 def _is_file(model: str) -> bool:

@@ -88,6 +88,27 @@ def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
     screen.say(_use(manifest, before))
 
 
+def removable(manifest: Manifest) -> Path:
+    """Return the file of weights that was fetched; raise ModelError where there is none."""
+    folder = models.folder(manifest)
+    if folder is None:
+        raise ModelError(f"the model {manifest.name} is not here", hint="sep models list")
+    if folder == sep_models.folder_of(manifest.name):
+        raise ModelError(f"the model {manifest.name} is a part of sep", hint="it stays")
+    return folder / sep_models.WEIGHTS
+
+
+def remove(manifest: Manifest, screen: Screen) -> None:
+    """Take away a fetched model; says so where another one is the default then."""
+    before, path = models.default(), removable(manifest)
+    removal.take_away(path)
+    with contextlib.suppress(OSError):  # something of others is in it
+        path.parent.rmdir()
+    now = models.default()
+    if now and now != before:
+        screen.say(f"{now.name} is now the default")
+
+
 def _use(manifest: Manifest, before: Manifest | None) -> str:
     """Return how a model is used that is here now; a default never changes without a word."""
     now = models.default()

@@ -53,6 +53,7 @@ MODEL_COMMANDS = {
     **dict.fromkeys(("ls", "all"), "sep models list"),
     **dict.fromkeys(("install", "download", "fetch", "get"), "sep models pull NAME"),
     **dict.fromkeys(("info", "describe"), "sep models show NAME"),
+    **dict.fromkeys(("delete", "rm", "uninstall"), "sep models remove NAME"),
 }
 # Options of demucs, audio-separator, spleeter and their like.
 OPTIONS = {

@@ -76,6 +76,8 @@ Examples:
   sep models list
   sep models pull drumsep
   sep run drums.wav -m drumsep
+  sep models add mine my.ckpt --settings my.yaml
+  sep run drums.wav -m mine
 """
 
 COMPLETION = """
