@@ -260,9 +260,9 @@ def main(argv: list[str]) -> int:
     """Run the command line; return the exit code, whatever happens."""
     typer.core.HAS_RICH = False  # it escapes brackets for a markup that is off here
     command = typer.main.get_command(app)
-    if asked := os.environ.get(completion.VARIABLE):
-        return completion.answer(command, asked)
     try:
+        if asked := os.environ.get(completion.VARIABLE):
+            return completion.answer(command, asked)
         _check(argv)
         meant = slips.helped(argv, command)
         return int(command.main(args=meant, standalone_mode=False, prog_name="sep") or 0)

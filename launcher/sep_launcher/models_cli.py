@@ -56,7 +56,9 @@ def models_list(*, json_: o.Json = False) -> int:
 def models_show(*, name: o.OneModel, json_: o.Json = False) -> int:
     """Show all that is known of a model."""
     if mine := own.find(name):
-        render.document(asdict(mine)) if json_ else render.lines(map(str, asdict(mine).values()))
+        facts = asdict(mine)
+        told = [f"{name:<12}{value}" for name, value in facts.items() if value]
+        render.document(facts) if json_ else render.lines(told)
         return ExitCode.OK
     manifest = sep_models.find(name)
     if json_:

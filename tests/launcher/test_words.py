@@ -87,6 +87,20 @@ def test_help_of_run_is_in_sections_and_says_what_is_true_here(said, home):
     assert "SEP_MODEL" in out
 
 
+def test_help_needs_no_home(said, monkeypatch):
+    """Some containers have users whom their system does not know."""
+
+    def nobody(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.delenv("SEP_HOME")
+    for each in ("user_data_dir", "user_config_dir"):
+        monkeypatch.setattr(f"platformdirs.{each}", nobody)
+    code, out, _ = said("run", "--help")
+    assert (code, "SEP_MODEL" in out) == (0, True)
+    assert said("run", "drums.wav")[0] == 3
+
+
 def test_what_overlap_buys_is_what_the_card_says():
     card = (sep_models.folder_of("mdx23c-mini") / "card.md").read_text()
     assert "Overlap 1.25 costs at most 0.05 dB beside 2 and is 1.4 times as fast." in card
