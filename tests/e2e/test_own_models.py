@@ -80,7 +80,7 @@ def test_a_fetched_model_is_taken_away(sep, home):
     folder.mkdir(parents=True)
     (folder / sep_models.WEIGHTS).write_bytes(b"weights")
     (folder / "mine.txt").write_text("mine")
-    told = sep("models", "remove", "larsnet", "--yes").stderr
+    told = sep("models", "remove", "larsnet", "larsnet", "--yes").stderr
     assert str(folder / sep_models.WEIGHTS) in told
     assert "mdx23c-mini is now the default" in told
     assert [each.name for each in folder.iterdir()] == ["mine.txt"]

@@ -89,7 +89,8 @@ def remove_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
 
     def work() -> None:
         mine = [each for each in map(own.find, names) if each]
-        fetched = [sep_models.find(name) for name in names if not own.find(name)]
+        found = [sep_models.find(name) for name in names if not own.find(name)]
+        fetched = list({each.name: each for each in found}.values())
         files = [pull.removable(each) for each in fetched]
         told = [*map(str, files), *(f"the name {each.name}" for each in mine)]
         _list(screen, "this will be removed:", told)
