@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,9 +33,9 @@ def home(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("SEP_HOME", str(folder / "sep"))
-    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "SEP_RUNTIME_PYTHON", "XDG_CACHE_HOME"):
+    ours = [each for each in os.environ if re.match("SEP_(?!HOME|TEST_)", each)]
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", *ours):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return folder
 
 

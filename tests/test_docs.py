@@ -87,14 +87,18 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
 
 
 def test_every_block_is_tested_somehow():
-    """Python and sep run; `sh` is what .ci/run runs; other lines name files that are here.
+    """Python, settings, sep run; `sh` is what .ci/run runs; other lines name files that are here.
 
     What `pip download` fetches, tests/e2e/test_setup.py installs.
     """
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         kinds = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
-        runs = {"README.md": {"python", "sh"}, "python.md": {"python"}}.get(page.name, set())
+        runs = {
+            "README.md": {"python", "sh"},
+            "python.md": {"python"},
+            "settings.md": {"toml"},
+        }.get(page.name, set())
         assert set(kinds) <= {"text", *runs}
         for line in "\n".join(blocks("text", text)).splitlines():
             known = (

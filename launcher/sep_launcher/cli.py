@@ -2,84 +2,89 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from pathlib import Path
-from typing import Any, cast
 
+import click
 import typer
 import typer.core
 
+from sep_launcher import models_cli, session
 from sep_launcher import options as o
-from sep_launcher import session
 from sep_launcher.machine.probe import probe
-from sep_launcher.planning import models
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NAME, Request, bench_of, bytes_of
 from sep_launcher.planning.route import Wanted
 from sep_launcher.show import render
 from sep_launcher.show.render import Screen, Style
+from sep_launcher.words import completion, slips, texts
+from sep_launcher.words.pages import HELP, Contents, Page
 from sep_protocol import Output
 from sep_protocol.errors import ExitCode, InterruptedJob, PathError, SepError, UsageError
 from sep_protocol.version import __version__
-
-# The parser's own errors, wherever this typer keeps the parser.
-ParserFault: type[Exception] = typer.BadParameter.__mro__[2]
 
 EMPTY = "is there a variable in it that is not set?"
 
 app = typer.Typer(
     name="sep",
-    help="Split music into stems, drums first, as fast as this machine can.",
+    cls=Contents,
+    epilog=texts.SEP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": list(HELP)},
 )
-models_app = typer.Typer(help="The models that sep knows.", no_args_is_help=True)
-app.add_typer(models_app, name="models")
+app.add_typer(models_cli.app, name="models")
 
 
 @app.callback()
 def _sep(*, version: o.Version = False) -> None:
-    """Split music into stems, drums first, as fast as this machine can."""
+    """Split drums into stems: one file for the kick, one for the snare, and so on.
+
+    Give it drums alone. For whole songs there are models, too: sep models list.
+    """
     if version:
         render.lines([f"sep {__version__}"])
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=Page, epilog=texts.RUN)
 def run(
     *,
     paths: o.Files,
-    model: o.ModelName = None,
-    model_config: o.ModelConfig = None,
+    downmix: o.Downmix = False,
     out: o.Out = Path("separated"),
     name: o.Name = NAME,
     include: o.Include = None,
     stems: o.Stems = None,
     file_format: o.FormatName = "wav",
     bit_depth: o.Depth = None,
+    residual: o.Residual = False,
+    model: o.ModelName = None,
+    model_config: o.ModelConfig = None,
+    overlap: o.Overlap = None,
     device: o.DeviceName = "auto",
     engine: o.EngineName = "auto",
-    overlap: o.Overlap = None,
     batch: o.BatchSize = None,
     memory: o.Memory = None,
-    downmix: o.Downmix = False,
-    residual: o.Residual = False,
+    fallback: o.Fallback = True,
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
-    offline: o.Offline = False,
     yes: o.Yes = False,
-    no_fallback: o.NoFallback = False,
+    offline: o.Offline = False,
     dry_run: o.DryRun = False,
     json_: o.Json = False,
     events: o.Events = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> int:
-    """Separate audio files into stems."""
+    """Split drum tracks into stems.
+
+    Give it drums alone, not a whole song. Each track gets a folder with its stems.
+    """
     if json_ and events:
         raise UsageError("--json and --events exclude each other")
 
@@ -100,7 +105,7 @@ def run(
                 resume=resume,
             ),
             wanted=Wanted(engine=engine, device=device.lower()),
-            fallback=not no_fallback,
+            fallback=fallback,
             overlap=overlap,
             batch=batch,
             downmix=downmix,
@@ -112,7 +117,7 @@ def run(
     return session.run(request, screen, dry_run=dry_run, yes=yes, offline=offline)
 
 
-@app.command()
+@app.command(cls=Page, epilog=texts.SETUP)
 def setup(
     *,
     engine: o.SetupEngine = "auto",
@@ -132,14 +137,16 @@ def setup(
     repair: o.Repair = False,
     remove: o.Remove = False,
     wheel: o.WheelFolder = None,
-    dry_run: o.DryRunSetup = False,
+    dry_run: o.DryRun = False,
     yes: o.Yes = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> int:
-    """Prepare this machine: a Python environment with the right PyTorch, or an image, and models.
+    """Prepare this computer for runs.
 
-    It says first what it will do, how large that is and where it goes. Nothing else is touched.
+    It makes a Python environment with the PyTorch that fits, or a container image, and can fetch
+    models. It says first what it will do, how large that is and where it goes. Nothing else is
+    touched.
     """
     from sep_launcher.setup import command, image, native  # noqa: PLC0415 (runs need none of it)
 
@@ -181,7 +188,7 @@ def setup(
     return command.setup(wanted, screen)
 
 
-@app.command()
+@app.command(cls=Page, epilog=texts.BENCH)
 def bench(
     *,
     model: o.ModelName = None,
@@ -195,10 +202,7 @@ def bench(
     no_baselines: o.NoBaselines = False,
     json_: o.Json = False,
 ) -> int:
-    """Measure a model on a device, beside the schemes of other tools on the same network.
-
-    demix is the scheme of the public training tools, uvr that of Ultimate Vocal Remover.
-    """
+    """Measure how fast a model is here."""
 
     def request() -> Request:
         return Request(
@@ -215,7 +219,7 @@ def bench(
     return session.bench(request, Screen(Style(machine="json" if json_ else "")), measure)
 
 
-@app.command()
+@app.command(cls=Page, epilog=texts.DOCTOR)
 def doctor(
     *,
     deep: o.Deep = False,
@@ -224,10 +228,7 @@ def doctor(
     json_: o.Json = False,
     verbose: o.Verbose = False,
 ) -> int:
-    """Say what is wrong with this machine, what that breaks, and the line that mends it.
-
-    Exit code 0: healthy, or warnings alone. 1: errors.
-    """
+    """Say what is wrong here, and what mends it."""
     from sep_launcher.doctor import command  # noqa: PLC0415 (runs need none of it)
 
     if list_rules:
@@ -236,11 +237,11 @@ def doctor(
     return command.doctor(command.Wanted(deep=deep, json=json_, verbose=verbose, bundle=bundle))
 
 
-@app.command()
+@app.command(cls=Page, epilog=texts.ROUTE)
 def route(
     *, engine: o.EngineName = "auto", device: o.DeviceName = "auto", json_: o.Json = False
 ) -> int:
-    """Show how this machine would do a run, why, and what was turned down."""
+    """Show where a run would be computed, and why."""
     wanted = Wanted(engine=engine, device=device.lower())
     chosen = routes.choose(probe(ask_torch=wanted.kind == "cuda"), wanted)
     if json_:
@@ -252,59 +253,24 @@ def route(
     return ExitCode.OK
 
 
-@models_app.command("pull")
-def models_pull(
-    *,
-    names: o.ModelNames,
-    yes: o.Yes = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> int:
-    """Fetch models and convert them for sep, after showing their size and licence."""
-    from sep_launcher.setup import command  # noqa: PLC0415 (runs need none of it)
-
-    return command.pull_models(tuple(names), Screen(Style(quiet=quiet, verbose=verbose)), yes=yes)
-
-
-@models_app.command("list")
-def models_list(*, json_: o.Json = False) -> int:
-    """Show the models, the best first, and which are here."""
-    table = models.table()
-    if json_:
-        render.document({"models": table})
-        return ExitCode.OK
-    render.rows(
-        ("model", "for", "stems", "here", "licence"),
-        [
-            (
-                str(each["name"]),
-                str(each["expects"]),
-                " ".join(cast("list[str]", each["stems"])),
-                "default" if each["default"] else "yes" if each["installed"] else "no",
-                str(each["licence"]),
-            )
-            for each in table
-        ],
-    )
-    return ExitCode.OK
+@app.command("completion", cls=Page, epilog=texts.COMPLETION)
+def _completion(*, shell: o.Shell) -> int:
+    """Print what makes the Tab key complete commands in a shell."""
+    return completion.answer(typer.main.get_command(app), f"{shell}_source")
 
 
 def main(argv: list[str]) -> int:
     """Run the command line; return the exit code, whatever happens."""
     typer.core.HAS_RICH = False  # it escapes brackets for a markup that is off here
+    command = typer.main.get_command(app)
     try:
-        Path.cwd()
-        _check_filled(argv)
-    except OSError:
-        return _end(PathError("the current folder is gone", hint="cd to one that is there"), argv)
-    except UsageError as fault:
-        return _end(fault, argv)
-    if argv in ([], ["models"]):
-        argv = [*argv, "--help"]
-    try:
-        return int(app(args=argv, standalone_mode=False, prog_name="sep") or 0)
-    except ParserFault as fault:
-        return _end(_usage(fault), argv)
+        if asked := os.environ.get(completion.VARIABLE):
+            return completion.answer(command, asked)
+        _check(argv)
+        meant = slips.helped(argv, command)
+        return int(command.main(args=meant, standalone_mode=False, prog_name="sep") or 0)
+    except click.ClickException as fault:
+        return _end(slips.usage(fault), argv)
     except SepError as fault:
         return _end(fault, argv)
     except (KeyboardInterrupt, typer.Abort):
@@ -317,8 +283,15 @@ def main(argv: list[str]) -> int:
         return _end(SepError(told, hint="a bug of ours: please report it with --verbose"), argv)
 
 
-def _check_filled(argv: list[str]) -> None:
-    """Raise UsageError for an empty argument: none means anything, shells make them of "$x"."""
+def _check(argv: list[str]) -> None:
+    """Raise UsageError for an empty argument: none means anything, shells make them of "$x".
+
+    Raises PathError where there is no current folder.
+    """
+    try:
+        Path.cwd()
+    except OSError as fault:
+        raise PathError("the current folder is gone", hint="cd to one that is there") from fault
     options = argv[: argv.index("--")] if "--" in argv else argv
     for each in options:
         if re.fullmatch("--[a-z-]+=", each):
@@ -327,12 +300,6 @@ def _check_filled(argv: list[str]) -> None:
         number = argv.index("")
         after = f", after {argv[number - 1]}," if number else ""
         raise UsageError(f"argument {number + 1}{after} is empty", hint=EMPTY)
-
-
-def _usage(fault: Any) -> UsageError:  # noqa: ANN401 (the parser's error, of a private class)
-    text = str(fault.format_message()).replace("Value error, ", "").rstrip(".")
-    command = fault.ctx.command_path if getattr(fault, "ctx", None) else "sep"
-    return UsageError(text[:1].lower() + text[1:], hint=f"{command} --help")
 
 
 def _end(fault: SepError, argv: list[str]) -> int:

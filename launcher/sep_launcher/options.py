@@ -1,124 +1,367 @@
-"""The options of the command line, each declared once."""
+"""The options of the command line, each declared once.
+
+`rich_help_panel` is the section of the help, `envvar` a variable for the user's own default. A flag
+with an opposite may be set in the file of settings; the opposite takes it back.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import click
 import typer
 
-Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Files, folders or globs.")]
-ModelName = Annotated[
-    str | None, typer.Option("--model", "-m", help="A model's name, or a checkpoint file.")
-]
+from sep_launcher.planning import models
+from sep_launcher.words.completion import SHELLS, Offered
+
 # `readable=False`: what cannot be read or written is told by those who try, with its exit code.
+PLACE: Any = click.Path(path_type=Path, readable=False)
+FILES: Any = Offered("file", files=True)
+MODEL: Any = Offered("model", models.names, files=True)
+KNOWN: Any = Offered("model", models.names)
+STEMS: Any = Offered("stems", models.default_stems, separator=",")
+DEVICE: Any = Offered("device", lambda: ("auto", "cpu", "mps", "cuda"))
+
+INPUT, OUTPUT, MODELS, WHERE = "Input", "Output", "Model", "Where it runs"
+THERE = "If stems are there already"
+ASKING, SAID = "Asking and fetching", "What is said"
+PREPARED, PYTHON, IMAGE = "What is prepared", "The Python environment", "The container image"
+
+
+def _in(section: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 (typer's)
+    """Return an option of a section of the help; variables are listed below all of them."""
+    return typer.Option(*names, rich_help_panel=section, show_envvar=False, **more)
+
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES...",
+        click_type=FILES,
+        rich_help_panel=INPUT,
+        help="Audio files, folders, or globs like 'live/*.flac'.",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    _in(
+        MODELS,
+        "--model",
+        "-m",
+        metavar="MODEL",
+        envvar="SEP_MODEL",
+        click_type=MODEL,
+        help="A name that 'sep models list' shows, or a checkpoint file of your own.",
+    ),
+]
 ModelConfig = Annotated[
     Path | None,
-    typer.Option(readable=False, help="The YAML of a checkpoint that sep does not know."),
+    _in(
+        MODELS,
+        metavar="FILE",
+        click_type=PLACE,
+        help="The YAML file of a checkpoint that sep does not know.",
+    ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", "-o", readable=False, help="Where the tracks' folders go.")
+    Path,
+    _in(
+        OUTPUT,
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        envvar="SEP_OUT",
+        click_type=PLACE,
+        help="Where the stems' folders go.",
+    ),
 ]
-Name = Annotated[str, typer.Option(help="FOLDER/FILE of a stem, of {track}, {stem} and {model}.")]
+Name = Annotated[
+    str,
+    _in(
+        OUTPUT,
+        metavar="PATTERN",
+        envvar="SEP_NAME",
+        help="FOLDER/FILE of each stem, made of {track}, {parent}, {model} and {stem}.",
+    ),
+]
 Include = Annotated[
     list[str] | None,
-    typer.Option(metavar="GLOB", help="In folders, only files like 'drums.*'; repeatable."),
+    _in(
+        INPUT,
+        metavar="GLOB",
+        help="In folders, take only files like 'drums.*'. May be repeated.",
+    ),
 ]
 Stems = Annotated[
-    str | None, typer.Option(help="Which stems to write, as in kick,snare; all by default.")
+    str | None,
+    _in(
+        OUTPUT,
+        metavar="NAMES",
+        envvar="SEP_STEMS",
+        click_type=STEMS,
+        help="Write only these, as in kick,snare.",
+    ),
 ]
 FormatName = Annotated[
-    Literal["wav", "flac", "mp3", "ogg"], typer.Option("--format", help="Of the stems.")
+    Literal["wav", "flac", "mp3", "ogg"],
+    _in(OUTPUT, "--format", envvar="SEP_FORMAT", help="Of the stems."),
 ]
 Depth = Annotated[
     Literal["16", "24", "32", "float"] | None,
-    typer.Option(help="24 by default, float for float input in wav; 32 is float."),
+    _in(
+        OUTPUT,
+        metavar="BITS",
+        envvar="SEP_BIT_DEPTH",
+        help="16, 24 or float, of wav and flac. Without it 24, or float where the input is float.",
+    ),
 ]
 DeviceName = Annotated[
-    str, typer.Option(help="auto, cpu, mps, cuda or cuda:N; a named one is kept.")
+    str,
+    _in(
+        WHERE,
+        metavar="DEVICE",
+        envvar="SEP_DEVICE",
+        click_type=DEVICE,
+        help="auto, cpu, cuda (NVIDIA), cuda:1 and so on, or mps (Apple). One that you name is "
+        "never replaced by another.",
+    ),
 ]
 EngineName = Annotated[
-    Literal["auto", "native", "container"], typer.Option(help="Where the runtime runs.")
+    Literal["auto", "native", "container"],
+    _in(
+        WHERE,
+        metavar="ENGINE",
+        envvar="SEP_ENGINE",
+        help="auto, native (directly on this computer) or container (in Docker).",
+    ),
 ]
 Overlap = Annotated[
-    float | None, typer.Option(help="Chunk / hop, at least 1; the model's own by default.")
+    float | None,
+    _in(
+        MODELS,
+        metavar="NUMBER",
+        envvar="SEP_OVERLAP",
+        help="How much the pieces overlap that the model hears, from 1 on. Each model has its own, "
+        "mdx23c-mini 1.25: with 2 it gains at most 0.05 dB and takes 1.4 times as long.",
+    ),
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Chunks through the network at once.")]
+BatchSize = Annotated[
+    int | None,
+    _in(
+        WHERE,
+        metavar="NUMBER",
+        help="Pieces that are computed at once. More take more memory; the stems stay the same.",
+    ),
+]
 Memory = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Most that a container may take, as in 4g.")
+    str | None,
+    _in(WHERE, metavar="SIZE", help="Most that a container may take, as in 4g."),
 ]
-Downmix = Annotated[bool, typer.Option("--downmix", help="Make stereo of more than two channels.")]
-Residual = Annotated[bool, typer.Option("--residual", help="Write the song minus all stems, too.")]
+Downmix = Annotated[
+    bool,
+    _in(
+        INPUT,
+        "--downmix/--no-downmix",
+        help="Make stereo of files with more than two channels.",
+    ),
+]
+Residual = Annotated[
+    bool,
+    _in(
+        OUTPUT,
+        "--residual/--no-residual",
+        help="Write one file more: the mix minus all stems.",
+    ),
+]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Leave tracks that are done already as they are.")
+    bool,
+    _in(THERE, "--resume/--no-resume", help="Leave tracks that are done as they are."),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace stems that are there already.")
+    bool,
+    _in(THERE, "--overwrite/--no-overwrite", help="Make them anew."),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing, whatever is missing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to what would be asked.")]
-NoFallback = Annotated[
-    bool, typer.Option("--no-fallback", help="Fail where auto would take a lesser device.")
+Offline = Annotated[
+    bool,
+    _in(
+        ASKING,
+        "--offline/--no-offline",
+        help="Fetch nothing from the network, whatever is missing.",
+    ),
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the command that would run, do nothing.")
+Yes = Annotated[
+    bool,
+    _in(ASKING, "--yes/--no-yes", "-y", help="Do what is needed without asking."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also on failure.")]
-Events = Annotated[bool, typer.Option("--events", help="Print the runtime's events as JSON Lines.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Fallback = Annotated[
+    bool,
+    _in(
+        WHERE,
+        "--fallback/--no-fallback",
+        help="Stop where auto would go on with a slower device.",
+    ),
+]
+DryRun = Annotated[bool, _in(SAID, "--dry-run", help="Say what would be done, do nothing.")]
+Json = Annotated[
+    bool,
+    _in(SAID, "--json", help="For scripts: one JSON document, also on failure."),
+]
+Events = Annotated[
+    bool,
+    _in(SAID, "--events", help="For scripts: events as JSON Lines."),
+]
+Quiet = Annotated[
+    bool,
+    _in(SAID, "--quiet/--no-quiet", "-q", help="Only warnings and errors."),
+]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say what was turned down, show logs.")
+    bool,
+    _in(
+        SAID,
+        "--verbose/--no-verbose",
+        "-v",
+        help="More: what was turned down and why, logs, which settings were used.",
+    ),
 ]
 SetupEngine = Annotated[
     Literal["auto", "native", "container"],
-    typer.Option(help="What to prepare; auto: what a run would choose."),
+    _in(
+        PREPARED,
+        metavar="ENGINE",
+        help="native (a Python environment), container (an image), or auto: what a run would take.",
+    ),
 ]
-VariantName = Annotated[
-    Literal["cpu", "cuda"] | None, typer.Option(help="Of the image; the one that fits by default.")
-]
-Base = Annotated[str | None, typer.Option(metavar="IMAGE", help="The image to build on.")]
-Index = Annotated[str | None, typer.Option(metavar="URL", help="Of packages, for the image.")]
-Certificate = Annotated[
-    Path | None, typer.Option("--ca", metavar="FILE", help="One more CA, while the image is built.")
-]
-FromTar = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Load the image that docker save wrote.")
-]
-BuildNetwork = Annotated[str | None, typer.Option(help="Docker's network for the build: host.")]
 SetupModels = Annotated[
-    list[str] | None, typer.Option("--model", "-m", help="Fetch this model, too; repeatable.")
+    list[str] | None,
+    _in(
+        PREPARED,
+        "--model",
+        "-m",
+        metavar="MODEL",
+        click_type=KNOWN,
+        help="Fetch this model, too. May be given more than once.",
+    ),
 ]
-ModelNames = Annotated[list[str], typer.Argument(metavar="MODELS...", help="Names or aliases.")]
+Repair = Annotated[bool, _in(PREPARED, "--repair", help="Make it anew.")]
+Remove = Annotated[bool, _in(PREPARED, "--remove", help="Take away what setup made.")]
+WheelFolder = Annotated[
+    Path | None,
+    _in(
+        PREPARED,
+        "--wheel",
+        metavar="FOLDER",
+        click_type=PLACE,
+        help="Only write this sep as a wheel into a folder.",
+    ),
+]
 Torch = Annotated[
     str | None,
-    typer.Option(help="Not the build that fits: cpu, cu126, cu128, cu130, 2.10.0 or 2.10.0+cu126."),
+    _in(
+        PYTHON,
+        metavar="BUILD",
+        help="PyTorch's build, if not the one that fits: cpu, cu126, cu128, cu130, 2.10.0 or "
+        "2.10.0+cu126.",
+    ),
 ]
 TorchIndex = Annotated[
     str | None,
-    typer.Option(envvar="SEP_TORCH_INDEX", help="PyTorch's index; default: pip's or uv's own."),
+    _in(
+        PYTHON,
+        metavar="URL",
+        envvar="SEP_TORCH_INDEX",
+        help="PyTorch's index, if not its own.",
+    ),
 ]
-Conda = Annotated[bool, typer.Option("--conda", help="By micromamba, mamba or conda.")]
-Pip = Annotated[bool, typer.Option("--pip", help="By venv and pip, though uv is here.")]
+Conda = Annotated[bool, _in(PYTHON, "--conda", help="With micromamba, mamba or conda.")]
+Pip = Annotated[bool, _in(PYTHON, "--pip", help="With venv and pip, even if uv is here.")]
 Wheelhouse = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Packages come from this folder alone.")
-]
-Repair = Annotated[bool, typer.Option("--repair", help="Make the environment anew.")]
-Remove = Annotated[bool, typer.Option("--remove", help="Take away what setup made.")]
-WheelFolder = Annotated[
     Path | None,
-    typer.Option("--wheel", metavar="DIR", help="Only write this sep as a wheel into a folder."),
+    _in(
+        PYTHON,
+        metavar="FOLDER",
+        click_type=PLACE,
+        help="Take packages from this folder alone.",
+    ),
 ]
-DryRunSetup = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")]
+VariantName = Annotated[
+    Literal["cpu", "cuda"] | None,
+    _in(IMAGE, help="Of the image, if not the one that fits."),
+]
+Base = Annotated[str | None, _in(IMAGE, metavar="IMAGE", help="The image to build on.")]
+Index = Annotated[
+    str | None,
+    _in(IMAGE, metavar="URL", help="Where its packages come from."),
+]
+Certificate = Annotated[
+    Path | None,
+    _in(
+        IMAGE,
+        "--ca",
+        metavar="FILE",
+        click_type=PLACE,
+        help="One more certificate authority, while the image is built.",
+    ),
+]
+FromTar = Annotated[
+    Path | None,
+    _in(
+        IMAGE,
+        metavar="FILE",
+        click_type=PLACE,
+        help="Load the image that 'docker save' wrote.",
+    ),
+]
+BuildNetwork = Annotated[
+    str | None,
+    _in(IMAGE, metavar="NAME", help="Docker's network for the build: host."),
+]
+ModelNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODELS...", click_type=KNOWN, help="Names that 'sep models list' shows."
+    ),
+]
+OneModel = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", click_type=KNOWN, help="A name that 'sep models list' shows."),
+]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="What you will call it.")]
+Checkpoint = Annotated[
+    Path, typer.Argument(metavar="FILE", click_type=PLACE, help="The checkpoint; it stays there.")
+]
+Settings = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", click_type=PLACE, help="Its YAML file, if sep does not know the checkpoint."
+    ),
+]
 Deep = Annotated[
-    bool, typer.Option("--deep", help="Separate a clip on every way and compare with the CPU.")
+    bool,
+    typer.Option(
+        "--deep", help="Also separate a clip in every way and compare with the CPU: minutes."
+    ),
 ]
 Bundle = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write a report for a bug report, redacted.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", click_type=PLACE, help="Write a report for a bug report, without names."
+    ),
 ]
 ListRules = Annotated[bool, typer.Option("--list-rules", help="Show all that is looked for.")]
-Seconds = Annotated[float, typer.Option(help="Length of the audio, 0.1 to 600.")]
-Runs = Annotated[int, typer.Option(help="Medians are of so many, 1 to 1000.")]
+Seconds = Annotated[float, typer.Option(metavar="NUMBER", help="Length of the audio, 0.1 to 600.")]
+Runs = Annotated[
+    int, typer.Option(metavar="NUMBER", help="Each figure is the median of so many, 1 to 1000.")
+]
 NoBaselines = Annotated[
     bool, typer.Option("--no-baselines", help="Leave out the schemes of other tools.")
+]
+Shell = Annotated[
+    str,
+    typer.Argument(
+        metavar="SHELL",
+        click_type=click.Choice(SHELLS),
+        help="bash, zsh, fish or powershell.",
+    ),
 ]
 Version = Annotated[bool, typer.Option("--version", "-V", help="Print the version.")]

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from sep_models.stems import RESIDUAL, canonical, check_stems
+from sep_models.stems import RESIDUAL, aliases_of, canonical, check_stems
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
 
@@ -18,6 +18,7 @@ __all__ = [
     "WEIGHTS",
     "Manifest",
     "Source",
+    "aliases_of",
     "canonical",
     "catalogue",
     "find",
@@ -53,13 +54,13 @@ class Manifest:
 
     name: str
     summary: str
-    expects: Literal["drums", "full mix"]
+    expects: Literal["drums", "a whole song"]
     stems: tuple[str, ...]  # in the order of the network's outputs
     architecture: Literal["mdx23c", "larsnet"]
     sample_rate: int  # Hz
     chunk: int  # samples given to the network at once; it changes the output, so it is pinned
     overlap: float = 2.0  # chunk / hop
-    rank: int  # the default is the installed model of the highest rank
+    rank: int  # of those that are here and expect drums, the highest is the default
     licence: str
     aliases: tuple[str, ...] = ()
     bundled: bool = False
@@ -67,6 +68,8 @@ class Manifest:
     sha256: str | None = None  # of the bundled weights
     network: dict[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)  # SDR by stem, dB
+    scored: str = ""  # by whom, on what
 
     def __post_init__(self) -> None:
         """Raise ValueError where a stem's name is no file name, or a number is beyond reason.

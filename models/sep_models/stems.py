@@ -22,6 +22,11 @@ def canonical(stem: str) -> str:
     return _ALIASES.get(lower, lower)
 
 
+def aliases_of(stem: str) -> list[str]:
+    """Return the other names of a stem."""
+    return [alias for alias, name in _ALIASES.items() if name == stem]
+
+
 def check_stems(stems: tuple[str, ...]) -> None:
     """Raise ValueError unless every stem has a name that is a file's on any system, and its own."""
     if not stems:

@@ -356,6 +356,8 @@ def test_finished_output_is_refused(tmp_path):
     (done / "kick.wav").touch()
     with pytest.raises(PathError, match="exists already"):
         check_outputs([done], [], overwrite=False)
+    with pytest.raises(PathError, match="song and 1 more exist already"):
+        check_outputs([done, done], [], overwrite=False)
     check_outputs([done], [], overwrite=True)
 
 

@@ -254,11 +254,31 @@ def test_nothing_answers(fetch):
             fetching.fetch(source, fetch.target, QUIET)
 
 
+def test_a_file_that_is_of_no_use_alone_is_not_to_be_fetched_by_hand(fetch, monkeypatch):
+    """LarsNet has five: --model takes one."""
+    with pytest.raises(ModelError) as caught:
+        fetch("/none")
+    assert "give it with --model FILE" in caught.value.hint
+    source = Source(file="x", sha256="0" * 64, urls=fetch.urls("/none"), stem="kick")
+    with pytest.raises(ModelError) as caught:
+        fetching.fetch(source, fetch.target, QUIET)
+    assert "--model" not in caught.value.hint
+    assert "try again later" in caught.value.hint
+    larsnet = replace(sep_models.find("larsnet"), sources=(replace(source, urls=()),))
+    with pytest.raises(ModelError) as caught:
+        pull.check(larsnet, offline=False)
+    assert "--model" not in caught.value.hint + models.how(larsnet)
+
+
 def test_what_people_read_first():
     manifest = sep_models.find("drumsep")
     told = "\n".join(pull.described(manifest))
     assert "438 MB" in told
     assert manifest.licence in told
+    assert "it splits drums into kick, snare" in told
+    assert "a whole song into vocals" in "\n".join(
+        pull.described(sep_models.find("mdx23c-music-4stem"))
+    )
 
 
 def test_a_model_without_an_address_says_how():
@@ -301,7 +321,7 @@ def larsnet(mirror, home, monkeypatch, larsnet_files):
 FETCHED = Path("cache", "sep", "models", "larsnet")
 
 
-def test_larsnet_is_fetched_and_converted(larsnet, home, larsnet_files, mirror):
+def test_larsnet_is_fetched_and_converted(larsnet, home, larsnet_files, mirror, capsys):
     """Weights among an optimizer's state; what killed ones left is cleared away."""
     from sep_launcher.doctor import look
 
@@ -310,7 +330,12 @@ def test_larsnet_is_fetched_and_converted(larsnet, home, larsnet_files, mirror):
     (folder / ".weights.safetensors.4242").write_bytes(b"half")
     (folder / "mine.txt").write_text("mine")
     (folder.parent / ".sep-new-larsnet").mkdir()
-    pull.pull(larsnet, probe(), QUIET)
+    assert models.default() == sep_models.find("mdx23c-mini")
+    pull.pull(larsnet, probe(), Screen(Style()))
+    told = capsys.readouterr().err
+    assert (
+        "larsnet is now the default; sep run drums.wav -m mdx23c-mini takes the bundled one" in told
+    )
     assert models.folder(larsnet) == folder
     assert sorted(each.name for each in folder.iterdir()) == ["mine.txt", sep_models.WEIGHTS]
     assert [each.name for each in folder.parent.iterdir()] == ["larsnet"]

@@ -50,6 +50,15 @@ def facts() -> Path:
     return data() / "facts.json"
 
 
+def settings() -> Path:
+    """Return the file with the user's own defaults, there or not."""
+    moved = os.environ.get(HOME_VARIABLE)
+    if moved:
+        return Path(moved).absolute() / "config.toml"
+    folder = _of_user(lambda: platformdirs.user_config_path("sep", appauthor=False))
+    return folder.absolute() / "config.toml"
+
+
 def cache() -> Path:
     """Return the folder of what can be lost, absolute; nothing of others is in it."""
     moved = os.environ.get(HOME_VARIABLE)

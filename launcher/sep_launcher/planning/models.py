@@ -6,18 +6,19 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sep_models
 from sep_launcher.machine import facts, paths
+from sep_launcher.planning import own
 from sep_protocol import Model
 from sep_protocol.errors import ModelError, PathError, UsageError
 
 if TYPE_CHECKING:
     from sep_launcher.planning.request import Request
-    from sep_models import Manifest
+    from sep_models import Manifest, Source
 
 MOST_HEADER = 100 << 20  # bytes, by the specification of safetensors
 CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")
@@ -28,6 +29,28 @@ def folder(manifest: Manifest) -> Path | None:
     return sep_models.installed(manifest.name, paths.models())
 
 
+def default() -> Manifest | None:
+    """Return what a run takes that names no model: the best drum model that is here."""
+    ours = (each for each in sep_models.catalogue() if each.expects == "drums")
+    return next((each for each in ours if folder(each)), None)
+
+
+def default_stems() -> tuple[str, ...]:
+    """Return the stems of that model."""
+    manifest = default()
+    return manifest.stems if manifest else ()
+
+
+def names() -> list[str]:
+    """Return every name that `--model` knows."""
+    return [*published(), *(each.name for each in own.every())]
+
+
+def published() -> list[str]:
+    """Return every name and alias of the catalogue."""
+    return [name for each in sep_models.catalogue() for name in (each.name, *each.aliases)]
+
+
 def choose(request: Request) -> tuple[Model, Manifest | None]:
     """Return the model for the Job and, for one of the catalogue, its manifest.
 
@@ -36,29 +59,49 @@ def choose(request: Request) -> tuple[Model, Manifest | None]:
     """
     if request.model is not None and _is_file(request.model):
         return _checkpoint(Path(request.model), request.model_config), None
+    if request.model and (mine := own.find(request.model)):
+        model = _checkpoint(Path(mine.checkpoint), request.model_config or _path(mine.settings))
+        return replace(model, name=mine.name, sha256=mine.sha256), None
     if request.model_config is not None:
         raise UsageError("--model-config belongs to a checkpoint", hint="--model FILE.ckpt")
     if request.model is None:
-        manifest = next((each for each in sep_models.catalogue() if folder(each)), None)
+        manifest = default()
         if manifest is None:
-            raise ModelError("no model is installed", hint="run: sep setup --repair")
+            raise ModelError("no drum model is installed", hint="run: sep setup --repair")
     else:
         manifest = sep_models.find(request.model)
     where = folder(manifest)
     if where is None:
         _check_searchable(paths.models() / manifest.name)
-        raise ModelError(f"the model {manifest.name} is not installed", hint=_how(manifest))
+        raise ModelError(f"the model {manifest.name} is not installed", hint=how(manifest))
     if where == sep_models.folder_of(manifest.name):  # the runtime has its own, and its hash
         return Model(name=manifest.name), manifest
     return Model(name=manifest.name, folder=str(where), sha256=digest_of(manifest)), manifest
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def named(name: str, checkpoint: Path, settings: Path | None) -> own.Own:
+    """Return a checkpoint with a name, as it is now; raise UsageError, PathError."""
+    model = _checkpoint(checkpoint, settings)
+    sha256 = digest(checkpoint)
+    if settings is None and sep_models.of_file(sha256) is None:
+        raise UsageError(
+            f"{checkpoint.name} is no checkpoint that sep knows, so it needs its settings",
+            hint="give the YAML that was published with it by --settings",
+        )
+    return own.Own(
+        name=name, checkpoint=str(model.checkpoint), settings=model.settings, sha256=sha256
+    )
 
 
 def _is_file(model: str) -> bool:
     """Say whether a file is meant, there or not, and not a model of the catalogue."""
     if Path(model).suffix.lower() in CHECKPOINTS or {"/", os.sep} & set(model):
         return True
-    known = any(model in (each.name, *each.aliases) for each in sep_models.catalogue())
-    return os.path.isfile(model) or (not known and os.path.lexists(model))  # noqa: PTH113
+    return os.path.isfile(model) or (model not in names() and os.path.lexists(model))  # noqa: PTH113
 
 
 def _checkpoint(path: Path, settings: Path | None) -> Model:
@@ -101,10 +144,18 @@ def _check_searchable(folder: Path) -> None:
         pass
 
 
-def _how(manifest: Manifest) -> str:
+def how(manifest: Manifest) -> str:
+    """Return the next step to a model that is not here."""
     if all(source.urls for source in manifest.sources):
         return f"sep models pull {manifest.name} (licence: {manifest.licence})"
-    return "sep models list --json has what is known of its files; give one with --model FILE"
+    return f"{by_hand(manifest.sources[0])} (licence: {manifest.licence})"
+
+
+def by_hand(source: Source) -> str:
+    """Return what can be done where a published file cannot be fetched."""
+    if source.stem:  # one of several, which are of use together
+        return "without that file the model cannot be used"
+    return f"get {source.file} from its author and give it with --model FILE"
 
 
 def fault(manifest: Manifest, path: Path, *, hashed: bool, wanted: str | None = None) -> str:
@@ -162,20 +213,33 @@ def digest_of(manifest: Manifest) -> str | None:
     return noted.get(manifest.name)
 
 
+def size(manifest: Manifest) -> int | None:
+    """Return the bytes of the weights that are here, or of what would be fetched, if known."""
+    where = folder(manifest)
+    if where:
+        return (where / sep_models.WEIGHTS).stat().st_size
+    published = [source.bytes for source in manifest.sources]
+    return sum(filter(None, published)) if published and all(published) else None
+
+
+def row(manifest: Manifest) -> dict[str, object]:
+    """Return what is known of a model."""
+    return {
+        "name": manifest.name,
+        "aliases": list(manifest.aliases),
+        "summary": manifest.summary,
+        "expects": manifest.expects,
+        "stems": list(manifest.stems),
+        "installed": folder(manifest) is not None,
+        "default": manifest == default(),
+        "bytes": size(manifest),
+        "licence": manifest.licence,
+        "scores": manifest.scores,
+        "scored": manifest.scored,
+        "sources": [asdict(source) for source in manifest.sources],
+    }
+
+
 def table() -> list[dict[str, object]]:
-    """Return a row of facts per model of the catalogue."""
-    here = [each for each in sep_models.catalogue() if folder(each)]
-    return [
-        {
-            "name": each.name,
-            "aliases": list(each.aliases),
-            "summary": each.summary,
-            "expects": each.expects,
-            "stems": list(each.stems),
-            "installed": each in here,
-            "default": bool(here) and each == here[0],
-            "licence": each.licence,
-            "sources": [asdict(source) for source in each.sources],
-        }
-        for each in sep_models.catalogue()
-    ]
+    """Return a row per model of the catalogue, the best first."""
+    return [row(each) for each in sep_models.catalogue()]

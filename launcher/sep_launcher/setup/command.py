@@ -10,7 +10,7 @@ from sep_launcher.engines import shells
 from sep_launcher.machine import paths
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import alone, stoppable
-from sep_launcher.planning import route
+from sep_launcher.planning import own, route
 from sep_launcher.setup import image, native, pull, removal, wheel
 from sep_protocol.errors import InterruptedJob, NotReadyError, PathError, SepError, UsageError
 
@@ -80,6 +80,26 @@ def pull_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
         with alone(paths.lock(), lambda: screen.say(_WAIT)):
             for manifest in missing:
                 pull.pull(manifest, probe(), screen)
+
+    return _told(screen, work)
+
+
+def remove_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
+    """Take fetched models away, and names of own checkpoints; return the exit code."""
+
+    def work() -> None:
+        mine = [each for each in map(own.find, names) if each]
+        found = [sep_models.find(name) for name in names if not own.find(name)]
+        fetched = list({each.name: each for each in found}.values())
+        files = [pull.removable(each) for each in fetched]
+        told = [*map(str, files), *(f"the name {each.name}" for each in mine)]
+        _list(screen, "this will be removed:", told)
+        _agree(screen, yes=yes)
+        with alone(paths.lock(), lambda: screen.say(_WAIT)):
+            for each in mine:
+                own.remove(each)
+            for manifest in fetched:
+                pull.remove(manifest, screen)
 
     return _told(screen, work)
 

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from typing import IO, TYPE_CHECKING, Any
 
+from sep_launcher.planning import models
 from sep_protocol.errors import ModelError, PathError
 from sep_protocol.version import __version__
 
@@ -64,9 +65,10 @@ def fetch(source: Source, target: Path, screen: Screen) -> None:
         with _written(target):
             partial.replace(target)
         return
+    again = "try again later: what came is kept"
     raise ModelError(
         f"{source.file} could not be fetched: {faults[-1] if faults else 'no address is known'}",
-        hint="try again later: what came is kept; or get the file and use --model FILE",
+        hint=again if source.stem else f"{again}; or {models.by_hand(source)}",
     )
 
 

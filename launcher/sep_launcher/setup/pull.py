@@ -28,7 +28,11 @@ def described(manifest: Manifest) -> list[str]:
     """Return what people read before they say yes."""
     size = sum(source.bytes or 0 for source in manifest.sources)
     known = f"{size / 1e6:.0f} MB" if size else "of a size that its author does not say"
-    lines = [f"the model {manifest.name}, {known}", f"licence: {manifest.licence}"]
+    lines = [
+        f"the model {manifest.name}, {known}",
+        f"it splits {manifest.expects} into {', '.join(manifest.stems)}",
+        f"licence: {manifest.licence}",
+    ]
     for source in manifest.sources:
         lines += [f"{source.file} ({source.sha256[:12]}...) from {url}" for url in source.urls[:1]]
     return [*lines, f"into {paths.models() / manifest.name}"]
@@ -50,7 +54,7 @@ def check(manifest: Manifest, *, offline: bool) -> None:
         if not source.urls:
             raise ModelError(
                 f"no address of {source.file} is known",
-                hint=f"get it from its author (SHA-256 {source.sha256}), then --model FILE",
+                hint=f"{models.by_hand(source)} (its SHA-256 is {source.sha256})",
             )
 
 
@@ -67,6 +71,7 @@ def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
     if host.native is None:
         raise NotReadyError("converting a model needs the native environment", hint="sep setup")
     facts.check()  # what cannot be noted need not be fetched
+    before = models.default()
     files = []
     for source in manifest.sources:
         target = _fetched(manifest) / f"{source.sha256[:16]}{Path(source.file).suffix}"
@@ -80,6 +85,39 @@ def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
     finally:
         removal.take_away(staged)
     tidy(manifest)
+    screen.say(_use(manifest, before))
+
+
+def removable(manifest: Manifest) -> Path:
+    """Return the file of weights that was fetched; raise ModelError where there is none."""
+    folder = models.folder(manifest)
+    if folder is None:
+        raise ModelError(f"the model {manifest.name} is not here", hint="sep models list")
+    if folder == sep_models.folder_of(manifest.name):
+        raise ModelError(f"the model {manifest.name} is a part of sep", hint="it stays")
+    return folder / sep_models.WEIGHTS
+
+
+def remove(manifest: Manifest, screen: Screen) -> None:
+    """Take away a fetched model; says so where another one is the default then."""
+    before, path = models.default(), removable(manifest)
+    removal.take_away(path)
+    with contextlib.suppress(OSError):  # something of others is in it
+        path.parent.rmdir()
+    now = models.default()
+    if now and now != before:
+        screen.say(f"{now.name} is now the default")
+
+
+def _use(manifest: Manifest, before: Manifest | None) -> str:
+    """Return how a model is used that is here now; a default never changes without a word."""
+    now = models.default()
+    if now and manifest.name == now.name and now != before:
+        whose = "the bundled one" if before and before.bundled else "the one of before"
+        other = f"; sep run drums.wav -m {before.name} takes {whose}" if before else ""
+        return f"{manifest.name} is now the default{other}"
+    what = "drums.wav" if manifest.expects == "drums" else "song.wav"
+    return f"to use it: sep run {what} -m {manifest.name}"
 
 
 def _convert(manifest: Manifest, order: Install, host: Host, screen: Screen) -> None:

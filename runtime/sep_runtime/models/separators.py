@@ -46,6 +46,11 @@ def load(
             hint="install sep-audio again",
             command="run: sep setup --repair (for an image: sep setup --engine container --repair)",
         )
+    if model.sha256 is not None and model.sha256 != sha256 and model.checkpoint:
+        raise ModelError(
+            f"{path.name} is another file than the one that was called {model.name}",
+            hint=f"sep models add {model.name} FILE, if that is what you want",
+        )
     if model.sha256 is not None and model.sha256 != sha256:
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",

@@ -111,7 +111,7 @@ def manifest_of(raw: object, name: str) -> Manifest:
     return Manifest(
         name=name,
         summary=f"a checkpoint of yours, {name}",
-        expects="drums" if "kick" in stems else "full mix",
+        expects="drums" if "kick" in stems else "a whole song",
         stems=stems,
         architecture="mdx23c",
         sample_rate=audio.whole("sample_rate", 44100),

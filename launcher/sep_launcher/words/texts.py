@@ -1,0 +1,134 @@
+"""What stands below the options of a command. Indented lines are shown as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sep_models
+from sep_launcher.machine import paths
+from sep_launcher.planning import models
+from sep_protocol.errors import PathError
+
+if TYPE_CHECKING:
+    import click
+
+SEP = """
+Begin with:
+  sep run drums.wav
+  sep run --help
+
+If anything goes wrong: sep doctor
+"""
+
+RUN = """
+Examples:
+  sep run drums.wav                  stems in separated/drums
+  sep run drums.wav --stems kick,hh  only these two
+  sep run album/ -o out --resume     a folder, or the rest of it
+  sep run drums.wav --format flac --bit-depth 16
+
+{model}
+
+{settings}
+"""
+
+SETUP = """
+Examples:
+  sep setup                          what a run needs here
+  sep setup --model larsnet          and a model
+  sep setup --engine container       Docker instead of Python
+  sep setup --remove                 take it all away again
+
+{settings}
+"""
+
+BENCH = """
+demix is the scheme of the public training tools, uvr that of
+Ultimate Vocal Remover, both with the same network.
+
+Examples:
+  sep bench --seconds 10
+  sep bench --device cpu --no-baselines
+
+{settings}
+"""
+
+DOCTOR = """
+The exit code is 0 if all is well or there are only warnings,
+and 1 if there are errors.
+
+Examples:
+  sep doctor
+  sep doctor --deep
+  sep doctor --bundle report.json
+"""
+
+ROUTE = """
+Examples:
+  sep route
+  sep route --device cuda
+
+{settings}
+"""
+
+MODELS = """
+Examples:
+  sep models list
+  sep models pull drumsep
+  sep run drums.wav -m drumsep
+  sep models add mine my.ckpt --settings my.yaml
+  sep run drums.wav -m mine
+"""
+
+COMPLETION = """
+bash, in ~/.bashrc:
+  eval "$(sep completion bash)"
+
+zsh, in ~/.zshrc, after compinit:
+  eval "$(sep completion zsh)"
+
+fish:
+  sep completion fish > ~/.config/fish/completions/sep.fish
+
+PowerShell, in the file that $PROFILE names:
+  sep completion powershell | Out-String | Invoke-Expression
+"""
+
+
+def filled(text: str, command: click.Command) -> str:
+    """Return a text with what is true on this machine, found out without a probe."""
+    for name, fact in (("{model}", _model), ("{settings}", _settings)):
+        if name in text:
+            text = text.replace(name, fact(command))
+    return text
+
+
+def _model(command: click.Command) -> str:
+    del command
+    try:
+        manifest = models.default()
+    except PathError:  # nobody's home: a run says so
+        return ""
+    if manifest is None:
+        return "No drum model is installed: sep setup --repair"
+    stems = [with_aliases(stem) for stem in manifest.stems]
+    return (
+        f"Without -m, {manifest.name} is taken. It expects {manifest.expects} and makes "
+        f"{', '.join(stems)}. Others: sep models list"
+    )
+
+
+def with_aliases(stem: str) -> str:
+    """Return a stem's name and what else it may be called."""
+    others = sep_models.aliases_of(stem)
+    return f"{stem} (or {', '.join(others)})" if others else stem
+
+
+def _settings(command: click.Command) -> str:
+    variables = [str(each.envvar) for each in command.params if each.envvar]
+    try:
+        file = str(paths.settings())
+    except PathError:
+        file = "config.toml, once there is a home folder"
+    named = f"variable{'s' if len(variables) > 1 else ''} {', '.join(variables)}"
+    return f"Your own defaults (docs/settings.md says how): the {named}, or the file\n  {file}"
