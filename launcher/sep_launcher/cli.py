@@ -153,6 +153,7 @@ def setup(
         conda=conda,
         pip=pip,
         wheelhouse=None if contained else wheelhouse,
+        offline=offline,
         repair=repair,
     )
     picture = image.Wish(
@@ -239,13 +240,16 @@ def route(
     *, engine: o.EngineName = "auto", device: o.DeviceName = "auto", json_: o.Json = False
 ) -> int:
     """Show how this machine would do a run, why, and what was turned down."""
-    chosen = routes.choose(probe(), Wanted(engine=engine, device=device.lower()))
+    host = probe()
+    chosen = routes.choose(host, Wanted(engine=engine, device=device.lower()))
+    python = host.native.python if host.native else None
     if json_:
-        render.document(render.route_document(chosen))
+        render.document({**render.route_document(chosen), "python": python})
         return ExitCode.OK
     setup = "" if chosen.ready else " (not set up)"
     first = f"{chosen.engine} {chosen.device}{setup}: {chosen.reason}"
-    render.lines([first, *render.alternatives(chosen)])
+    own = [f"Python: {python}"] if python else []
+    render.lines([first, *render.alternatives(chosen), *own])
     return ExitCode.OK
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import sep_models
@@ -155,7 +155,8 @@ def _engine(wanted: Wanted, host: Host) -> str:
         return wanted.engine
     if wanted.image != image.Wish(repair=wanted.image.repair):
         return "container"
-    if wanted.native != native.Wish(repair=wanted.native.repair) or wanted.models:
+    plain = native.Wish(repair=wanted.native.repair, offline=wanted.offline)
+    if wanted.native != plain or wanted.models:
         return "native"
     return route.choose(host).engine
 
@@ -176,11 +177,11 @@ def _set_up_image(wanted: Wanted, host: Host, screen: Screen) -> None:
 
 
 def _set_up_native(wanted: Wanted, host: Host, missing: list[Manifest], screen: Screen) -> None:
-    if wanted.offline and wanted.native.wheelhouse is None and host.native is None:
+    work = None if _engineers(host, wanted.native) else native.plan(host, wanted.native)
+    if wanted.offline and work and work.steps and not (wanted.native.wheelhouse or work.before):
         raise UsageError(
             "--offline needs packages that are here already", hint="--wheelhouse DIR has them"
         )
-    work = None if _engineers(host, wanted.native) else native.plan(host, wanted.native)
     _show(screen, work, missing, host)
     if wanted.dry_run:
         for step in work.steps if work else ():
@@ -204,7 +205,7 @@ def _missing(wanted: Wanted) -> list[Manifest]:
 
 def _engineers(host: Host, wish: native.Wish) -> bool:
     """Say whether there is an environment that is somebody's own: it is used, never touched."""
-    if wish != replace(native.Wish(), repair=wish.repair):
+    if wish != native.Wish(repair=wish.repair, offline=wish.offline):
         return False  # what is asked for is an environment of sep's
     return host.native is not None and host.native.source != "setup"
 
