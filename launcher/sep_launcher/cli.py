@@ -145,7 +145,7 @@ def setup(
     if remove:
         return command.remove(screen, engine, yes=yes, dry_run=dry_run)
     if wheel is not None:
-        return command.write_wheel(wheel, screen)
+        return command.write_wheel(wheel, screen, torch, torch_index)
     contained = engine == "container"
     wish = native.Wish(
         torch=torch,

@@ -11,7 +11,7 @@ from sep_launcher.machine import paths
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import alone, stoppable
 from sep_launcher.planning import route
-from sep_launcher.setup import image, native, pull, removal, wheel
+from sep_launcher.setup import build, image, native, pull, removal, torch_builds, wheel
 from sep_protocol.errors import InterruptedJob, NotReadyError, PathError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -84,11 +84,20 @@ def pull_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
     return _told(screen, work)
 
 
-def write_wheel(folder: Path, screen: Screen) -> int:
-    """Write this installation's wheel and say where."""
+def write_wheel(folder: Path, screen: Screen, torch: str | None, index: str | None) -> int:
+    """Write this installation's wheel and say where, and how the rest of a wheelhouse comes there."""
 
     def work() -> None:
-        screen.command(str(wheel.wheel_of_this(folder)))
+        made = wheel.wheel_of_this(folder)
+        versions = build.write_constraints(folder)
+        screen.command(str(made))
+        chosen = torch_builds.choose(probe(), torch, index).build
+        extras = build.EXTRAS["cuda" if chosen.cuda else "cpu"]
+        line = ["python3", "-m", "pip", "download", "-d", str(folder), "-c", str(versions)]
+        line += [f"{made}[{extras}]", chosen.requirement]
+        line += ["--extra-index-url", chosen.index] if chosen.index else []
+        screen.say("what it needs, for a machine without a network or an image there:")
+        screen.say(f"  {shells.bash(line)}")
 
     return _told(screen, work)
 
