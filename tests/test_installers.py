@@ -271,7 +271,7 @@ def test_what_is_interrupted_says_nothing_more(tmp_path, failing_uv, wheel, shel
     while not (tmp_path / "begun").exists():
         time.sleep(0.02)
     os.killpg(done.pid, signal.SIGINT)
-    out, err = done.communicate(timeout=60)
+    _, err = done.communicate(timeout=60)
     assert done.returncode == 130
     assert err == ""
     assert not list((tmp_path / "root").iterdir())
@@ -284,5 +284,10 @@ def start(tmp_path, path, wheel, shell, **environment):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={"PATH": path, "HOME": str(tmp_path), "SEP_HOME": str(tmp_path / "root"), **environment},
+        env={
+            "PATH": path,
+            "HOME": str(tmp_path),
+            "SEP_HOME": str(tmp_path / "root"),
+            **environment,
+        },
     )

@@ -85,7 +85,7 @@ def pull_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
 
 
 def write_wheel(folder: Path, screen: Screen, torch: str | None, index: str | None) -> int:
-    """Write this installation's wheel and say where, and how the rest of a wheelhouse comes there."""
+    """Write this installation's wheel, and say how the rest of a wheelhouse comes beside it."""
 
     def work() -> None:
         made = wheel.wheel_of_this(folder)

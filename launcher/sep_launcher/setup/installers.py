@@ -36,11 +36,15 @@ class Installer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command, what it gives in a few words, and variables that it needs."""
+    """One command, what it gives in a few words, and variables that it needs.
+
+    `bars`: it is a pip that tells programs how much of a file is here.
+    """
 
     what: str
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
+    bars: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,27 +114,24 @@ def steps(installer: Installer, recipe: Recipe) -> list[Step]:
     install = _install(installer, recipe)
     # Indexes and folders that pip is set up with on this host are not the wheelhouse.
     alone = (("PIP_CONFIG_FILE", os.devnull),) if recipe.wheelhouse or recipe.offline else ()
-    fetching = (*alone, *_bars(installer, recipe))
+    bars = _tells_progress(installer, recipe)
     # Its own requirement on torch must not replace the build that was chosen.
     own = (*install, f"{recipe.wheel}[runtime]", torch)
-    last = Step(what="sep and what it needs", command=own, environment=fetching)
+    last = Step(what="sep and what it needs", command=own, environment=alone, bars=bars)
     if recipe.before:
         return [begin(installer, recipe), last]
-    return [
-        begin(installer, recipe),
-        # That index has more than PyTorch; the rest shall come from where all packages come from.
-        Step(what="PyTorch", command=(*install, "--no-deps", *index, torch), environment=fetching),
-        last,
-    ]
+    # That index has more than PyTorch; the rest shall come from where all packages come from.
+    command = (*install, "--no-deps", *index, torch)
+    first = Step(what="PyTorch", command=command, environment=alone, bars=bars)
+    return [begin(installer, recipe), first, last]
 
 
-def _bars(installer: Installer, recipe: Recipe) -> tuple[tuple[str, str], ...]:
-    """Return the variable by which pip tells how much of a file is here, where it can."""
+def _tells_progress(installer: Installer, recipe: Recipe) -> bool:
     if installer.kind != "pip" or recipe.before:
-        return ()
+        return False
     import ensurepip  # noqa: PLC0415 (uv does without)
 
-    return (("PIP_PROGRESS_BAR", "raw"),) if numbers(ensurepip.version()) >= RAW_BARS else ()
+    return numbers(ensurepip.version()) >= RAW_BARS
 
 
 def _venv(installer: Installer, recipe: Recipe) -> Step:

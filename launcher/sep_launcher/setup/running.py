@@ -51,6 +51,9 @@ def run(step: Step, folder: Path, screen: Screen) -> None:
     Raises NotReadyError where it fails.
     """
     screen.log(" ".join(step.command))
+    variables = {**environment(), **dict(step.environment)}
+    if step.bars and not screen.open:
+        variables["PIP_PROGRESS_BAR"] = "raw"
     try:
         process = subprocess.Popen(
             step.command,
@@ -60,7 +63,7 @@ def run(step: Step, folder: Path, screen: Screen) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**environment(), **dict(step.environment)},
+            env=variables,
             # Ctrl-C is ours to hear, or each command would tell of it in its own way.
             start_new_session=sys.platform != "win32",
         )
