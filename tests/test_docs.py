@@ -72,9 +72,9 @@ def test_every_block_is_tested_somehow():
         kinds = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
         assert set(kinds) <= ({"text", "python", "sh"} if page.name == "README.md" else {"text"})
         for line in "\n".join(blocks("text", text)).splitlines():
-            known = r"([A-Z_]+=.* )*(sep|sh|pytest|python|pip|powershell|docker) |separated/|$"
+            known = r"([A-Z_]+=.* )*(git|sep|sh|pytest|python|pip|powershell|docker) |separated/|$"
             assert page.name == "architecture.md" or re.match(known, line), line
-            if re.match(r"(sh|pytest|python|powershell) ", line):
+            if re.match(r"(git pull && )?(sh|pytest|python|powershell) ", line):
                 named = [each for each in line.split() if re.search(r"[/\\].*\.\w+$", each)]
                 assert named, line
                 for each in named:
