@@ -109,7 +109,7 @@ def check_update(command, home, before):
     return after
 
 
-@pytest.mark.timeout(900)  # it makes an environment, and begins it three times before
+@pytest.mark.timeout(1500)  # it makes an environment, and begins it three times before
 def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path, update):
     before = files(home)
     _, told = command("run", CLIP, code=12)
