@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install sep for this user, without sudo: a small environment with the command `sep`, then what
-# `sep setup` makes, then a first separation of the example. Run again to repair or upgrade.
+# `sep setup` makes, then a first separation of the example. Run again to repair; to update:
+#   git pull && sh installers/install.sh
 #
 #   sh installers/install.sh [--from DIR-OR-WHEEL] [--bin DIR] [--no-setup] [--uninstall]
 #
@@ -123,18 +124,28 @@ remove_ours() {
   fi
 }
 
+# What it says is shown if it fails, not if it is interrupted.
+quietly() {
+  "$@" >log 2>&1 || {
+    tail -n 10 log >&2
+    die "the command could not be installed: run this again when that is mended"
+  }
+}
+
 # In the new folder, where there are no settings and modules but its own.
 make_environment() (
+  trap 'exit 130' INT
   cd "$1"
   unset PYTHONPATH PYTHONHOME
   if [ -n "$uv" ]; then
     : >uv.toml # uv looks into the folders above until it finds one
-    "$uv" venv --quiet --allow-existing --no-project --python "${python:-3.13}" "$1"
-    "$uv" pip install --quiet --python "$1/bin/python" "$from"
+    quietly "$uv" venv --allow-existing --no-project --python "${python:-3.13}" "$1"
+    quietly "$uv" pip install --python "$1/bin/python" "$from"
   else
-    "$python" -I -m venv "$1"
-    "$1/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-cache-dir "$from"
+    quietly "$python" -I -m venv "$1"
+    quietly "$1/bin/python" -I -m pip install --disable-pip-version-check --no-cache-dir "$from"
   fi
+  rm log
 )
 
 install_launcher() {
@@ -177,6 +188,7 @@ tell_path() {
       printf "  export PATH='%s':\"\$PATH\"\n" "$(printf '%s' "$bin" | LC_ALL=C sed "s/'/'\\\\''/g")"
       ;;
   esac
+  say "completion by the TAB key: sep completion --help"
 }
 
 uninstall() {
@@ -211,14 +223,14 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --from | --bin)
-        [ $# -gt 1 ] || die "$1 needs a value"
+        [ -n "${2:-}" ] || die "$1 needs a value"
         if [ "$1" = --from ]; then from=$2; else bin=$2; fi
         shift
         ;;
       --no-setup) setup=1 ;;
       --uninstall) remove=1 ;;
       -h | --help)
-        sed -n '2,7s/^# \{0,1\}//p' "$0"
+        sed -n '2,8s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
       *) die "unknown option $1; --help lists them" ;;

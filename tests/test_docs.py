@@ -101,11 +101,10 @@ def test_every_block_is_tested_somehow():
         }.get(page.name, set())
         assert set(kinds) <= {"text", *runs}
         for line in "\n".join(blocks("text", text)).splitlines():
-            known = (
-                r"([A-Z_]+=.* )*(sep|sh|pytest|python|pip|powershell|docker|demucs) |separated/|$"
-            )
+            programs = "git|sep|sh|pytest|python|pip|powershell|docker|demucs"
+            known = rf"([A-Z_]+=.* )*({programs}) |separated/|$"
             assert page.name == "architecture.md" or re.match(known, line), line
-            if re.match(r"(sh|pytest|python|powershell) ", line):
+            if re.match(r"(git pull && )?(sh|pytest|python|powershell) ", line):
                 named = [each for each in line.split() if re.search(r"[/\\].*\.\w+$", each)]
                 assert named, line
                 for each in named:

@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,7 @@ def test_both_know_the_same_words():
     [
         (["--from", "/nowhere"], "there is no /nowhere"),
         (["--from"], "--from needs a value"),
+        (["--bin", ""], "--bin needs a value"),
         (["--bogus"], "unknown option --bogus"),
     ],
 )
@@ -233,3 +236,58 @@ def test_uninstall_where_nothing_is(tmp_path):
     done = run("--uninstall", home=tmp_path)
     assert done.returncode == 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def failing_uv(tmp_path, monkeypatch):
+    """A uv that says much, is interrupted or not, and fails."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    uv = folder / "uv"
+    uv.write_text(
+        f"#!/bin/sh\ntrap 'echo Traceback; exit 1' INT\nseq 30\ntouch '{tmp_path}/begun'\n"
+        'for _ in $(seq "${SLOWLY:-0}"); do sleep 0.1; done\nexit 1\n'
+    )
+    uv.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_what_fails_shows_its_last_lines(tmp_path, failing_uv, wheel, shell):
+    done = start(tmp_path, failing_uv, wheel, shell)
+    out, err = done.communicate(timeout=60)
+    assert done.returncode == 1
+    told = err.splitlines()
+    assert told[:-1] == [str(each) for each in range(21, 31)]
+    assert "run this again" in told[-1]
+    assert len(out.splitlines()) == 1
+    assert not list((tmp_path / "root").iterdir())
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_what_is_interrupted_says_nothing_more(tmp_path, failing_uv, wheel, shell):
+    """Ctrl-C at a terminal reaches the whole group; what it ends has words of its own for that."""
+    done = start(tmp_path, failing_uv, wheel, shell, SLOWLY="300")
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.02)
+    os.killpg(done.pid, signal.SIGINT)
+    _, err = done.communicate(timeout=60)
+    assert done.returncode == 130
+    assert err == ""
+    assert not list((tmp_path / "root").iterdir())
+
+
+def start(tmp_path, path, wheel, shell, **environment):
+    return subprocess.Popen(
+        [shell, FOLDER / "install.sh", "--no-setup", "--from", str(wheel), "--bin", tmp_path / "b"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={
+            "PATH": path,
+            "HOME": str(tmp_path),
+            "SEP_HOME": str(tmp_path / "root"),
+            **environment,
+        },
+    )

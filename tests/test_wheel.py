@@ -49,7 +49,7 @@ def test_what_is_in_it(wheel):
         "sep_models/mdx23c_mini/card.md",
         "sep_models/larsnet/model.toml",
         "sep_containers/Dockerfile",
-        "sep_containers/cpu.txt",
+        "sep_containers/constraints.txt",
         "sep_containers/hashes.txt",
         "sep_launcher/py.typed",
     ):
@@ -61,14 +61,13 @@ def test_what_is_in_it(wheel):
 
 
 def test_what_the_image_pins_has_hashes():
-    """Both variants and the file with the hashes name the same versions, all that runs need."""
+    """The constraints and the file with the hashes name the same versions, all that runs need."""
     folder = ROOT / "containers" / "sep_containers"
     hashed = (folder / "hashes.txt").read_text()
     pins = re.findall(r"(?m)^([\w.-]+==[\w.]+) \\\n    --hash=sha256:[0-9a-f]{64}\b", hashed)
     assert pins
-    for variant in ("cpu", "cuda"):
-        lines = (folder / f"{variant}.txt").read_text().splitlines()
-        assert [each for each in lines if not each.startswith("#")] == pins
+    lines = (folder / "constraints.txt").read_text().splitlines()
+    assert [each for each in lines if not each.startswith("#")] == pins
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {re.split("[<>=]", each)[0] for each in project["optional-dependencies"]["runtime"]}
     assert needed - {"torch"} <= {each.partition("==")[0] for each in pins}

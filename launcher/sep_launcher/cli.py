@@ -154,7 +154,7 @@ def setup(
     if remove:
         return command.remove(screen, engine, yes=yes, dry_run=dry_run)
     if wheel is not None:
-        return command.write_wheel(wheel, screen)
+        return command.write_wheel(wheel, screen, torch, torch_index)
     contained = engine == "container"
     wish = native.Wish(
         torch=torch,
@@ -162,6 +162,7 @@ def setup(
         conda=conda,
         pip=pip,
         wheelhouse=None if contained else wheelhouse,
+        offline=offline,
         repair=repair,
     )
     picture = image.Wish(
@@ -243,13 +244,16 @@ def route(
 ) -> int:
     """Show where a run would be computed, and why."""
     wanted = Wanted(engine=engine, device=device.lower())
-    chosen = routes.choose(probe(ask_torch=wanted.kind == "cuda"), wanted)
+    host = probe(ask_torch=wanted.kind == "cuda")
+    chosen = routes.choose(host, wanted)
+    python = host.native.python if host.native else None
     if json_:
-        render.document(render.route_document(chosen))
+        render.document({**render.route_document(chosen), "python": python})
         return ExitCode.OK
     setup = "" if chosen.ready else " (not set up)"
     first = f"{chosen.engine} {chosen.device}{setup}: {chosen.reason}"
-    render.lines([first, *render.alternatives(chosen)])
+    own = [f"Python: {python}"] if python else []
+    render.lines([first, *render.alternatives(chosen), *own])
     return ExitCode.OK
 
 

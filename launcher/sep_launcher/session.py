@@ -16,7 +16,7 @@ from sep_launcher.planning import files, models, outputs
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY, check_fits
-from sep_protocol import Bench, DeviceChosen, Fallback
+from sep_protocol import Bench, DeviceChosen, Fallback, Hello, code
 from sep_protocol.errors import (
     DeviceError,
     InterruptedJob,
@@ -195,6 +195,8 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
             with closing(engine.start(plan)) as heard:
                 for event in heard:
                     screen.event(event)
+                    if isinstance(event, Hello):
+                        _compare_code(plan, event, screen)
                     if isinstance(event, DeviceChosen):
                         _compare(plan, event, screen)
         except KeyboardInterrupt:
@@ -237,6 +239,17 @@ def _sweep(plan: Plan, screen: Screen) -> None:
 
 def _go_on(plan: Plan) -> str:
     return "" if plan.job.bench else "whole tracks are kept; --resume goes on with the others"
+
+
+def _compare_code(plan: Plan, event: Hello, screen: Screen) -> None:
+    """Tell when the runtime is of the same version and not the same: an update, a checkout."""
+    ours = code.digest()
+    if not (ours and event.code) or event.code == ours:
+        return
+    who, hint = str(plan.python), native.SETUP if plan.isolated else native.mend()
+    if plan.route.engine == "container":
+        who, hint = f"the image for {plan.route.device}", IMAGE_SETUP
+    screen.warn(f"{who} has other code than this sep, though both are {event.version}", hint)
 
 
 def _compare(plan: Plan, event: DeviceChosen, screen: Screen) -> None:

@@ -18,6 +18,7 @@ class Hello:
     job: str
     version: str = __version__
     protocol: int = PROTOCOL
+    code: str = ""  # digest of its code; empty: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

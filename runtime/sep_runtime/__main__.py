@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from sep_protocol import Done, Failed, Hello, Phase, dump_event, load_job
+from sep_protocol import Done, Failed, Hello, Phase, code, dump_event, load_job
 from sep_protocol.errors import (
     ExitCode,
     InterruptedJob,
@@ -83,7 +83,7 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
     except (OSError, UnicodeDecodeError) as fault:
         raise PathError(f"the job file {paths[0]} cannot be read: {fault}") from fault
     job = load_job(text)
-    emit(Hello(job=job.id))
+    emit(Hello(job=job.id, code=code.digest()))
     if watch:
         threading.Thread(target=_watch, name="launcher-watch", daemon=True).start()
     if job.sweep:

@@ -5,6 +5,7 @@ say that they are skipped. SEP_TEST_ROOT names a tree that debootstrap has made 
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BASE = "sep-test-base:bookworm"
-CONSTRAINTS = ROOT / "containers" / "sep_containers" / "cpu.txt"
 
 
 def pytest_collection_modifyitems(items):
@@ -123,27 +123,24 @@ def base(dockerd, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory):
-    """Every wheel of the image, as one would carry them to a machine without a network."""
-    folder = tmp_path_factory.mktemp("house")
-    from sep_launcher.setup.torch_builds import table
+    """Every wheel of the image, as one carries them to a machine without a network.
 
+    By the same line that an environment's come by: tests/e2e/test_setup.py has that.
+    """
+    folder = tmp_path_factory.mktemp("house")
     told = call(sys.executable, "-m", "pip", "config", "list")
-    build = next(each for each in table().build if (each.name, each.system) == ("cpu", "linux"))
-    extra = [] if "find-links" in told else ["--extra-index-url", build.index]
-    call(
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "-d",
-        folder,
-        build.requirement,
-        *extra,
-        "-c",
-        CONSTRAINTS,
-        f"{ROOT}[runtime]",
+    index = ["--torch-index", "default"] if "find-links" in told else []
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "sep_launcher", "setup"),
+            *("--wheel", folder, "--torch", "cpu", *index),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
     )
+    line = shlex.split(done.stderr.splitlines()[-1])
+    call(sys.executable, *line[1:], "-q")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,8 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-from sep_launcher.setup import torch_builds
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "models" / "sep_models" / "golden.flac"
@@ -70,11 +69,47 @@ def command(launcher, home, own_wheels, tmp_path):
     return run
 
 
+@pytest.fixture
+def update(launcher):
+    """Make the launcher one of other code and the same version, for the rest of a test."""
+    (record,) = launcher.parents[1].glob("lib/*/site-packages/sep_audio-*.dist-info/RECORD")
+    name = "sep_runtime/track.py"
+    path = record.parents[1] / name
+    before = {each: each.read_text() for each in (record, path)}
+
+    def make():
+        path.write_text(before[path] + "# newer\n")
+        rows = before[record].splitlines(keepends=True)
+        record.write_text("".join(f"{name},,\n" if row.startswith(name) else row for row in rows))
+
+    yield make
+    for each, text in before.items():
+        each.write_text(text)
+
+
 def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
+def check_update(command, home, before):
+    """The old code is told, then replaced without a packet from any network."""
+    _, told = command("run", CLIP, "--overwrite")
+    assert f"warning: {before}/env/bin/python has other code than this sep" in told
+    command("setup", "--yes", "--offline", code=130, until="2/2", wait=0.2)
+    assert before.exists()
+    _, told = command("setup", "--yes", "--offline")
+    assert "taken from the one before" in told
+    assert len(told.splitlines()) == 11  # one per step
+    after = Path(json.loads((home / "sep" / "facts.json").read_text())["native"]["folder"])
+    assert [each.name for each in before.parent.iterdir()] == [after.name] != [before.name]
+    _, told = command("run", CLIP, "--overwrite")
+    assert "warning" not in told
+    check = [after / "env" / "bin" / "python", "-m", "pip", "check"]
+    subprocess.run(check, check=True, capture_output=True)
+    return after
+
+
+def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path, update):
     before = files(home)
     _, told = command("run", CLIP, code=12)
     assert "sep setup" in told
@@ -105,11 +140,14 @@ def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     _, told = command("setup", "--yes")
     assert "is there already" in told
     assert folder.stat().st_mtime_ns == stamp
+    assert f"its Python: {recorded['native']['python']}" in told
+    update()
+    folder = check_update(command, home, folder)
+    python = folder / "env" / "bin" / "python"
     # Making it anew and being interrupted leaves what works.
     command("setup", "--yes", "--repair", code=130, until="2/3")
     command("run", CLIP, "--overwrite")
     # Damaged: named by its check, mended by --repair out of what is here.
-    python = Path(recorded["native"]["python"])
     subprocess.run(
         [python, "-m", "pip", "uninstall", "-q", "-y", "safetensors"],
         check=True,
@@ -129,14 +167,13 @@ def test_interrupted_three_times_then_run_then_removed(command, home, tmp_path):
     assert ours == before
 
 
-def test_offline_from_a_wheelhouse(command, home, tmp_path, own_wheels):
-    """All that it needs in one folder; the index is a place where nobody answers."""
-    command("setup", "--wheel", tmp_path / "house")
-    wheel = next((tmp_path / "house").glob("*.whl"))
-    build = next(each for each in torch_builds.table().build if each.name == "cpu")
-    extra = [] if own_wheels else ["--extra-index-url", build.index]
-    download = [sys.executable, "-m", "pip", "download", "-q", "-d", tmp_path / "house"]
-    subprocess.run([*download, f"{wheel}[runtime]", build.requirement, *extra], check=True)
+def test_offline_from_a_wheelhouse(command, home, tmp_path):
+    """All that it needs in one folder, by the line that is told; nobody answers at the index."""
+    out, told = command("setup", "--wheel", tmp_path / "house", "--torch", "cpu")
+    assert Path(out.strip()).parent == tmp_path / "house"
+    line = shlex.split(told.splitlines()[-1])
+    assert line[:5] == ["python3", "-m", "pip", "download", "-d"]
+    subprocess.run([sys.executable, *line[1:], "-q"], check=True)
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
     house = ("--wheelhouse", tmp_path / "house")
     command("setup", "--yes", "--offline", "--pip", *house, more=nowhere)

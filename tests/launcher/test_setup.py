@@ -15,6 +15,7 @@ from sep_launcher.machine.host import Gpu, Host
 from sep_launcher.setup import installers, native, running, torch_builds
 from sep_launcher.setup.installers import Installer, Recipe
 from sep_protocol.errors import NotReadyError, PathError, UsageError
+from sep_protocol.version import __version__
 
 LINUX = Host(system="linux", version="6.8")
 CPU = torch_builds.choose(LINUX).build
@@ -76,7 +77,7 @@ def test_conda(recipe, name, verb):
 def test_a_wheelhouse_is_the_only_place(recipe, tmp_path):
     recipe = replace(recipe, wheelhouse=tmp_path)
     for line in commands("pip", "python3", recipe)[1:]:
-        assert f"--no-index --find-links {tmp_path}" in line
+        assert f"--isolated --no-index --find-links {tmp_path}" in line
         assert "--index-url" not in line
     with pytest.raises(UsageError, match="conda"):
         commands("conda", "/opt/conda", recipe)
@@ -180,14 +181,32 @@ def environment(folder, version):
     )
 
 
-def test_an_environment_of_another_version_is_not_set_up(home):
-    from sep_protocol.version import __version__
+@pytest.fixture
+def installed(monkeypatch):
+    """As if this launcher were no checkout's."""
+    monkeypatch.setattr(paths, "checkout", lambda: None)
 
+
+def test_an_environment_of_another_version_is_not_set_up(home, installed):
     made = environment(home / "sep" / "envs" / "x", __version__)
     facts.write(facts.Facts(native=made))
     assert probe.probe().native.source == "setup"
     facts.write(facts.Facts(native=replace(made, version="0.0.1")))
     assert probe.probe().native.source == "own"
+
+
+def test_a_checkout_runs_its_own_code(sep, home, monkeypatch):
+    """Whoever works on the code wants that to run, whatever setup has made; a name goes first."""
+    assert paths.checkout() == Path(__file__).parents[2]
+    facts.write(facts.Facts(native=environment(home / "sep" / "envs" / "x", __version__)))
+    assert probe.probe().native.python == sys.executable
+    assert f"Python: {sys.executable}" in sep("route").stdout.splitlines()
+    monkeypatch.setenv("SEP_RUNTIME_PYTHON", "/opt/mine/bin/python")
+    assert probe.probe().native.python == "/opt/mine/bin/python"
+    assert json.loads(sep("route", "--json").stdout)["python"] == "/opt/mine/bin/python"
+    monkeypatch.delenv("SEP_RUNTIME_PYTHON")
+    monkeypatch.setattr(probe.importlib.util, "find_spec", lambda name: None)  # no torch here
+    assert probe.probe().native.source == "setup"
 
 
 def test_recorded_checks_reach_the_router(home):
@@ -203,6 +222,7 @@ def test_an_engineers_own_environment_is_used_and_not_touched(sep, home):
     done = sep("setup", "--yes")
     assert "nothing is installed into it" in done.stderr
     assert "works:" in done.stderr
+    assert f"its Python: {sys.executable}" in done.stderr
     assert not (home / "sep" / "envs").exists()
     recorded = json.loads((home / "sep" / "facts.json").read_text())
     assert recorded["native"] is None

@@ -43,7 +43,7 @@ from sep_protocol.errors import NotReadyError, UsageError
 GOLDEN = Path(__file__).parent / "golden"
 
 EVENTS = {
-    "hello": Hello(job="0a1b2c3d", version="0.1.0", protocol=1),
+    "hello": Hello(job="0a1b2c3d", version="0.1.0", protocol=1, code="0123456789ab"),
     "phase": Phase(name="separate", track=0),
     "device": DeviceChosen(
         requested="auto", device="cuda:0", name="A GPU", torch="2.13.0", reason="NVIDIA GPU"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TMP_FOLDER = "/tmp"  # noqa: S108 (the container's own)
 TMP = "size=2g,mode=1777"
 PROCESSES = 512
+RUNTIME = ("/opt/sep/bin/python", "-P", "-m", "sep_runtime")  # the image's own command is `sep`
 SHARED = "256m"
 LOG_DRIVER = "json-file"  # has no limit by itself
 LOG_SIZE = "32m"

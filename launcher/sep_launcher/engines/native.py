@@ -47,7 +47,7 @@ class NativeEngine:
             yield from self._run(plan, job_file)
 
     def _run(self, plan: Plan, job_file: Path) -> Iterator[Event]:
-        listener = Listener(plan.job, str(plan.python), _mend(), self._log)
+        listener = Listener(plan.job, str(plan.python), mend(), self._log)
         process = self._spawn(plan, job_file)
         drain = threading.Thread(target=_drain, args=(process.stderr, listener), daemon=True)
         drain.start()
@@ -162,7 +162,7 @@ def check_python(python: str) -> None:
 
 def _unstarted(python: str, fault: OSError) -> NotReadyError:
     named = os.environ.get("SEP_RUNTIME_PYTHON")
-    hint = "unset SEP_RUNTIME_PYTHON, or name a Python that is there" if named else _mend()
+    hint = "unset SEP_RUNTIME_PYTHON, or name a Python that is there" if named else mend()
     return NotReadyError(f"{python} cannot be started: {fault.strerror}", hint=hint)
 
 
@@ -173,7 +173,7 @@ def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
         hint = "name a newer one by SEP_RUNTIME_PYTHON, or unset it"
         return NotReadyError(f"{plan.python} is older than Python 3.11", hint=hint)
     if not listener.said_hello and "No module named" in tail:
-        return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=_mend())
+        return NotReadyError(f"{plan.python} cannot run sep: {tail}", hint=mend())
     if any(words in tail for words in NO_MEMORY):
         return MemoryLimitError(f"the runtime ran out of memory: {tail}", hint=LESS)
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
@@ -184,7 +184,7 @@ def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
     return RuntimeFailedError(message, hint=hint)
 
 
-def _mend() -> str:
+def mend() -> str:
     """Return the hint for an environment that cannot run this sep: setup touches only its own."""
     named = os.environ.get("SEP_RUNTIME_PYTHON")
     if not named:

@@ -35,6 +35,12 @@ def _of_user(folder: Callable[[], Path]) -> Path:
         raise PathError(message, hint=f"set HOME or {HOME_VARIABLE}") from fault
 
 
+def checkout() -> Path | None:
+    """Return the checkout that this launcher runs from, None where it was installed."""
+    root = Path(__file__).parents[3]
+    return root if (root / "runtime" / "sep_runtime").is_dir() else None
+
+
 def models() -> Path:
     """Return the folder with one folder per installed model."""
     return data() / "models"

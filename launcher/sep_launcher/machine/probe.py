@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.machine import disk, docker_probe, facts
+from sep_launcher.machine import disk, docker_probe, facts, paths
 from sep_launcher.machine.host import Docker, Gpu, Host, Native, System
 from sep_protocol.version import __version__
 
@@ -156,20 +156,30 @@ def memory(root: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def native(recorded: Facts, machine: str = "", *, ask_torch: bool = False) -> Native | None:
-    """Return the Python that the runtime will use; what an engineer named or has goes first."""
+    """Return the Python that the runtime will use: the one that was named, else setup's, else ours.
+
+    From a checkout ours goes before setup's: who works on the code wants it to run.
+    """
     made = recorded.native
+    torch_here = importlib.util.find_spec("torch") is not None
     found = None
     if named := os.environ.get("SEP_RUNTIME_PYTHON"):
         found = Native(python=named, source="SEP_RUNTIME_PYTHON")
+    elif torch_here and paths.checkout():
+        found = _own(ask_torch=ask_torch)
     elif made and made.version == __version__ and disk.exists(made.python):
         found = Native(python=made.python, source="setup")
-    elif importlib.util.find_spec("torch") is not None:
-        torch, cuda = _own_torch() if ask_torch else (None, None)
-        found = Native(python=sys.executable, source="own", torch=torch, cuda=cuda)
+    elif torch_here:
+        found = _own(ask_torch=ask_torch)
     check = recorded.check_of(found.python, machine) if found else None
     if found is None or check is None:
         return found
     return replace(found, torch=check.torch, cuda=check.cuda, mps=check.mps)
+
+
+def _own(*, ask_torch: bool) -> Native:
+    torch, cuda = _own_torch() if ask_torch else (None, None)
+    return Native(python=sys.executable, source="own", torch=torch, cuda=cuda)
 
 
 def _with_check(docker: Docker | None, recorded: Facts, machine: str) -> Docker | None:

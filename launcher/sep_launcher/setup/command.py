@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import sep_models
@@ -11,7 +11,7 @@ from sep_launcher.machine import paths
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import alone, stoppable
 from sep_launcher.planning import own, route
-from sep_launcher.setup import image, native, pull, removal, wheel
+from sep_launcher.setup import build, image, native, pull, removal, torch_builds, wheel
 from sep_protocol.errors import InterruptedJob, NotReadyError, PathError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -104,11 +104,20 @@ def remove_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
     return _told(screen, work)
 
 
-def write_wheel(folder: Path, screen: Screen) -> int:
-    """Write this installation's wheel and say where."""
+def write_wheel(folder: Path, screen: Screen, torch: str | None, index: str | None) -> int:
+    """Write this installation's wheel, and say how the rest of a wheelhouse comes beside it."""
 
     def work() -> None:
-        screen.command(str(wheel.wheel_of_this(folder)))
+        made = wheel.wheel_of_this(folder)
+        versions = build.write_constraints(folder)
+        screen.command(str(made))
+        chosen = torch_builds.choose(probe(), torch, index).build
+        extras = build.EXTRAS["cuda" if chosen.cuda else "cpu"]
+        line = ["python3", "-m", "pip", "download", "-d", str(folder), "-c", str(versions)]
+        line += [f"{made}[{extras}]", chosen.requirement]
+        line += ["--extra-index-url", chosen.index] if chosen.index else []
+        screen.say("what it needs, for a machine without a network or an image there:")
+        screen.say(f"  {shells.bash(line)}")
 
     return _told(screen, work)
 
@@ -175,7 +184,8 @@ def _engine(wanted: Wanted, host: Host) -> str:
         return wanted.engine
     if wanted.image != image.Wish(repair=wanted.image.repair):
         return "container"
-    if wanted.native != native.Wish(repair=wanted.native.repair) or wanted.models:
+    plain = native.Wish(repair=wanted.native.repair, offline=wanted.offline)
+    if wanted.native != plain or wanted.models:
         return "native"
     return route.choose(host).engine
 
@@ -196,11 +206,11 @@ def _set_up_image(wanted: Wanted, host: Host, screen: Screen) -> None:
 
 
 def _set_up_native(wanted: Wanted, host: Host, missing: list[Manifest], screen: Screen) -> None:
-    if wanted.offline and wanted.native.wheelhouse is None and host.native is None:
+    work = None if _engineers(host, wanted.native) else native.plan(host, wanted.native)
+    if wanted.offline and work and work.steps and not (wanted.native.wheelhouse or work.before):
         raise UsageError(
             "--offline needs packages that are here already", hint="--wheelhouse DIR has them"
         )
-    work = None if _engineers(host, wanted.native) else native.plan(host, wanted.native)
     _show(screen, work, missing, host)
     if wanted.dry_run:
         for step in work.steps if work else ():
@@ -224,7 +234,7 @@ def _missing(wanted: Wanted) -> list[Manifest]:
 
 def _engineers(host: Host, wish: native.Wish) -> bool:
     """Say whether there is an environment that is somebody's own: it is used, never touched."""
-    if wish != replace(native.Wish(), repair=wish.repair):
+    if wish != native.Wish(repair=wish.repair, offline=wish.offline):
         return False  # what is asked for is an environment of sep's
     return host.native is not None and host.native.source != "setup"
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sep_launcher.show.render import Screen
 
 Variant = Literal["cpu", "cuda"]
+LEFT = "what image builds have left that did not end well"
 OTHER = 400  # MB: base and packages beside torch
 
 
@@ -210,7 +211,8 @@ def removable(host: Host) -> list[str]:
         return []
     daemon = _connected(docker)
     try:
-        return [f"{each.variant} image of sep {each.version}" for each in daemon.images()]
+        found = [f"{each.variant} image of sep {each.version}" for each in daemon.images()]
+        return [*found, LEFT] if daemon.unfinished() else found
     finally:
         daemon.close()
 
@@ -224,5 +226,6 @@ def remove(host: Host, screen: Screen) -> None:
         for image in daemon.images():
             screen.say(f"removing the {image.variant} image of sep {image.version}")
             daemon.remove_image(image.id)
+        daemon.remove_unfinished()
     finally:
         daemon.close()

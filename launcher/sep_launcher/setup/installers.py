@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sep_launcher.setup.torch_builds import Build
 
 Kind = Literal["uv", "pip", "conda"]
+RAW_BARS = (24, 1)  # the first pip that tells its progress to programs
 CONDAS = ("micromamba", "mamba", "conda")  # the fastest first
 
 
@@ -35,11 +36,15 @@ class Installer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command, what it gives in a few words, and variables that it needs."""
+    """One command, what it gives in a few words, and variables that it needs.
+
+    `bars`: it is a pip that tells programs how much of a file is here.
+    """
 
     what: str
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
+    bars: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,8 @@ class Recipe:
     wheel: Path
     build: Build
     wheelhouse: Path | None = None  # packages come from here alone
+    offline: bool = False  # nothing is fetched
+    before: Path | None = None  # the environment whose packages are in the new one already
 
 
 def find(*, conda: bool = False, pip: bool = False) -> Installer:
@@ -81,6 +88,13 @@ def find(*, conda: bool = False, pip: bool = False) -> Installer:
     return Installer(kind="pip", program=sys.executable)
 
 
+def version() -> str:
+    """Return the version of Python that an environment gets, without its last number."""
+    newest = table().newest_python
+    ours = sys.version_info[:2]
+    return newest if ours > numbers(newest) else ".".join(map(str, ours))
+
+
 def python_in(folder: Path, kind: Kind) -> Path:
     """Return where an environment's Python is."""
     if os.name == "nt":
@@ -99,24 +113,36 @@ def steps(installer: Installer, recipe: Recipe) -> list[Step]:
     )
     install = _install(installer, recipe)
     # Indexes and folders that pip is set up with on this host are not the wheelhouse.
-    alone = (("PIP_CONFIG_FILE", os.devnull),) if recipe.wheelhouse else ()
-    return [
-        begin(installer, recipe),
-        # That index has more than PyTorch; the rest shall come from where all packages come from.
-        Step(what="PyTorch", command=(*install, "--no-deps", *index, torch), environment=alone),
-        # Its own requirement on torch must not replace the build that was chosen.
-        Step(what="sep", command=(*install, f"{recipe.wheel}[runtime]", torch), environment=alone),
-    ]
+    alone = (("PIP_CONFIG_FILE", os.devnull),) if recipe.wheelhouse or recipe.offline else ()
+    bars = _tells_progress(installer, recipe)
+    # Its own requirement on torch must not replace the build that was chosen.
+    own = (*install, f"{recipe.wheel}[runtime]", torch)
+    last = Step(what="sep and what it needs", command=own, environment=alone, bars=bars)
+    if recipe.before:
+        return [begin(installer, recipe), last]
+    # That index has more than PyTorch; the rest shall come from where all packages come from.
+    command = (*install, "--no-deps", *index, torch)
+    first = Step(what="PyTorch", command=command, environment=alone, bars=bars)
+    return [begin(installer, recipe), first, last]
+
+
+def _tells_progress(installer: Installer, recipe: Recipe) -> bool:
+    if installer.kind != "pip" or recipe.before:
+        return False
+    import ensurepip  # noqa: PLC0415 (uv does without)
+
+    return numbers(ensurepip.version()) >= RAW_BARS
 
 
 def _venv(installer: Installer, recipe: Recipe) -> Step:
-    command = (installer.program, "-I", "-m", "venv", "--clear", str(recipe.folder))
-    return Step(what="a Python environment", command=command)
+    command = [installer.program, "-I", "-m", "venv", "--clear", str(recipe.folder)]
+    if recipe.before:  # its pip comes along
+        command.insert(-1, "--without-pip")
+    return Step(what="a Python environment", command=tuple(command))
 
 
 def _uv_venv(installer: Installer, recipe: Recipe) -> Step:
-    newest = table().newest_python
-    python = newest if sys.version_info[:2] > numbers(newest) else sys.executable
+    python = version() if sys.version_info[:2] > numbers(version()) else sys.executable
     command = [installer.program, "venv", "--quiet", "--clear", "--no-project"]
     command += ["--python", python, str(recipe.folder)]
     return Step(what="a Python environment", command=tuple(command))
@@ -149,7 +175,10 @@ def _install(installer: Installer, recipe: Recipe) -> tuple[str, ...]:
     else:
         command = [python, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
         command += ["--cache-dir", str(recipe.cache / "pip")]
-    if recipe.wheelhouse:
+    if recipe.wheelhouse or recipe.offline:
         command += ["--offline" if installer.kind == "uv" else "--isolated"]
+    if recipe.wheelhouse:
         command += ["--no-index", "--find-links", str(recipe.wheelhouse)]
+    elif recipe.offline and installer.kind != "uv":  # that has a cache
+        command += ["--no-index"]
     return tuple(command)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.machine import facts, paths
 from sep_launcher.machine.host import Native
-from sep_launcher.setup import golden, installers, removal, running, torch_builds
+from sep_launcher.setup import golden, installers, removal, running, torch_builds, update
 from sep_launcher.setup.wheel import wheel_of_this
 from sep_protocol.errors import NotReadyError, PathError
 from sep_protocol.version import __version__
@@ -34,6 +34,7 @@ class Wish:
     conda: bool = False
     pip: bool = False
     wheelhouse: Path | None = None
+    offline: bool = False
     repair: bool = False
 
 
@@ -46,7 +47,8 @@ class Work:
     reason: str  # for the build
     installer: Installer
     steps: tuple[Step, ...]
-    offline: bool  # all of it comes from a wheelhouse
+    before: Path | None = None  # an environment whose packages come along
+    offline: bool  # nothing is fetched
 
 
 def plan(host: Host, wish: Wish) -> Work:
@@ -68,12 +70,15 @@ def plan(host: Host, wish: Wish) -> Work:
         # Made anew it is made elsewhere: what works stays until the new one does.
         other = again(folder) if Path(made.folder) == folder else folder
         folder = other if wish.repair else Path(made.folder)
+    before = None if done or wish.repair else _before(made, choice.build, installer)
     recipe = installers.Recipe(
         folder=folder / INSIDE,
         cache=paths.cache(),
         wheel=wheel,
         build=choice.build,
         wheelhouse=wish.wheelhouse.resolve() if wish.wheelhouse else None,
+        offline=wish.offline,
+        before=before,
     )
     steps = () if done and not wish.repair else tuple(installers.steps(installer, recipe))
     return Work(
@@ -82,8 +87,20 @@ def plan(host: Host, wish: Wish) -> Work:
         reason=choice.reason,
         installer=installer,
         steps=steps,
-        offline=wish.wheelhouse is not None,
+        before=before,
+        offline=wish.offline or wish.wheelhouse is not None,
     )
+
+
+def _before(
+    made: facts.Environment | None, build: torch_builds.Build, installer: Installer
+) -> Path | None:
+    """Return the environment that a new one can take its packages from; conda's are no such."""
+    if made is None or installer.kind == "conda" or made.installer in installers.CONDAS:
+        return None
+    found = Path(made.folder) / INSIDE
+    usable = update.usable(found, installers.version(), build, installer.kind)
+    return found if usable else None
 
 
 def again(folder: Path) -> Path:
@@ -97,10 +114,13 @@ def described(work: Work) -> list[str]:
     fetched = f"fetches about {_size(build.fetched + SPARE // 3)}, then "
     if work.offline:
         fetched = ""
+    costs = f"{fetched}takes {_size(build.installed + SPARE)} of disk"
+    if work.before:
+        costs = "PyTorch and what else stays the same is taken from the one before"
     return [
         f"a Python environment with PyTorch {build.torch} ({build.name}: {work.reason})",
         f"in {work.folder}, by {work.installer.name}",
-        f"{fetched}takes {_size(build.installed + SPARE)} of disk",
+        costs,
         "then separates a clip of four seconds to see what works",
     ]
 
@@ -117,6 +137,8 @@ def carry_out(host: Host, work: Work, screen: Screen) -> None:
         for number, step in enumerate(work.steps, 1):
             screen.say(f"{number}/{len(work.steps)} {step.what} ...")
             running.run(step, work.folder, screen)
+            if work.before and number == 1:
+                update.copy(work.before, work.folder / INSIDE, installers.version())
     python = installers.python_in(work.folder / INSIDE, work.installer.kind)
     native = Native(python=str(python), source="setup")
     environment = facts.Environment(
@@ -166,6 +188,7 @@ def check_and_record(
     facts.write(known)
     device = passed.device
     screen.say(f"works: {passed.seconds:.1f} s on {device.device} ({device.name}), {device.torch}")
+    screen.say(f"its Python: {native.python}")
     if host.gpus and not check.cuda:
         screen.warn("the NVIDIA GPU cannot be used from this environment; --verbose says why")
     if host.apple_gpu and not check.mps:
@@ -175,7 +198,7 @@ def check_and_record(
 def _check_space(work: Work) -> None:
     place = next(each for each in (work.folder, *work.folder.parents) if each.exists())
     free = shutil.disk_usage(place).free >> 20
-    needed = work.build.fetched + work.build.installed + SPARE
+    needed = SPARE if work.before else work.build.fetched + work.build.installed + SPARE
     if free < needed:
         raise NotReadyError(
             f"setup needs {_size(needed)} in {place}, {_size(free)} are free",

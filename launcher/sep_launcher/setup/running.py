@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from sep_launcher.show.render import Screen
 
 TAIL = 10  # lines of a failed command that are shown
+LAST = 200  # lines of it in which its error is looked for
+BYTES = re.compile(r"Progress (\d+) of (\d+)")  # as pip tells it to programs
+PACKAGE = re.compile(r"\s*(?:Collecting|Downloading|Installing) ([\w.]+)")
 # What turns another Python's head.
 STRANGE = ("PYTHONHOME", "PYTHONPATH")
 # Files and folders that users name for pip, uv and conda, as seen from where they are.
@@ -42,39 +46,59 @@ def program(name: str) -> str | None:
 
 
 def run(step: Step, folder: Path, screen: Screen) -> None:
-    """Run one command in a folder; what it prints is shown as it comes, or at the end if it fails.
+    """Run one command in a folder, with a bar; its last words are shown if it fails.
 
     Raises NotReadyError where it fails.
     """
     screen.log(" ".join(step.command))
-    shown = sys.stderr if screen.open else subprocess.PIPE
+    variables = {**environment(), **dict(step.environment)}
+    if step.bars and not screen.open:
+        variables["PIP_PROGRESS_BAR"] = "raw"
     try:
         process = subprocess.Popen(
             step.command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            stdout=shown,
-            stderr=sys.stderr if screen.open else subprocess.STDOUT,
+            stdout=sys.stderr if screen.open else subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**environment(), **dict(step.environment)},
+            env=variables,
+            # Ctrl-C is ours to hear, or each command would tell of it in its own way.
+            start_new_session=sys.platform != "win32",
         )
     except OSError as fault:
         message = f"{step.command[0]} cannot be started: {fault.strerror}"
         raise NotReadyError(message) from fault
+    said: deque[str] = deque(maxlen=LAST)
     with process:
         try:
-            output, _ = process.communicate()
+            if process.stdout:
+                screen.meter(step.what)
+                said.extend(line for line in process.stdout if not meter(line, step.what, screen))
+            process.wait()
         except BaseException:
             _end(process.pid)
             raise
+        finally:
+            screen.meter_end()
     if process.returncode:
-        told = tell_last((output or "").splitlines(), screen)
+        told = tell_last(said, screen)
         raise NotReadyError(
             f"setting up {step.what} failed" + (f": {told}" if told else ""),
             hint="run sep setup again when it is mended; what was fetched is kept. "
             "Without a network: sep setup --wheelhouse DIR",
         )
+
+
+def meter(line: str, what: str, screen: Screen) -> bool:
+    """Show what a line of pip or uv says of its progress; return whether it says nothing else."""
+    if found := BYTES.match(line):
+        screen.meter("", int(found[1]), int(found[2]))
+        return True
+    if found := PACKAGE.match(line):
+        screen.meter(f"{what}: {found[1]}")
+    return False
 
 
 def environment() -> dict[str, str]:

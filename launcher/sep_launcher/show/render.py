@@ -117,36 +117,29 @@ class Screen:
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("", "y", "yes")
 
-    def meter(self, what: str, done: int, total: int) -> None:
-        """Show how many bytes of something are here."""
+    def meter(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Show how many bytes of something are here, or that it goes on; no name: as before."""
         if self._style.quiet or not sys.stderr.isatty():
             return
         if self._bar is None:
             self._bar = _bar(_console())
             self._bar.start()
             self._task = self._bar.add_task("", total=None, rate="")
-        rate = f"{done / 1e6:.0f} MB"
-        what = printable(what[-40:])
-        self._bar.update(
-            self._task, description=what, completed=done, total=total or None, rate=rate
-        )
+        shown = printable(what[-40:])
+        if what and shown != self._bar.tasks[0].description:
+            self._bar.reset(self._task, total=None, description=shown, rate="")
+        if done:
+            rate = f"{done / 1e6:.0f} MB"
+            self._bar.update(self._task, completed=done, total=total or None, rate=rate)
 
-    def progress_line(self, text: str) -> None:
-        """Show one line that the next one replaces; where there is no terminal, only steps."""
-        if self._style.quiet or self._style.verbose:
-            return
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{printable(text[:100])}")
-            sys.stderr.flush()
-        elif text.startswith("Step "):
-            number, _, total = text.split()[1].partition("/")
-            self.say(f"     step {number} of {total}")
+    def meter_end(self) -> None:
+        """Take the bar away."""
+        self._hide()
 
     @property
     def open(self) -> bool:
-        """Say whether the output of other programs may be shown as it comes."""
-        style = self._style
-        return style.verbose or not (style.quiet or style.machine or not sys.stderr.isatty())
+        """Say whether the output of other programs is shown as it comes."""
+        return self._style.verbose
 
     def command(self, line: str) -> None:
         """Give the command of a dry run."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sep_protocol import Event
 
 STOP_SECONDS = 5
+ROOT = "0:0"  # in a rootless engine it is the user outside, and nobody else is
 KILLED = 137  # 128 + SIGKILL
 ALONE = "the container may go on by itself; the next run removes it"
 DESKTOP_MEMORY = "Docker Desktop: Settings, Resources, Memory"
@@ -179,16 +180,18 @@ def spec_of(
         environment=plan.environment,
         labels=orphans.labels(plan.job.id),
         user=owner,
-        groups=tuple(os.getgroups()) if owner else (),
+        groups=tuple(os.getgroups()) if owner and not daemon.rootless else (),
         gpu=plan.route.device == "cuda",
         memory=plan.memory,
     )
 
 
 def owner_of(*, rootless: bool, desktop: bool) -> str | None:
-    """Return the user that owns what a container writes; None where the engine maps owners."""
-    if rootless or desktop or sys.platform == "win32":
+    """Return the user that owns what a container writes; None where the engine maps all of them."""
+    if desktop or sys.platform == "win32":
         return None
+    if rootless:
+        return ROOT
     return f"{os.getuid()}:{os.getgid()}"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from sep_launcher.engines import (
     LOG_DRIVER,
     LOG_SIZE,
     PROCESSES,
+    RUNTIME,
     SHARED,
     TMP,
     TMP_FOLDER,
@@ -34,14 +36,17 @@ from sep_launcher.machine.docker_probe import LABEL
 from sep_protocol.errors import EngineError, NotReadyError, SepError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from sep_launcher.engines import Spec
 
 ANSWER_SECONDS = 60
 BUILD_SECONDS = 3600
 
+PRUNE_TRIES = 50
+
 STDOUT = 1
+UNFINISHED = f"{LABEL}.stage=unfinished"  # the Dockerfile's label for what a build makes on its way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +128,11 @@ class Daemon:
 
     def build(
         self, context: IO[bytes], tag: str, arguments: Mapping[str, str], network: str | None
-    ) -> Iterator[str]:
-        """Build from a tar of a context; yield what the build says. Raises NotReadyError."""
+    ) -> Generator[str, None, None]:
+        """Build from a tar of a context; yield what the build says.
+
+        Raises NotReadyError with the daemon's words for the step that failed.
+        """
         with _translated():
             said = self._api.build(
                 fileobj=context,
@@ -137,7 +145,8 @@ class Daemon:
                 decode=True,
                 timeout=BUILD_SECONDS,
             )
-            yield from _said(said)
+            with contextlib.closing(said):  # who hangs up ends the build
+                yield from _said(said)
 
     def load(self, archive: IO[bytes]) -> list[str]:
         """Load images from a tar as `docker save` writes it; return what the daemon says."""
@@ -153,7 +162,10 @@ class Daemon:
             if response.status_code != requests.codes.ok:
                 raise NotReadyError(f"the archive cannot be loaded: {response.text.strip()}")
             lines = [json.loads(line) for line in response.iter_lines() if line]
+        try:
             return list(_said(iter(lines)))
+        except NotReadyError as fault:
+            raise NotReadyError(f"the archive cannot be loaded: {fault.message}") from fault
 
     def tag(self, image: str, tag: str) -> None:
         """Give an image one more name."""
@@ -161,11 +173,22 @@ class Daemon:
         with _translated():
             self._api.tag(image, repository, name)
 
-    def prune(self, label: str) -> None:
-        """Remove nameless images with this label of ours."""
-        wanted = {"dangling": True, "label": f"{LABEL}.{label}"}
+    def unfinished(self) -> list[str]:
+        """Return what builds have left that failed, were interrupted or needed it on their way."""
+        wanted = {"dangling": True, "label": UNFINISHED}
         with _translated():
-            self._api.prune_images(filters=wanted)
+            return [str(each["Id"]) for each in self._api.images(filters=wanted)]
+
+    def remove_unfinished(self) -> None:
+        """Remove it; a build that was interrupted a moment ago may hold it for a while."""
+        for _ in range(PRUNE_TRIES):
+            found = self.unfinished()
+            if not found:
+                return
+            for image in found:
+                with contextlib.suppress(SepError):
+                    self.remove_image(image)
+            time.sleep(0.2)
 
     def remove_image(self, image: str) -> None:
         """Remove an image with all its names."""
@@ -200,6 +223,7 @@ class Daemon:
             made = self._api.create_container(
                 spec.image,
                 list(spec.command),
+                entrypoint=list(RUNTIME),
                 host_config=host,
                 user=spec.user,
                 environment=dict(spec.environment),
@@ -280,7 +304,7 @@ def _said(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a build or load; its failure comes among them."""
     for answer in answers:
         if "error" in answer:
-            raise NotReadyError(f"the image cannot be made: {answer['error'].strip()}")
+            raise NotReadyError(answer["error"].strip())
         text = answer.get("stream") or answer.get("status") or ""
         yield from (line for line in str(text).splitlines() if line.strip())
 

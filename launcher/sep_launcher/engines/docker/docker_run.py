@@ -6,6 +6,7 @@ from sep_launcher.engines import (
     LOG_DRIVER,
     LOG_SIZE,
     PROCESSES,
+    RUNTIME,
     SHARED,
     TMP,
     TMP_FOLDER,
@@ -50,7 +51,7 @@ def arguments(spec: Spec) -> list[str]:
         fields = ["type=bind", f"source={source}", f"target={target}"]
         fields += [] if writable else ["readonly"]
         command += ["--mount", ",".join(_csv(each) for each in fields)]
-    return [*command, spec.image, JOB_FILE]
+    return [*command, "--entrypoint", RUNTIME[0], spec.image, *RUNTIME[1:], JOB_FILE]
 
 
 def _csv(field: str) -> str:
