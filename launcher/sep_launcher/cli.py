@@ -17,8 +17,9 @@ from sep_launcher.planning import models
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NAME, Request, bench_of, bytes_of
 from sep_launcher.planning.route import Wanted
-from sep_launcher.show import render
+from sep_launcher.show import render, words
 from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.report import SCHEMA
 from sep_protocol import Output
 from sep_protocol.errors import ExitCode, InterruptedJob, PathError, SepError, UsageError
 from sep_protocol.version import __version__
@@ -245,7 +246,7 @@ def route(
         return ExitCode.OK
     setup = "" if chosen.ready else " (not set up)"
     first = f"{chosen.engine} {chosen.device}{setup}: {chosen.reason}"
-    render.lines([first, *render.alternatives(chosen)])
+    render.lines([first, *words.alternatives(chosen)])
     return ExitCode.OK
 
 
@@ -268,7 +269,7 @@ def models_list(*, json_: o.Json = False) -> int:
     """Show the models, the best first, and which are here."""
     table = models.table()
     if json_:
-        render.document({"models": table})
+        render.document({"schema": SCHEMA, "models": table})
         return ExitCode.OK
     render.rows(
         ("model", "for", "stems", "here", "licence"),
@@ -333,6 +334,8 @@ def _usage(fault: Any) -> UsageError:  # noqa: ANN401 (the parser's error, of a 
 
 
 def _end(fault: SepError, argv: list[str]) -> int:
-    screen = Screen(Style(machine="json" if "--json" in argv else ""))
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    machine: render.Machine = "events" if "--events" in options else ""
+    screen = Screen(Style(machine="json" if "--json" in options else machine))
     screen.fault(fault)
     return screen.close()

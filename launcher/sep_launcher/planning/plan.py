@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from sep_launcher.planning import names
+import sep_models
+from sep_launcher.planning import names, places
 from sep_models.stems import LONGEST
 from sep_protocol import Job, Track, escaped, fill
 from sep_protocol.errors import UsageError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.route import Route
     from sep_models import Manifest
-    from sep_protocol import Model
+    from sep_protocol import Model, Output
 
 
 # glibc gives a chunk's buffers back to the kernel after every layer and faults them in again.
@@ -43,6 +44,8 @@ class Plan:
     job: Job
     route: Route
     expects: str  # what kind of mix the model is for
+    place: str  # where it will be done, for people
+    stems: tuple[str, ...]  # to be written; none: only the checkpoint knows
     environment: dict[str, str]  # variables of the runtime, set before torch is imported
     python: str | None = None  # of the native engine
     isolated: bool = False  # it is setup's: nobody's PYTHONPATH and PYTHONHOME are for it
@@ -77,12 +80,21 @@ def plan(
         job=job,
         route=route,
         expects=manifest.expects if manifest else "",
+        place=places.place(host, route, request.wanted),
+        stems=_stems(request.output, manifest),
         environment=environment(host, route),
         python=host.native.python if host.native else None,
         isolated=host.native is not None and host.native.source == "setup",
         endpoint=host.docker.endpoint if host.docker else "",
         memory=request.memory,
     )
+
+
+def _stems(output: Output, manifest: Manifest | None) -> tuple[str, ...]:
+    if manifest is None:
+        return ()
+    residual = (sep_models.RESIDUAL,) if output.residual else ()
+    return (*sep_models.wanted_stems(output.stems, manifest), *residual)
 
 
 def _track(found: Found, request: Request, model: Model) -> Track:
