@@ -65,12 +65,13 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
 def test_every_block_is_tested_somehow():
     """Python and sep run; `sh` is what .ci/run runs; other lines name files that are here.
 
-    What `pip download` fetches, tests/e2e/test_setup.py installs.
+    What `pip download` fetches, tests/e2e/test_setup.py installs; tests/e2e/test_json.py reads JSON.
     """
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         kinds = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
-        assert set(kinds) <= ({"text", "python", "sh"} if page.name == "README.md" else {"text"})
+        more = {"README.md": {"python", "sh"}, "json.md": {"json"}}.get(page.name, set())
+        assert set(kinds) <= {"text", *more}
         for line in "\n".join(blocks("text", text)).splitlines():
             known = r"([A-Z_]+=.* )*(sep|sh|pytest|python|pip|powershell|docker) |separated/|$"
             assert page.name == "architecture.md" or re.match(known, line), line

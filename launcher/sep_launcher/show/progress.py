@@ -57,7 +57,7 @@ class Pace:
 
     def end(self, track: int, *, counts: bool) -> None:
         """Note that a track ended; it `counts` where it was really separated."""
-        if counts and self._here == track:
+        if counts and self._here == track and self._heard_here:
             self._worked += self._clock() - self._begun
             self._heard += self._heard_here
         self._ended.add(track)
