@@ -65,7 +65,7 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
 def test_every_block_is_tested_somehow():
     """Python and sep run; `sh` is what .ci/run runs; other lines name files that are here.
 
-    What `pip download` fetches, tests/e2e/test_setup.py installs; tests/e2e/test_json.py reads JSON.
+    What `pip download` fetches, tests/e2e/test_setup.py installs. JSON: tests/e2e/test_json.py.
     """
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ NoFallback = Annotated[
     bool, typer.Option("--no-fallback", help="Fail where auto would take a lesser device.")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the command that would run, do nothing.")
+    bool, typer.Option("--dry-run", help="List what would be read and written, do nothing.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, also on failure.")]
 Events = Annotated[bool, typer.Option("--events", help="Print the runtime's events as JSON Lines.")]

@@ -13,16 +13,14 @@ from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import deaf, pausable, stoppable
-from sep_launcher.planning import files, models, preview
+from sep_launcher.planning import files, models, names, preview
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_protocol import Bench, DeviceChosen, Fallback
 from sep_protocol.errors import (
     DeviceError,
     InterruptedJob,
-    MemoryLimitError,
     NotReadyError,
-    RuntimeFailedError,
     SepError,
 )
 
@@ -137,7 +135,7 @@ def _check_outputs(plan: Plan) -> None:
     """Raise PathError where stems are in the way, or none can be written."""
     output, tracks = plan.job.output, plan.job.tracks
     folders = [Path(track.out) for track in tracks]
-    mixes = [Path(track.audio) for track in tracks]
+    mixes = [Path(track.shown) for track in tracks]
     files.check_outputs(folders, mixes, overwrite=output.overwrite, resume=output.resume)
 
 
@@ -209,10 +207,6 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
         except KeyboardInterrupt:
             screen.say("stopping ...")
             screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
-        except (RuntimeFailedError, MemoryLimitError):
-            engine.stop()
-            _sweep(plan, screen)
-            raise
         finally:
             _stop(plan, engine, screen)
             for folder in missing:
@@ -221,13 +215,21 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
 
 
 def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
-    """End the runtime; on a second Ctrl-C at once, and a third does not leave its work behind."""
+    """End the runtime, on a second Ctrl-C at once; what it could not clear away is swept."""
     try:
         engine.stop()
     except KeyboardInterrupt:
+        engine.kill()
+    if _is_left(plan):
         with deaf():
-            engine.kill()
             _sweep(plan, screen)
+
+
+def _is_left(plan: Plan) -> bool:
+    """Say whether stems in the making are still there."""
+    hidden = f"{names.HIDDEN}{plan.job.id}"
+    outs = [Path(track.out) for track in plan.job.tracks]
+    return any(disk.exists(out.with_name(f"{hidden}-{i}")) for i, out in enumerate(outs))
 
 
 def _missing(plan: Plan) -> list[Path]:

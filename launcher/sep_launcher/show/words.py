@@ -85,7 +85,7 @@ def end(report: Report, seconds: float) -> list[str]:
     if worked:
         told += f" in {span(seconds)}{_device(report)} ({_speed(seconds, _audio(worked))})"
     if before := len(whole) - len(worked):
-        told += f", {before} of them before"
+        told += f", {before} of them done before"
     folder = f" -> {near(report.folder)}" if whole and report.folder else ""
     lines = [f"done: {told}{folder}"]
     if faults:
