@@ -22,6 +22,7 @@ GAP = 2  # columns between two cells
 USUAL = 80  # of a terminal that does not know its width
 LEAST = 8  # columns that a cell of a table keeps
 MINUTE, HOUR = 60, 3600
+SLOW = 0.1  # below, one digit would say nothing
 ROUGH = 1.5  # of a minute or an hour, and the larger unit alone is told
 EXACT_SECONDS = 9.95  # below, tenths are told
 
@@ -134,6 +135,11 @@ def rough(seconds: float) -> str:
     if seconds < ROUGH * HOUR:
         return f"{round(seconds / MINUTE)} min"
     return span(seconds)
+
+
+def speed(factor: float) -> str:
+    """Return seconds of audio per second in words."""
+    return f"{factor:.{1 if factor >= SLOW else 2}f}x real time"
 
 
 def near(path: str) -> str:

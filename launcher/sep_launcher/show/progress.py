@@ -171,14 +171,14 @@ class Meter:
 
     def _facts(self) -> list[str]:
         """Return how long it still takes and how fast it is, the most wanted first."""
-        pace, speed = self.pace, self.pace.speed
-        if not speed:
+        pace = self.pace
+        if not pace.speed:
             return []
         left, many = pace.left_here(), len(self._tracks) > 1
         found = [] if left is None else [f"{rough(left)} left"]
         if many and (rest := pace.left()) is not None:
             found.insert(0, f"about {rough(rest)} for all")
-        return [*found, f"{speed:.1f}x real time"]
+        return [*found, layout.speed(pace.speed)]
 
 
 def bar(name: str, share: float | None, facts: Sequence[str], width: int) -> str:

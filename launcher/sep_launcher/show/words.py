@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sep_launcher.planning import places
-from sep_launcher.show.layout import near, span, table
+from sep_launcher.show.layout import near, span, speed, table
 from sep_protocol import TrackDone, TrackFailed
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _took(seconds: float, audio: float) -> str:
 
 
 def _speed(seconds: float, audio: float) -> str:
-    return f"{audio / max(seconds, 1e-9):.1f}x real time"
+    return speed(audio / max(seconds, 1e-9))
 
 
 def _audio(tracks: Iterable[TrackDone]) -> float:
