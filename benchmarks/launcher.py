@@ -46,7 +46,7 @@ def main() -> None:
         os.environ["SEP_HOME"] = name
         run = [sep, "run", str(CLIP), "--overwrite", *options]
         shown = subprocess.run(
-            [*run, "--dry-run"], cwd=folder, capture_output=True, text=True, check=True
+            [*run, "--dry-run", "-v"], cwd=folder, capture_output=True, text=True, check=True
         )
         native = ["env", *shlex.split(shown.stdout)]
         for _ in range(runs.runs):

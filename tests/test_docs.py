@@ -89,13 +89,14 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
 def test_every_block_is_tested_somehow():
     """Python, settings, sep run; `sh` is what .ci/run runs; other lines name files that are here.
 
-    What `pip download` fetches, tests/e2e/test_setup.py installs.
+    What `pip download` fetches, tests/e2e/test_setup.py installs. JSON: tests/e2e/test_json.py.
     """
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         kinds = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
         runs = {
             "README.md": {"python", "sh"},
+            "json.md": {"json"},
             "python.md": {"python"},
             "settings.md": {"toml"},
         }.get(page.name, set())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from os import _exit
 
 INTERRUPTED = 130  # ExitCode.INTERRUPTED, before it is imported
 
@@ -10,12 +12,22 @@ INTERRUPTED = 130  # ExitCode.INTERRUPTED, before it is imported
 def main() -> int:
     """Run the command line; return its exit code."""
     try:
-        from sep_launcher.show import streams  # noqa: PLC0415 (Ctrl-C is heard from here on)
-
-        streams.guard()
-        return streams.ended(_run(sys.argv[1:]))
-    except KeyboardInterrupt:  # while it was imported: the rest hears it itself
+        # An exception amid an import would be told by Python, or lost; nothing is begun yet.
+        heard = signal.signal(signal.SIGINT, lambda *_: _exit(INTERRUPTED))
+        if heard == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return _guarded(sys.argv[1:])
+    except KeyboardInterrupt:  # while the end was told
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left but to go
+
+
+def _guarded(argv: list[str]) -> int:
+    from sep_launcher.show import streams  # noqa: PLC0415 (Ctrl-C is heard from here on)
+
+    streams.guard()
+    return streams.ended(_run(argv))
 
 
 def _run(argv: list[str]) -> int:
@@ -26,6 +38,8 @@ def _run(argv: list[str]) -> int:
         return 0
     from sep_launcher import cli  # noqa: PLC0415 (an instant start)
 
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return cli.main(argv)
 
 

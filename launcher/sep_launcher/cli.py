@@ -17,7 +17,7 @@ from sep_launcher.machine.probe import probe
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NAME, Request, bench_of, bytes_of
 from sep_launcher.planning.route import Wanted
-from sep_launcher.show import render
+from sep_launcher.show import phrases, render
 from sep_launcher.show.render import Screen, Style
 from sep_launcher.words import completion, slips, texts
 from sep_launcher.words.pages import HELP, Contents, Page
@@ -253,7 +253,7 @@ def route(
     setup = "" if chosen.ready else " (not set up)"
     first = f"{chosen.engine} {chosen.device}{setup}: {chosen.reason}"
     own = [f"Python: {python}"] if python else []
-    render.lines([first, *render.alternatives(chosen), *own])
+    render.lines([first, *phrases.alternatives(chosen), *own])
     return ExitCode.OK
 
 
@@ -307,6 +307,8 @@ def _check(argv: list[str]) -> None:
 
 
 def _end(fault: SepError, argv: list[str]) -> int:
-    screen = Screen(Style(machine="json" if "--json" in argv else ""))
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    machine: render.Machine = "events" if "--events" in options else ""
+    screen = Screen(Style(machine="json" if "--json" in options else machine))
     screen.fault(fault)
     return screen.close()

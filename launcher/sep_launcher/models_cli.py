@@ -15,6 +15,7 @@ from sep_launcher import options as o  # noqa: TC001 (typer reads it)
 from sep_launcher.planning import models, own
 from sep_launcher.show import render
 from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.report import SCHEMA
 from sep_launcher.words import texts
 from sep_launcher.words.pages import Contents, Page
 from sep_protocol.errors import ExitCode
@@ -46,7 +47,8 @@ app = typer.Typer(
 def models_list(*, json_: o.Json = False) -> int:
     """List all models, the best first."""
     if json_:
-        render.document({"models": models.table(), "own": [asdict(each) for each in own.every()]})
+        mine = [asdict(each) for each in own.every()]
+        render.document({"schema": SCHEMA, "models": models.table(), "own": mine})
         return ExitCode.OK
     render.lines([*_table(sep_models.catalogue()), *_own(), "", MORE])
     return ExitCode.OK
@@ -58,11 +60,11 @@ def models_show(*, name: o.OneModel, json_: o.Json = False) -> int:
     if mine := own.find(name):
         facts = asdict(mine)
         told = [f"{name:<12}{value}" for name, value in facts.items() if value]
-        render.document(facts) if json_ else render.lines(told)
+        render.document({"schema": SCHEMA, **facts}) if json_ else render.lines(told)
         return ExitCode.OK
     manifest = sep_models.find(name)
     if json_:
-        render.document(models.row(manifest))
+        render.document({"schema": SCHEMA, **models.row(manifest)})
         return ExitCode.OK
     render.lines(_details(manifest))
     return ExitCode.OK

@@ -202,7 +202,9 @@ Fallback = Annotated[
         help="Stop where auto would go on with a slower device.",
     ),
 ]
-DryRun = Annotated[bool, _in(SAID, "--dry-run", help="Say what would be done, do nothing.")]
+DryRun = Annotated[
+    bool, _in(SAID, "--dry-run", help="List what would be read and written, do nothing.")
+]
 Json = Annotated[
     bool,
     _in(SAID, "--json", help="For scripts: one JSON document, also on failure."),

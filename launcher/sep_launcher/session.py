@@ -11,8 +11,8 @@ from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
 from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
-from sep_launcher.machine.stopping import stoppable
-from sep_launcher.planning import files, models, outputs
+from sep_launcher.machine.stopping import deaf, pausable, stoppable
+from sep_launcher.planning import files, models, names, outputs, preview
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY, check_fits
@@ -20,9 +20,7 @@ from sep_protocol import Bench, DeviceChosen, Fallback, Hello, code
 from sep_protocol.errors import (
     DeviceError,
     InterruptedJob,
-    MemoryLimitError,
     NotReadyError,
-    RuntimeFailedError,
     SepError,
     UsageError,
 )
@@ -45,16 +43,17 @@ def run(
     def work() -> None:
         request = make()
         plan = _plan(request, screen)
-        if not dry_run and (why := _not_ready(plan)):
+        if dry_run:
+            _dry_run(plan, screen)
+            return
+        _check_outputs(plan)
+        if why := _not_ready(plan):
             from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
 
             command.offer(screen, why, plan.route.engine, yes=yes, offline=offline)
             plan = _plan(request, screen)
         screen.route(plan)
         _check_ready(plan)
-        if dry_run:
-            _dry_run(plan, screen)
-            return
         with awake():
             try:
                 _follow(plan, _engine(plan, screen), screen)
@@ -134,14 +133,13 @@ def _plan(
         for each in search.warnings:
             screen.warn(each)
     plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
-    if measure:
-        return replace(plan, job=replace(plan.job, bench=measure))
-    _check_outputs(plan, [each.path for each in found])
-    return plan
+    return replace(plan, job=replace(plan.job, bench=measure)) if measure else plan
 
 
-def _check_outputs(plan: Plan, mixes: list[Path]) -> None:
+def _check_outputs(plan: Plan) -> None:
+    """Raise PathError where stems are in the way, or none can be written."""
     tracks, output = plan.job.tracks, plan.job.output
+    mixes = [Path(track.shown) for track in tracks]
     own = [Path(track.out) for track in tracks if not track.shared]
     shared = [track for track in tracks if track.shared]
     outputs.check_outputs(own, mixes, overwrite=output.overwrite, resume=output.resume)
@@ -176,6 +174,17 @@ def _image_fault(plan: Plan) -> NotReadyError:
 
 
 def _dry_run(plan: Plan, screen: Screen) -> None:
+    """Say what a run would do. The command, and the Job's file that it needs, if somebody asks."""
+    screen.route(plan)
+    fault = None
+    try:
+        _check_outputs(plan)
+    except SepError as why:
+        fault = why
+    screen.preview(preview.preview(plan), fault)
+    _check_ready(plan)
+    if not screen.wants_command:
+        return
     if plan.route.engine == "container":
         from sep_launcher.engines.docker import container  # noqa: PLC0415
 
@@ -190,7 +199,12 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
 def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
     """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
     missing = _missing(plan)
-    with stoppable():
+
+    def pause() -> None:
+        screen.leave()
+        engine.pause()
+
+    with stoppable(), pausable(pause, engine.go_on):
         try:
             with closing(engine.start(plan)) as heard:
                 for event in heard:
@@ -202,18 +216,29 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
         except KeyboardInterrupt:
             screen.say("stopping ...")
             screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
-        except (RuntimeFailedError, MemoryLimitError):
-            engine.stop()
-            _sweep(plan, screen)
-            raise
         finally:
-            try:
-                engine.stop()
-            except KeyboardInterrupt:
-                engine.kill()
+            _stop(plan, engine, screen)
             for folder in missing:
                 with suppress(OSError):  # it is kept where something was written
                     folder.rmdir()
+
+
+def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
+    """End the runtime, on a second Ctrl-C at once; what it could not clear away is swept."""
+    try:
+        engine.stop()
+    except KeyboardInterrupt:
+        engine.kill()
+    if _is_left(plan):
+        with deaf():
+            _sweep(plan, screen)
+
+
+def _is_left(plan: Plan) -> bool:
+    """Say whether stems in the making are still there."""
+    hidden = f"{names.HIDDEN}{plan.job.id}"
+    places = [Path(track.place()) for track in plan.job.tracks]
+    return any(disk.exists(place / f"{hidden}-{i}") for i, place in enumerate(places))
 
 
 def _missing(plan: Plan) -> list[Path]:

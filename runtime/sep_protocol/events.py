@@ -23,10 +23,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A phase begins: import, load, separate (of a track)."""
+    """A phase begins: import, load, separate (of a track), bench (of one scheme, once)."""
 
     name: str
     track: int | None = None  # index in the Job
+    detail: str = ""  # for people
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no runtime of ours says."""

@@ -85,6 +85,7 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
     job = load_job(text)
     emit(Hello(job=job.id, code=code.digest()))
     if watch:
+        _wake_at_its_end()
         threading.Thread(target=_watch, name="launcher-watch", daemon=True).start()
     if job.sweep:
         from sep_runtime.tracks import sweep  # noqa: PLC0415 (only such jobs need it, not torch)
@@ -102,6 +103,15 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
             f"the runtime's environment is not complete: {fault}", hint="run: sep setup --repair"
         ) from fault
     return separate(job, emit, begun=BEGUN)
+
+
+def _wake_at_its_end() -> None:
+    """Have the launcher's death continue us: it may have stopped us before, by Ctrl-Z."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 (nowhere else)
+
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGCONT)
 
 
 def _watch() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 import sep_models
-from sep_protocol import Benched, Measured
+from sep_protocol import Benched, Measured, Phase
 from sep_protocol.errors import UsageError
 from sep_runtime.models.mdx23c import Mdx23c
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from sep_protocol import Bench
+    from sep_protocol import Bench, Event
     from sep_runtime.api import Model
 
     Network = Callable[[Tensor], Tensor]
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 UVR_OVERLAP = 8
 
 
-def bench(model: Model, wanted: Bench) -> Benched:
+def bench(model: Model, wanted: Bench, emit: Callable[[Event], None]) -> Benched:
     """Measure the model on drums of the wanted length, all schemes in turn in every run."""
+    emit(Phase(name="bench"))
     separator = model.loaded.separator
     mix = _drums(wanted.seconds, separator.sample_rate)
     schemes: dict[str, Callable[[], int]] = {
@@ -49,8 +50,9 @@ def bench(model: Model, wanted: Bench) -> Benched:
     chunks: dict[str, int] = {}
     _ours(model, mix[:, : separator.cut.chunk], separator.sample_rate)  # warm
     peak = 0
-    for _ in range(wanted.runs):
+    for number in range(1, wanted.runs + 1):
         for name, run in schemes.items():
+            emit(Phase(name="bench", detail=f"{name}, run {number} of {wanted.runs}"))
             begun = time.perf_counter()
             with torch.inference_mode():
                 chunks[name] = run()

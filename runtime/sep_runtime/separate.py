@@ -40,8 +40,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     choice = _device(job, emit)
     model = api.load_on(choice, job.model, overlap=job.overlap, batch=job.batch)
     if job.bench is not None:
-        emit(Phase(name="bench"))
-        emit(bench(model, job.bench))
+        emit(bench(model, job.bench, emit))
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
     batch = Batch(job=job, model=model, stems=stems, emit=emit)

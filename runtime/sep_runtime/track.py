@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sep_runtime.streams.pipeline import Pipeline
     from sep_runtime.tracks import Left
 
+SCHEMA = 1  # of the report; a field is never renamed or taken away under the same number
 PROGRESS_SECONDS = 0.1  # between two Progress events
 MOST_FRAMES = 1 << 40
 FULL_BYTES = 1 << 20  # less than this free is a full disk
@@ -327,6 +328,7 @@ def _report(
     """Return what a track's report says."""
     loaded, choice = work.batch.model.loaded, work.batch.model.choice
     return {
+        "schema": SCHEMA,
         "sep": __version__,
         "mix": {"path": work.track.shown or str(work.mix.path), "sha256": sha256},
         "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},

@@ -166,7 +166,11 @@ def test_containers_of_living_launchers_are_left_alone(start, sep, song, clip, d
 def test_the_printed_command_does_the_job(sep, clip, tmp_path, dockerd, environment):
     (tmp_path / "mu, sic").mkdir()
     shutil.copy(clip, tmp_path / "mu, sic" / "it's.flac")
-    line, told = sep("run", "mu, sic/it's.flac", "--engine", "container", "--dry-run", "-o", "o ut")
+    words = ("run", "mu, sic/it's.flac", "--engine", "container", "--dry-run", "-o", "o ut")
+    line, told = sep(*words)
+    assert line == ""
+    assert "mu, sic/it's.flac -> o ut/it's\n" in told
+    line, told = sep(*words, "-v")
     assert "the job file is kept" in told
     assert not (tmp_path / "o ut").exists()
     done = subprocess.run(

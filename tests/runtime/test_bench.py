@@ -47,13 +47,17 @@ def test_ours_needs_the_fewest_chunks():
 @pytest.mark.slow
 def test_a_bench_measures_every_scheme(tiny):
     model = sep_runtime.load("tiny", checkpoint=str(tiny[0]), settings=str(tiny[1]), device="cpu")
-    found = bench(model, Bench(seconds=2.0, runs=1))
+    told = []
+    found = bench(model, Bench(seconds=2.0, runs=1), told.append)
+    assert [each.detail for each in told] == [
+        *("", "sep, run 1 of 1", "demix, run 1 of 1", "uvr, run 1 of 1")
+    ]
     assert [each.scheme for each in found.measured] == ["sep", "demix", "uvr"]
     ours = found.measured[0]
     assert ours.ratio == 1
     assert ours.real_time == pytest.approx(2.0 / ours.seconds)
     assert found.peak_memory > 1 << 20
-    alone = bench(model, Bench(seconds=2.0, runs=1, baselines=False))
+    alone = bench(model, Bench(seconds=2.0, runs=1, baselines=False), told.append)
     assert [each.scheme for each in alone.measured] == ["sep"]
 
 
@@ -71,4 +75,4 @@ def test_larsnet_has_no_such_baselines(tmp_path):
     safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
     model = sep_runtime.load("larsnet", folder=str(tmp_path), device="cpu")
     with pytest.raises(UsageError, match="baselines"):
-        bench(model, Bench(seconds=0.1, runs=1))
+        bench(model, Bench(seconds=0.1, runs=1), print)

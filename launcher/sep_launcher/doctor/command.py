@@ -45,7 +45,7 @@ class _Out:
 
     def lines(self, found: Iterable[str]) -> None:
         if not self._silent:
-            render.lines(self.redact.text(each) for each in found)
+            render.lines((self.redact.text(each) for each in found), whole=report.FIX)
 
 
 def doctor(wanted: Wanted) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of the document; a field is never renamed or taken away under the same number
 WIDTH = 20
+FIX = "fix:"  # begins what is to be typed: lines that are never parted
 GIB = 1 << 30
 NAMES = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}
 
@@ -91,7 +92,7 @@ def section(group: Group, evidence: Evidence, findings: Iterable[Finding]) -> li
         lines += [
             f"{pad}  {each.detail}",
             f"{pad}  breaks: {each.breaks}",
-            f"{pad}  fix:    {each.fix}",
+            f"{pad}  {FIX}    {each.fix}",
         ]
     return lines
 

@@ -76,3 +76,9 @@ class Engine(Protocol):
 
     def kill(self) -> None:
         """End the runtime now."""
+
+    def pause(self) -> None:
+        """Let the runtime rest, where that can be done; called by a signal."""
+
+    def go_on(self) -> None:
+        """Let it work again."""

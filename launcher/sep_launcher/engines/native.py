@@ -96,6 +96,7 @@ class NativeEngine:
         if process is None:
             return
         self._stopped = True
+        self.go_on()  # what rests hears nothing
         for step, seconds in STEPS:
             if process.poll() is not None:
                 break
@@ -115,6 +116,20 @@ class NativeEngine:
             self._process.kill()
             self._process.wait()
             self._close()
+
+    def pause(self) -> None:
+        """Stop the process and what it has started, until `go_on`."""
+        self._signal("SIGSTOP")
+
+    def go_on(self) -> None:
+        """Continue them."""
+        self._signal("SIGCONT")
+
+    def _signal(self, name: str) -> None:
+        process = self._process
+        if sys.platform != "win32" and process is not None and process.returncode is None:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, getattr(signal, name))
 
 
 def _inherited() -> dict[str, str]:

@@ -13,6 +13,7 @@ from sep_protocol.errors import PathError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
 
 @contextmanager
@@ -29,6 +30,42 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Hear no Ctrl-C while something short is brought to its end."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def pausable(pause: Callable[[], None], go_on: Callable[[], None]) -> Iterator[None]:
+    """Call `pause` before Ctrl-Z stops this process, and `go_on` when it continues.
+
+    Both are called by a signal, whatever is being done at that moment.
+    """
+    if sys.platform == "win32" or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        pause()
+        signal.signal(number, signal.SIG_DFL)
+        try:
+            os.kill(os.getpid(), number)  # here we stop, and are back when we are to go on
+        finally:  # `kill` of a stopped job: it continues, and is interrupted at once
+            signal.signal(number, stop)
+            go_on()
+
+    signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
 
 @contextmanager

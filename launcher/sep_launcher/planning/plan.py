@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import disk
-from sep_launcher.planning import names
+from sep_launcher.planning import names, places
 from sep_launcher.planning.request import has
 from sep_models import RESIDUAL, wanted_stems
 from sep_models.stems import LONGEST
@@ -46,7 +46,8 @@ class Plan:
     job: Job
     route: Route
     expects: str  # what kind of mix the model is for
-    stems: tuple[str, ...] = ()  # that will be written, as far as that is known
+    place: str  # where it will be done, for people
+    stems: tuple[str, ...]  # to be written; none: only the checkpoint knows
     environment: dict[str, str]  # variables of the runtime, set before torch is imported
     python: str | None = None  # of the native engine
     isolated: bool = False  # it is setup's: nobody's PYTHONPATH and PYTHONHOME are for it
@@ -82,6 +83,7 @@ def plan(
         job=job,
         route=route,
         expects=manifest.expects if manifest else "",
+        place=places.place(host, route, request.wanted),
         stems=stems,
         environment=environment(host, route),
         python=host.native.python if host.native else None,

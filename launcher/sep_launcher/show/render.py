@@ -6,19 +6,21 @@ a name or a message of another program is never more than one line, and no termi
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sep_launcher.show.report import Report
+from sep_launcher.show import folded, layout, phrases
+from sep_launcher.show.line import Line
+from sep_launcher.show.progress import Meter, bar
+from sep_launcher.show.report import SCHEMA, Report
 from sep_launcher.show.streams import printable
 from sep_protocol import (
+    Done,
+    Failed,
     Fallback,
-    Hello,
     Phase,
     Progress,
     TrackDone,
@@ -30,12 +32,10 @@ from sep_protocol import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
     from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.preview import Preview
     from sep_launcher.planning.route import Route
-    from sep_protocol import Benched, Event
+    from sep_protocol import Event
     from sep_protocol.errors import SepError
 
 Machine = Literal["", "json", "events"]
@@ -56,54 +56,60 @@ class Screen:
     def __init__(self, style: Style) -> None:
         self.report = Report()
         self._style = style
-        self._begun = time.perf_counter()
-        self._bar: Bar | None = None
-        self._task: Any = None
-        self._track_begun = 0.0
+        self._begun = self._started = time.perf_counter()
+        self._line = Line(hidden=style.quiet)
+        self._what = ""  # is metered
+        self._meter = Meter((), self._line, self.say)
 
     def route(self, plan: Plan) -> None:
-        """Say what will be done and why, before it is done."""
+        """Say what will be done and where, before it is done."""
         self.report.plan = plan
-        route, count = plan.route, len(plan.job.tracks)
-        expects = f" (it expects {plan.expects})" if plan.expects else ""
-        tracks = f"{count} tracks"
-        if count == 1:
-            tracks = Path(plan.job.tracks[0].audio).name
-        elif plan.job.bench:
-            tracks = f"a bench of {plan.job.bench.seconds:g} s, {plan.job.bench.runs} runs,"
-        self.say(f"sep: {route.engine} {route.device} ({route.reason})")
-        self.say(f"     {tracks} by the model {plan.job.model.name}{expects}")
+        self._started = time.perf_counter()
+        self.say(phrases.start(plan))
         if self._style.verbose:
-            for line in alternatives(route):
-                self.say(f"     {line}")
+            for each in phrases.reasons(plan.route):
+                self.say(f"     {each}")
+        self._meter = Meter(plan.job.tracks, self._line, self.say)
 
     def event(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event. The last one of a stream is written by `close`."""
         self.report.take(event)
-        if self._style.machine == "events":
+        if self._style.machine == "events" and not isinstance(event, Done | Failed):
+            self._line.erase()
             _out(dump_event(event))
         match event:
-            case Hello() if not self._style.quiet:
-                # rich takes 0.1 s; now it costs nothing, because the runtime imports torch.
-                importlib.import_module("rich.table")
-            case Phase(name=name, track=track):
-                self._phase(name, track)
+            case Phase():
+                self._meter.phase(event)
             case Progress():
-                self._progress(event)
+                self._meter.progress(event)
             case Warned():
                 self._warn(event.message)
             case Fallback():
                 self.say(f"{event.reason}; going on with {event.now}", loud=True)
             case TrackDone():
-                self._hide()
-                was = "done before" if event.resumed else "done"
-                self.say(f"{was}: {Path(self.report.mix_of(event.track)).name} -> {event.out}")
+                self._meter.end(event.track, counts=not event.resumed)
+                seconds = time.perf_counter() - self._started
+                for each in phrases.done(self.report, event, seconds):
+                    self.say(each)
             case TrackFailed():
-                self._hide()
-                mix = Path(self.report.mix_of(event.track)).name
-                self.say(f"failed: {mix}: {event.message}", hint=event.hint, loud=True)
+                self._meter.end(event.track, counts=False)
+                self.say(phrases.failed(self.report, event), hint=event.hint, loud=True)
             case _:
                 pass
+
+    def preview(self, found: list[Preview], fault: SepError | None) -> None:
+        """Say what a run would do, and why it would not begin."""
+        self.report.preview(found, fault)
+        for each in phrases.previews(found):
+            self.say(each)
+        if fault:
+            self.say(f"a run would end here: {fault.message}", hint=fault.hint)
+        self.say("nothing was done: this was a dry run")
+
+    @property
+    def wants_command(self) -> bool:
+        """Say whether somebody will read the command of a dry run."""
+        return self._style.verbose or self._style.machine == "json"
 
     @property
     def can_ask(self) -> bool:
@@ -111,30 +117,36 @@ class Screen:
         return not self._style.machine and sys.stdin.isatty() and sys.stderr.isatty()
 
     def ask(self, question: str) -> bool:
-        """Ask a person."""
-        self._hide()
-        sys.stderr.write(f"{printable(question)} [Y/n] ")
-        sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+        """Ask a person until the answer is one; the end of the input is a no."""
+        self._line.erase()
+        answers = {"": True, "y": True, "yes": True, "n": False, "no": False}
+        try:
+            while True:
+                sys.stderr.write(f"{printable(question)} [Y/n] ")
+                sys.stderr.flush()
+                told = sys.stdin.readline()
+                answer = answers.get(told.strip().lower())
+                if not told:
+                    sys.stderr.write("\n")
+                    return False
+                if answer is not None:
+                    return answer
+                self.say("please answer y or n", loud=True)
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")
+            raise
 
     def meter(self, what: str, done: int = 0, total: int = 0) -> None:
         """Show how many bytes of something are here, or that it goes on; no name: as before."""
-        if self._style.quiet or not sys.stderr.isatty():
-            return
-        if self._bar is None:
-            self._bar = _bar(_console())
-            self._bar.start()
-            self._task = self._bar.add_task("", total=None, rate="")
-        shown = printable(what[-40:])
-        if what and shown != self._bar.tasks[0].description:
-            self._bar.reset(self._task, total=None, description=shown, rate="")
-        if done:
-            rate = f"{done / 1e6:.0f} MB"
-            self._bar.update(self._task, completed=done, total=total or None, rate=rate)
+        self._what = what or self._what
+        if width := self._line.width:
+            share = min(1.0, done / total) if total else None
+            facts = [f"{done / 1e6:.0f} MB"] if done else []
+            self._line.draw(bar(printable(self._what), share, facts, width))
 
     def meter_end(self) -> None:
         """Take the bar away."""
-        self._hide()
+        self._line.erase()
 
     @property
     def open(self) -> bool:
@@ -162,120 +174,39 @@ class Screen:
         if self._style.verbose:
             self.say(f"runtime: {line}")
 
+    def leave(self) -> None:
+        """Leave the terminal to the shell: this process is about to be stopped."""
+        self._line.leave()
+
     def close(self) -> int:
         """Show the end of the run and return its exit code."""
-        self._hide()
+        self._line.erase()
         report = self.report
-        report.seconds = time.perf_counter() - self._begun
-        if report.error:
-            told = report.error
-            self.say(f"error: {told['message']}", hint=str(told["hint"]), loud=True)
-        for each in report.findings:
-            self.say(f"sep doctor: {each.title} [{each.id}]", hint=each.fix, loud=True)
-        if report.done and not self._style.quiet:
-            self._table()
+        now = time.perf_counter()
+        report.seconds = now - self._begun
+        for each in phrases.end(report, now - self._started):
+            self.say(each)
+        if report.done and self._style.verbose:
+            for each in phrases.details(report):
+                self.say(each)
+        for told, hint in folded.faults(report.error, report.findings):
+            self.say(told, hint=hint, loud=True)
+        if report.bench and not self._style.machine:
+            lines(phrases.bench(report.bench))
         if self._style.machine == "json":
             document(report.document())
+        elif self._style.machine == "events":
+            _out(dump_event(report.last_word))
         return int(report.exit_code)
 
     def say(self, text: str, *, hint: str = "", loud: bool = False) -> None:
         """Write one line to stderr, and one for a hint; `loud` also when quiet."""
-        if self._style.quiet and not loud:
-            return
-        told = printable(text) + (f"\n       {printable(hint)}" if hint else "")
-        if self._bar is not None:
-            self._bar.console.print(told, soft_wrap=True)
-        else:
-            sys.stderr.write(told + "\n")
-            sys.stderr.flush()
+        if loud or not self._style.quiet:
+            told = printable(text) + (f"\n       {printable(hint)}" if hint else "")
+            self._line.above(f"{told}\n")
 
     def _warn(self, text: str, hint: str = "") -> None:
         self.say(f"warning: {text}", hint=hint, loud=True)
-
-    def _phase(self, name: str, track: int | None) -> None:
-        if track is not None:
-            self._track_begun = time.perf_counter()
-        if self._style.quiet or not sys.stderr.isatty():
-            return
-        if self._bar is None:
-            self._bar = _bar(_console())
-            self._bar.start()
-            self._task = self._bar.add_task("starting", total=None, rate="")
-        mix = f"{name} ..."
-        if track is not None and self.report.plan:
-            count = len(self.report.plan.job.tracks)
-            number = f"{track + 1}/{count} " if count > 1 else ""
-            mix = number + Path(self.report.mix_of(track)).name
-        self._bar.reset(self._task, total=None, description=printable(mix[:40]), rate="")
-
-    def _progress(self, event: Progress) -> None:
-        if self._bar is None:
-            return
-        plan, elapsed = self.report.plan, time.perf_counter() - self._track_begun
-        rate = ""
-        if plan and event.done and elapsed > 0 and event.sample_rate:
-            rate = f"{event.done / event.sample_rate / elapsed:.1f}x real time"
-        self._bar.update(self._task, completed=event.done, total=event.total or None, rate=rate)
-
-    def _hide(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-    def _table(self) -> None:
-        from rich.table import Table  # noqa: PLC0415 (rich is slow to import)
-
-        report, done = self.report, self.report.done
-        tracks = [each for each in report.tracks.values() if isinstance(each, TrackDone)]
-        audio = sum(each.frames / each.sample_rate for each in tracks)
-        work = sum(each.seconds for each in tracks)
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        device = report.device
-        if device:
-            said = f"{device.device} ({device.name}, torch {device.torch})"
-            table.add_row("device", printable(said))
-        for name, seconds in done.phases.items() if done else ():
-            table.add_row(printable(name), f"{seconds:.2f} s")
-        table.add_row("whole command", f"{report.seconds:.2f} s")
-        if tracks and work:
-            first = tracks[0]
-            seen = sum(each.chunks for each in tracks)
-            table.add_row("chunks", f"{seen} of {first.chunk} samples, hop {first.hop}")
-            table.add_row("speed", f"{audio / work:.2f}x real time ({audio:.1f} s of audio)")
-        if len(report.tracks) > 1 and done:
-            table.add_row("tracks", f"{done.done} done, {done.failed} failed")
-        for each in tracks if len(tracks) == 1 else ():
-            table.add_row("stems", printable(each.out))
-            files = [Path(path).name for path in each.stems.values()]
-            table.add_row("", printable(", ".join(files)))
-        _console().print(table, soft_wrap=True)
-        if report.bench and self._style.machine != "json":
-            _bench_rows(report.bench)
-
-
-def _bench_rows(found: Benched) -> None:
-    memory = f"{found.peak_memory / (1 << 20):.0f} MiB" if found.peak_memory else "not known"
-    lines(
-        [
-            (
-                f"{found.model} on {found.device}: {found.audio_seconds:g} s of audio, chunks of "
-                f"{found.chunk}, hop {found.hop}, medians of {found.runs}, peak memory {memory}"
-            )
-        ]
-    )
-    rows(
-        ("scheme", "seconds", "x real time", "chunks", "time / sep's"),
-        [
-            (
-                each.scheme,
-                f"{each.seconds:.2f}",
-                f"{each.real_time:.2f}",
-                str(each.chunks),
-                f"{each.ratio:.2f}",
-            )
-            for each in found.measured
-        ],
-    )
 
 
 def document(found: dict[str, Any]) -> None:
@@ -283,57 +214,26 @@ def document(found: dict[str, Any]) -> None:
     _out(json.dumps(found))
 
 
-def lines(found: Iterable[str]) -> None:
-    """Print what a command was asked for."""
+def lines(found: Iterable[str], *, whole: str = "") -> None:
+    """Print what a command was asked for; lines that begin with `whole` are never parted."""
+    width = layout.columns(sys.stdout)
     for line in found:
-        _out(printable(line))
+        told = printable(line)
+        keep = whole and told.lstrip().startswith(whole)
+        for part in [told] if keep else layout.wrapped(told, width):
+            _out(part)
 
 
 def rows(head: tuple[str, ...], found: Iterable[tuple[str, ...]]) -> None:
     """Print a table."""
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for i, name in enumerate(head):  # the first is to be typed, so it is never cut
-        table.add_column(name, no_wrap=not i, min_width=5)
-    for row in found:
-        table.add_row(*map(printable, row))
-    _console(stderr=False).print(table)
+    told = [head, *(tuple(map(printable, row)) for row in found)]
+    for line in layout.table(told, layout.columns(sys.stdout)):
+        _out(line)
 
 
 def route_document(route: Route) -> dict[str, Any]:
     """Return what `sep route --json` prints."""
-    return asdict(route)
-
-
-def alternatives(route: Route) -> list[str]:
-    """Return a line for every way that was not chosen."""
-    found = []
-    for each in route.alternatives:
-        why = each.refused or ("second choice" if each.ready else "not set up")
-        found.append(f"not {each.engine} {each.device}: {why}")
-    return found
-
-
-def _console(*, stderr: bool = True) -> Console:
-    from rich.console import Console  # noqa: PLC0415
-
-    # Names are shown as they are, also one with ":drum:" in it.
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-
-
-def _bar(console: Console) -> Bar:
-    from rich import progress  # noqa: PLC0415
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.TaskProgressColumn(),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+    return {"schema": SCHEMA, **asdict(route)}
 
 
 def _out(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,11 @@ from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
     from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.preview import Preview
     from sep_launcher.show.finding import Finding
     from sep_protocol import Event
+
+SCHEMA = 1  # of all documents; a field is never renamed or taken away under the same number
 
 
 @dataclass(kw_only=True)
@@ -34,6 +38,8 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
     command: str = ""  # of a dry run
+    previews: list[Preview] | None = None  # of a dry run
+    refused: dict[str, Any] | None = None  # why a run would not begin, of a dry run
     bench: Benched | None = None
     done: Done | None = None
     error: dict[str, Any] | None = None
@@ -68,9 +74,23 @@ class Report:
         if self.error is None or isinstance(fault, InterruptedJob):
             self._set(fault.code, type(fault).__name__, fault.message, fault.hint)
 
+    def preview(self, found: list[Preview], fault: SepError | None) -> None:
+        """Note what a dry run found."""
+        self.previews = found
+        if fault:
+            name = type(fault).__name__
+            self.refused = _error(fault.code, name, fault.message, fault.hint)
+
     def _set(self, code: int, error: str, message: str, hint: str) -> None:
         self.exit_code = code
-        self.error = {"code": code, "error": error, "message": message, "hint": hint}
+        self.error = _error(code, error, message, hint)
+
+    @property
+    def last_word(self) -> Done | Failed:
+        """How the stream of events ends."""
+        if self.error:
+            return Failed(**self.error)
+        return self.done or Done(done=0, failed=0, seconds=self.seconds)
 
     @property
     def failures(self) -> list[str]:
@@ -85,11 +105,35 @@ class Report:
         """Return the path of a track's mix."""
         return self.plan.job.tracks[track].audio if self.plan else ""
 
+    def shown(self, track: int) -> str:
+        """Return what people call a track's mix."""
+        return (self.plan.job.tracks[track].shown if self.plan else "") or self.mix_of(track)
+
+    @property
+    def count(self) -> int:
+        """How many tracks there are."""
+        return len(self.plan.job.tracks) if self.plan else 0
+
+    @property
+    def is_batch(self) -> bool:
+        """Say whether there are several tracks."""
+        return self.count > 1
+
+    @property
+    def folder(self) -> str:
+        """The folder that all stems are below; empty where there is none."""
+        try:
+            outs = [track.out for track in self.plan.job.tracks] if self.plan else []
+            return os.path.commonpath(outs)
+        except ValueError:
+            return ""
+
     def document(self) -> dict[str, Any]:
         """Return the one document that `--json` prints."""
         job = self.plan.job if self.plan else None
         route = self.plan.route if self.plan else None
         return {
+            "schema": SCHEMA,
             "sep": __version__,
             "exit_code": int(self.exit_code),
             "error": self.error,
@@ -106,9 +150,20 @@ class Report:
                 }
                 for index, each in sorted(self.tracks.items())
             ],
+            **({"dry_run": self._dry_run()} if self.previews is not None else {}),
             **({"command": self.command} if self.command else {}),
             **({"bench": asdict(self.bench)} if self.bench else {}),
             "phases": self.done.phases if self.done else {},
             "findings": [asdict(each) for each in self.findings],
             "seconds": self.seconds,
         }
+
+    def _dry_run(self) -> dict[str, Any]:
+        return {
+            "tracks": [asdict(each) for each in self.previews or ()],
+            "refused": self.refused,
+        }
+
+
+def _error(code: int, error: str, message: str, hint: str) -> dict[str, Any]:
+    return {"code": int(code), "error": error, "message": message, "hint": hint}

@@ -130,6 +130,12 @@ class ContainerEngine:
                 run.attached.close()
         run.daemon.close()
 
+    def pause(self) -> None:
+        """Do nothing: a frozen container would outlive a launcher that never goes on."""
+
+    def go_on(self) -> None:
+        """Do nothing."""
+
 
 def _seen_here(event: Event) -> Event:
     """Return the event, told by its cause where the daemon has other folders below our paths.

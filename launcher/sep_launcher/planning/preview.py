@@ -1,0 +1,62 @@
+"""What a run would read and write; looks and touches nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sep_launcher.machine import disk
+
+if TYPE_CHECKING:
+    from sep_launcher.planning.plan import Plan
+    from sep_protocol import Output, Track
+
+# resume: stems are left where they are of the same mix, model and settings.
+Action = Literal["separate", "resume", "replace", "refuse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """One track as a run would do it."""
+
+    mix: str
+    out: str  # the folder of its stems
+    files: tuple[str, ...]  # the names in it; none: only the checkpoint knows its stems
+    action: Action
+
+
+def preview(plan: Plan) -> list[Preview]:
+    """Return what would be done, in the Job's order."""
+    found = []
+    for track in plan.job.tracks:
+        files = _files(track, plan)
+        action = _action(track, files, plan.job.output)
+        mix = track.shown or track.audio
+        found.append(Preview(mix=mix, out=track.out, files=files, action=action))
+    return found
+
+
+def _files(track: Track, plan: Plan) -> tuple[str, ...]:
+    ending = plan.job.output.format
+    return tuple(f"{track.file_of(stem)}.{ending}" for stem in plan.stems)
+
+
+def _action(track: Track, files: tuple[str, ...], output: Output) -> Action:
+    folder = Path(track.out)
+    if track.shared:
+        taken = any(disk.exists(folder / each) for each in (*files, track.report))
+    else:
+        taken = disk.exists(folder) and not _is_empty(folder)
+    if not taken:
+        return "separate"
+    if output.resume and disk.is_file(folder / track.report):
+        return "resume"
+    return "replace" if output.overwrite else "refuse"
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return False
