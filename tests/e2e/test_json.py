@@ -36,7 +36,6 @@ def strict(schema):
     for part in walked(schema):
         if "properties" in part:
             part["additionalProperties"] = False
-    # The branches know the fields of their own, what is around them does not.
     return schema
 
 
@@ -55,6 +54,8 @@ STRICT = {name: jsonschema.Draft202012Validator(strict(schema_of(name))) for nam
 
 def check(name, found):
     STRICT[name].validate(found)
+    if name == "events":
+        assert found["event"] in schema_of(name)["$defs"]
     return found
 
 
@@ -189,6 +190,9 @@ def test_readers_may_meet_what_is_new():
     for name in SCHEMAS:
         for part in walked(schema_of(name)):
             assert part.get("additionalProperties") is not False
+    jsonschema.validate({"event": "from-the-future", "x": 1}, schema_of("events"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"event": "done", "x": 1}, schema_of("events"))
     codes = schema_of("run")["properties"]["exit_code"]["enum"]
     assert codes == [int(each) for each in ExitCode]
 
