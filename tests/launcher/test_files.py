@@ -238,7 +238,7 @@ def test_stems_of_another_song_are_told_with_a_way_out(tmp_path):
     report = {"mix": {"path": str(tmp_path / "A" / "01.wav")}}
     (tmp_path / "x" / "01" / "sep.json").write_text(json.dumps(report))
     done = [tmp_path / "x" / "01"]
-    with pytest.raises(PathError, match=r"made of .*A/01\.wav$") as caught:
+    with pytest.raises(PathError, match=r"(?m)made of .*A/01\.wav$") as caught:
         check_outputs(done, [tmp_path / "B" / "01.wav"], overwrite=False)
     assert "{parent}/{track}" in caught.value.hint
     with pytest.raises(PathError, match=r"already$"):
@@ -318,7 +318,7 @@ def test_what_is_no_file_is_passed_over_and_told(tmp_path, monkeypatch):
         ]
         assert all("passed over" in each for each in told)
     (folder / "song.wav").unlink()
-    with pytest.raises(PathError, match=r"in: in/gone\.wav is a link to nothing$"):
+    with pytest.raises(PathError, match=r"(?m)in: in/gone\.wav is a link to nothing$"):
         find(("in",))
 
 

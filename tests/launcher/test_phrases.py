@@ -31,7 +31,11 @@ IMAGES = Docker(endpoint="unix:///x", images=("cpu", "cuda"))
         (LINUX, Wanted(device="cpu"), "on the CPU"),
         (replace(LINUX, docker=IMAGES), Wanted(), "on the CPU (no GPU found), in a container"),
         (NVIDIA, Wanted(), "on the NVIDIA GPU (GeForce RTX 4090)"),
-        (LINUX, Wanted(device="cuda"), "on the NVIDIA GPU"),
+        (
+            replace(LINUX, native=replace(OWN, cuda=True)),
+            Wanted(device="cuda"),
+            "on the NVIDIA GPU",
+        ),
         (
             replace(NVIDIA, native=replace(OWN, cuda=False)),
             Wanted(),

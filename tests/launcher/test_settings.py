@@ -154,7 +154,7 @@ def test_other_commands_have_tables_of_their_own(file, sep):
 def test_where_a_value_is_from(file, sep):
     path = file("[run]\nformat = 'flac'\nfallback = false\n")
     env = {"SEP_MODEL": "nope"}
-    done = sep("run", "drums.wav", "-v", env=env, check=3).stderr
+    done = sep("run", "drums.wav", "-v", env=env, check=16).stderr
     assert "--format flac is from " + str(path) in done
     assert f"--no-fallback is from {path}" in done
     assert "--model nope is from SEP_MODEL" in done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -31,12 +32,16 @@ class Own:
 
 def every() -> list[Own]:
     """Return all of them; what is no record of ours is none."""
+    try:
+        names = sorted(os.listdir(paths.models()))  # noqa: PTH208 (a folder that cannot be read)
+    except OSError:
+        return []
     found = []
-    places = sorted(paths.models().glob(f"*/{FILE}"))
-    for path in places:
+    for name in filter(NAME.fullmatch, names):
         with contextlib.suppress(OSError, ValueError, RecursionError, FormError):
-            found.append(decode(Own, json.loads(path.read_text(encoding="utf-8"))))
-    return [each for each in found if _file(each.name) in places and NAME.fullmatch(each.name)]
+            own = decode(Own, json.loads(_file(name).read_text(encoding="utf-8")))
+            found += [own] if own.name == name else []
+    return found
 
 
 def find(name: str) -> Own | None:
