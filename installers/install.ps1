@@ -146,7 +146,7 @@ function Main {
         Invoke-Checked $Own @('-I', '-m', 'sep_launcher', 'run', $Example, '--resume')
     }
     Add-ToPath (Join-Path $Data 'bin')
-    Say 'ready: sep run song.wav (or: py -m sep_launcher, in an environment where you installed it yourself)'
+    Say 'ready: sep run drums.wav (or: py -m sep_launcher, in an environment where you installed it yourself)'
 }
 
 Main

@@ -128,7 +128,7 @@ remove_ours() {
 quietly() {
   "$@" >log 2>&1 || {
     tail -n 10 log >&2
-    die "the command could not be installed: run this again when that is mended"
+    die "the command could not be installed: fix that and run this again"
   }
 }
 
@@ -181,9 +181,9 @@ first_separation() {
 
 tell_path() {
   case ":$PATH:" in
-    *":$bin:"*) say "ready: sep run song.wav" ;;
+    *":$bin:"*) say "ready: sep run drums.wav" ;;
     *)
-      say "ready: $bin/sep run song.wav"
+      say "ready: $bin/sep run drums.wav"
       say "to type just sep, add this line to your shell's profile:"
       printf "  export PATH='%s':\"\$PATH\"\n" "$(printf '%s' "$bin" | LC_ALL=C sed "s/'/'\\\\''/g")"
       ;;

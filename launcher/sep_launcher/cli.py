@@ -86,7 +86,7 @@ def run(
     Give it drums alone, not a whole song. Each track gets a folder with its stems.
     """
     if json_ and events:
-        raise UsageError("--json and --events exclude each other")
+        raise UsageError("choose --json or --events, not both")
 
     def request() -> Request:
         return Request(
@@ -229,7 +229,7 @@ def doctor(
     json_: o.Json = False,
     verbose: o.Verbose = False,
 ) -> int:
-    """Say what is wrong here, and what mends it."""
+    """Find out what is wrong here, and how to fix it."""
     from sep_launcher.doctor import command  # noqa: PLC0415 (runs need none of it)
 
     if list_rules:
@@ -284,7 +284,12 @@ def main(argv: list[str]) -> int:
             for line in traceback.format_exc().splitlines():
                 Screen(Style()).say(line)
         told = f"unexpected {type(fault).__name__}: {fault}"
-        return _end(SepError(told, hint="a bug of ours: please report it with --verbose"), argv)
+        return _end(
+            SepError(
+                told, hint="a bug in sep: run it again with --verbose and report what it prints"
+            ),
+            argv,
+        )
 
 
 def _check(argv: list[str]) -> None:

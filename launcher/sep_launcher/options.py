@@ -25,7 +25,7 @@ DEVICE: Any = Offered("device", lambda: ("auto", "cpu", "mps", "cuda"))
 
 INPUT, OUTPUT, MODELS, WHERE = "Input", "Output", "Model", "Where it runs"
 THERE = "If stems are there already"
-ASKING, SAID = "Asking and fetching", "What is said"
+ASKING, SAID = "Questions and downloads", "What it prints"
 PREPARED, PYTHON, IMAGE = "What is prepared", "The Python environment", "The container image"
 
 
@@ -105,7 +105,7 @@ Stems = Annotated[
 ]
 FormatName = Annotated[
     Literal["wav", "flac", "mp3", "ogg"],
-    _in(OUTPUT, "--format", envvar="SEP_FORMAT", help="Of the stems."),
+    _in(OUTPUT, "--format", envvar="SEP_FORMAT", help="The format of the stems."),
 ]
 Depth = Annotated[
     Literal["16", "24", "32", "float"] | None,
@@ -142,8 +142,8 @@ Overlap = Annotated[
         MODELS,
         metavar="NUMBER",
         envvar="SEP_OVERLAP",
-        help="How much the pieces overlap that the model hears, from 1 on. Each model has its own, "
-        "mdx23c-mini 1.25: with 2 it gains at most 0.05 dB and takes 1.4 times as long.",
+        help="How much neighbouring pieces overlap, 1 or more. Each model has its own; that of "
+        "mdx23c-mini is 1.25: with 2 it gains at most 0.05 dB and takes 1.4 times as long.",
     ),
 ]
 BatchSize = Annotated[
@@ -151,7 +151,7 @@ BatchSize = Annotated[
     _in(
         WHERE,
         metavar="NUMBER",
-        help="Pieces that are computed at once. More take more memory; the stems stay the same.",
+        help="How many pieces are computed at once. More need more memory; the stems stay the same.",
     ),
 ]
 Memory = Annotated[
@@ -171,16 +171,16 @@ Residual = Annotated[
     _in(
         OUTPUT,
         "--residual/--no-residual",
-        help="Write one file more: the mix minus all stems.",
+        help="Also write what is left over: the mix minus all stems.",
     ),
 ]
 Resume = Annotated[
     bool,
-    _in(THERE, "--resume/--no-resume", help="Leave tracks that are done as they are."),
+    _in(THERE, "--resume/--no-resume", help="Skip tracks that are done already."),
 ]
 Overwrite = Annotated[
     bool,
-    _in(THERE, "--overwrite/--no-overwrite", help="Make them anew."),
+    _in(THERE, "--overwrite/--no-overwrite", help="Replace them."),
 ]
 Offline = Annotated[
     bool,
@@ -192,14 +192,14 @@ Offline = Annotated[
 ]
 Yes = Annotated[
     bool,
-    _in(ASKING, "--yes/--no-yes", "-y", help="Do what is needed without asking."),
+    _in(ASKING, "--yes/--no-yes", "-y", help="Answer yes to every question."),
 ]
 Fallback = Annotated[
     bool,
     _in(
         WHERE,
         "--fallback/--no-fallback",
-        help="Stop where auto would go on with a slower device.",
+        help="Stop instead of going on with a slower device.",
     ),
 ]
 DryRun = Annotated[
@@ -223,7 +223,7 @@ Verbose = Annotated[
         SAID,
         "--verbose/--no-verbose",
         "-v",
-        help="More: what was turned down and why, logs, which settings were used.",
+        help="More: why it runs where it runs, logs, which settings were used.",
     ),
 ]
 SetupEngine = Annotated[

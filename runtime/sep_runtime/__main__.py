@@ -134,7 +134,7 @@ def _foreign(fault: Exception) -> SepError:
     text = str(fault).partition("\n")[0] or type(fault).__name__
     return SepError(
         f"unexpected {type(fault).__name__}: {text}",
-        hint="a bug of ours: run again with --verbose and report what it prints",
+        hint="a bug in sep: run it again with --verbose and report what it prints",
     )
 
 

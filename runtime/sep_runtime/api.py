@@ -212,5 +212,5 @@ def _heard(mix: AnyPath | NDArray[np.floating], sample_rate: int | None) -> _Hea
     if sample_rate is None:
         raise UsageError("an array needs its sample_rate")
     if not samples.shape[1] or not np.isfinite(samples).all():
-        raise AudioError("the mix is empty or holds samples that are no numbers")
+        raise AudioError("the mix is empty or holds samples that are not numbers")
     return _Heard(blocks=[samples], sample_rate=calls.whole("sample_rate", sample_rate, RATES))

@@ -39,7 +39,7 @@ def note_of(out: Path, report: str, names: Iterable[str], *, replace: bool) -> d
     for name in (*names, report):
         found = _mark(out / name)
         if found is None and os.path.lexists(out / name):
-            message = "{path} is a link or no file: it is not replaced"
+            message = "{path} is not a plain file, so it is not replaced"
             raise TrackError(message, hint=HINT, path=str(out / name))
         if found is not None and not replace:
             raise TrackError(

@@ -130,7 +130,7 @@ def _checked_names(stems: Iterable[str]) -> tuple[str, ...]:
 def _finite(stem: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
     samples = samples_of(array)
     if not np.isfinite(samples).all():
-        raise AudioError(f"{stem} holds samples that are no numbers")
+        raise AudioError(f"{stem} holds samples that are not numbers")
     return samples
 
 

@@ -222,7 +222,7 @@ def test_what_is_no_file_in_a_shared_folder_is_not_replaced(tmp_path):
         with pytest.raises(PathError, match="is not replaced"):
             check_shared(shared(tmp_path, "a"), ["kick"], [], output)
     (tmp_path / "file").touch()
-    with pytest.raises(PathError, match="is no folder"):
+    with pytest.raises(PathError, match="is not a folder"):
         check_shared(shared(tmp_path / "file", "a"), ["kick"], [], Output())
 
 
@@ -363,7 +363,7 @@ def test_finished_output_is_refused(tmp_path):
 
 def test_output_at_or_below_a_file_is_refused(tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(PathError, match="out is no folder"):
+    with pytest.raises(PathError, match="out is not a folder"):
         check_outputs([tmp_path / "out"], [], overwrite=True)
     with pytest.raises(PathError, match="cannot be written"):
         check_outputs([Path(tmp_path, "out", "song")], [], overwrite=False)

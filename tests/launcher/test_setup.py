@@ -220,7 +220,7 @@ def test_recorded_checks_reach_the_router(home):
 def test_an_engineers_own_environment_is_used_and_not_touched(sep, home):
     """The tests' Python has torch: it is checked, and nothing is made."""
     done = sep("setup", "--yes")
-    assert "nothing is installed into it" in done.stderr
+    assert "nothing will be installed into it" in done.stderr
     assert "works:" in done.stderr
     assert f"its Python: {sys.executable}" in done.stderr
     assert not (home / "sep" / "envs").exists()

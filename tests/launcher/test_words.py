@@ -105,7 +105,7 @@ def test_what_overlap_buys_is_what_the_card_says():
     card = (sep_models.folder_of("mdx23c-mini") / "card.md").read_text()
     assert "Overlap 1.25 costs at most 0.05 dB beside 2 and is 1.4 times as fast." in card
     told = options.Overlap.__metadata__[0].help
-    assert "1.25: with 2 it gains at most 0.05 dB and takes 1.4 times as long" in told
+    assert "is 1.25: with 2 it gains at most 0.05 dB and takes 1.4 times as long" in told
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_examples_are_understood(home, text):
         ("run a.wav --format wav24", "invalid value for '--format'", "--format wav --bit-depth 24"),
         ("run a.wav --format xyz", "invalid value", "sep run --help"),
         ("run a.wav --bit-depth 32f", "invalid value", "--bit-depth float"),
-        ("run", "no file was named", "sep run drums.wav"),
+        ("run", "no file was given", "sep run drums.wav"),
     ],
 )
 def test_a_slip_has_its_hint(said, tmp_path, typed, message, hint):

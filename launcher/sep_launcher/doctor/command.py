@@ -1,4 +1,4 @@
-"""`sep doctor`: what is wrong with this machine, and the one line that mends it."""
+"""`sep doctor`: what is wrong with this machine, and the one line that fixes it."""
 
 from __future__ import annotations
 

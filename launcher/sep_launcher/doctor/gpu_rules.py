@@ -156,7 +156,7 @@ def gpu_memory_full(evidence: Evidence) -> str | None:
     Group.GPU,
     "warning",
     breaks=f"{SLOW}, as sep supports NVIDIA GPUs and Apple's and no others so far",
-    fix="nothing to mend: sep runs on the CPU",
+    fix="nothing to fix: sep runs on the CPU",
 )
 def gpu_not_supported(evidence: Evidence) -> str | None:
     """This GPU is not supported (AMD, Intel, Jetson)."""

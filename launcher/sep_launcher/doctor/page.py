@@ -19,7 +19,7 @@ HEAD = """\
 <!-- Made of the rules by: python -m sep_launcher.doctor.page > docs/troubleshooting.md -->
 
 `sep doctor` looks for all of this in a second or two and names what it finds, with the line that
-mends it. A run that fails names its finding, too. An error is shown as a warning where runs take
+fixes it. A run that fails names its finding, too. An error is shown as a warning where runs take
 another way. `sep doctor --deep` separates a clip of four seconds on every way that is set up and
 compares the stems with the CPU's; `sep doctor --bundle report.json` writes a report to send along,
 without your name, your machine's and your home. FOLDER and PYTHON are this machine's, as

@@ -52,7 +52,7 @@ def _filled(fix: str, evidence: Evidence) -> str:
     python = native.python if native else "python"
     pip = f"{python} -m pip install"
     mends = {
-        "SEP_RUNTIME_PYTHON": f"unset SEP_RUNTIME_PYTHON, or mend that Python: {pip} ...",
+        "SEP_RUNTIME_PYTHON": f"unset SEP_RUNTIME_PYTHON, or repair that Python: {pip} ...",
         "own": f"in a clone of sep: {pip} --force-reinstall '.[runtime]'",
     }
     values = {

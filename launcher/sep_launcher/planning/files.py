@@ -47,7 +47,7 @@ def find(patterns: tuple[str, ...], include: tuple[str, ...] = ()) -> Search:
     `include` without a folder, PathError for a pattern without a file that can be read.
     """
     if not patterns:
-        raise UsageError("no file was named", hint="sep run song.wav")
+        raise UsageError("no file was given", hint="sep run drums.wav")
     look = _Look(include=tuple(map(_glob_of, include)))
     for pattern in patterns:
         look.at(pattern)
@@ -70,7 +70,7 @@ class _Look:
     def at(self, pattern: str) -> None:
         """Take what a pattern names."""
         if not pattern:
-            raise UsageError("an empty name names no file", hint="sep run song.wav")
+            raise UsageError("an empty name names no file", hint="sep run drums.wav")
         path = Path(pattern)
         try:
             mode = path.stat().st_mode
@@ -127,7 +127,7 @@ class _Look:
                 self._take(path, here)
                 taken += 1
         if films:
-            self.warnings.append(f"videos in {root} are not looked for: name the {films} there")
+            self.warnings.append(f"{films} videos in {root} were left out: name them to split them")
         if not taken and other:
             more = f" and {len(other) - 1} more" if other[1:] else ""
             hint = f"what is there: {other[0].relative_to(root)}{more}"

@@ -89,7 +89,7 @@ def named(name: str, checkpoint: Path, settings: Path | None) -> own.Own:
     sha256 = digest(checkpoint)
     if settings is None and sep_models.of_file(sha256) is None:
         raise UsageError(
-            f"{checkpoint.name} is no checkpoint that sep knows, so it needs its settings",
+            f"{checkpoint.name} is not a checkpoint that sep knows, so it needs its settings",
             hint="give the YAML that was published with it by --settings",
         )
     return own.Own(

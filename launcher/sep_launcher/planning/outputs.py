@@ -92,7 +92,7 @@ def check_shared(
         there = [file for file in (*files, report) if os.path.lexists(file)]
         for file in there:
             if os.path.islink(file) or not disk.is_file(file):  # noqa: PTH114
-                raise PathError(f"{file} is a link or no file: it is not replaced", hint=OTHER)
+                raise PathError(f"{file} is not a plain file, so it is not replaced", hint=OTHER)
         # The runtime looks whether they are the same, and ends what a dead one had begun.
         if there and not (output.resume and (folder in begun or disk.is_file(report))):
             taken.append((there[0], report))
@@ -106,7 +106,7 @@ def _check_folders(folders: Iterable[Path], mixes: list[Path]) -> None:
     for folder in folders:
         if disk.exists(folder) and not disk.is_dir(folder):
             raise PathError(
-                f"{folder} is no folder", hint="move it away, or choose another with --out"
+                f"{folder} is not a folder", hint="move it away, or choose another with --out"
             )
     real = {os.path.realpath(folder) for folder in folders}
     for mix in mixes:

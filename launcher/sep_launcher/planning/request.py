@@ -145,7 +145,7 @@ def bytes_of(size: str | None) -> int | None:
         return None
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([bkmg]?)(?:i?b)?", size.strip().lower())
     if not found:
-        raise UsageError(f"{size!r} is no size", hint="for example --memory 4g")
+        raise UsageError(f"{size!r} is not a size", hint="for example --memory 4g")
     count = float(found[1]) * 1024 ** "bkmg".index(found[2] or "b")
     if count < LEAST_MEMORY:
         raise UsageError(

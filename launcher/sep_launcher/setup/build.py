@@ -31,7 +31,7 @@ STEP = re.compile(r"Step \d+(?:/\d+)? : (\w+)")
 # The Dockerfile's parts in words, each with the instruction that begins it.
 PARTS = (("FROM", "the base image"), ("COPY", "PyTorch and other packages"), ("FROM", "the image"))
 NOISE = (" --->", "Removing intermediate container")  # lines that are no step's
-AGAIN = "run it again when that is mended; --verbose shows all of the build"
+AGAIN = "fix that and run it again; --verbose shows all of the build"
 OTHERS = "--base IMAGE takes another one, --from-tar FILE an image that was built elsewhere"
 
 

@@ -175,7 +175,7 @@ def _setup(wanted: Wanted, screen: Screen) -> None:
             return
         for manifest in missing:
             pull.pull(manifest, probe(), screen)
-    screen.say("ready: sep run song.wav")
+    screen.say("ready: sep run drums.wav")
 
 
 def _engine(wanted: Wanted, host: Host) -> str:
@@ -242,7 +242,9 @@ def _engineers(host: Host, wish: native.Wish) -> bool:
 def _show(screen: Screen, work: native.Work | None, missing: list[Manifest], host: Host) -> None:
     if work is None and host.native:
         whose = "SEP_RUNTIME_PYTHON" if host.native.source == "SEP_RUNTIME_PYTHON" else "its torch"
-        screen.say(f"{host.native.python} is used for {whose}, and nothing is installed into it")
+        screen.say(
+            f"{host.native.python} is used for {whose}, and nothing will be installed into it"
+        )
     elif work and work.steps:
         _list(screen, "this will be set up:", native.described(work))
     elif work:

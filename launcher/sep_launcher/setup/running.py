@@ -86,7 +86,7 @@ def run(step: Step, folder: Path, screen: Screen) -> None:
         told = tell_last(said, screen)
         raise NotReadyError(
             f"setting up {step.what} failed" + (f": {told}" if told else ""),
-            hint="run sep setup again when it is mended; what was fetched is kept. "
+            hint="fix that and run sep setup again; what was fetched is kept. "
             "Without a network: sep setup --wheelhouse DIR",
         )
 

@@ -1,4 +1,4 @@
-"""What a finding is: something wrong on this machine, what it breaks, the line that mends it."""
+"""What a finding is: something wrong on this machine, what it breaks, the line that fixes it."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _sections(command: click.Command, ctx: click.Context) -> dict[str, Rows]:
         if row := _row(param, ctx):
             found.setdefault(section, []).append(row)
     last = [rows for rows in found.values() if rows] or [found["Options"]]
-    last[-1].append((", ".join(HELP), "Show this and do nothing."))
+    last[-1].append((", ".join(HELP), "Show this help."))
     return found
 
 

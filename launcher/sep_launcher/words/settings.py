@@ -67,7 +67,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     except OSError as fault:
         raise PathError(
-            f"{path} cannot be read: {fault.strerror}", hint="mend it, or move it away"
+            f"{path} cannot be read: {fault.strerror}", hint="correct it, or move it away"
         ) from fault
     except (ValueError, RecursionError) as fault:
         raise UsageError(f"{path} is not TOML: {fault}", hint='model = "mdx23c-mini"') from fault

@@ -163,7 +163,7 @@ def usage(fault: Any) -> UsageError:  # noqa: ANN401 (the parser's error: its at
         text = f"{text} (it is from {where})"
     hint = f"{path} --help"
     if isinstance(fault, click.MissingParameter) and path == "sep run":
-        text, hint = "no file was named", f"{RUN}, or sep run --help"
+        text, hint = "no file was given", f"{RUN}, or sep run --help"
     quoted = re.search(r": '([^']*)' is not one of", text)
     if quoted:
         hint = choice(text, quoted[1]) or hint

@@ -54,7 +54,7 @@ def _open(path: Path) -> Mix:
     try:
         mix = mix or ffmpeg.AvMix(path)
     except av.ArgumentError as fault:
-        raise AudioError(f"{path.name} is of none of the formats that sep reads") from fault
+        raise AudioError(f"{path.name} is not in a format that sep can read") from fault
     except ffmpeg.FAULTS as fault:
         raise AudioError(f"{path.name} cannot be read as audio: {reason(fault)}") from fault
     if found and found.rest:

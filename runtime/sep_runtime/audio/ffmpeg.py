@@ -162,7 +162,7 @@ class AvMix:
             good += 1
             yield from found
         if bad:
-            self.notes.append(f"{bad} pieces of it are no sound and were left out")
+            self.notes.append(f"{bad} pieces of it are not sound and were left out")
 
     def _array(self, frame: av.AudioFrame) -> NDArray[np.float32]:
         packed = frame.to_ndarray().astype(np.float32, copy=False)

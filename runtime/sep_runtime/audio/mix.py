@@ -40,11 +40,11 @@ class Mix(Protocol):
 
 
 def checked(blocks: Iterator[NDArray[np.float32]], path: Path) -> Iterator[NDArray[np.float32]]:
-    """Pass blocks on; raise AudioError for none at all and for samples that are no numbers."""
+    """Pass blocks on; raise AudioError for none at all and for samples that are not numbers."""
     count = 0
     for block in blocks:
         if not np.isfinite(block).all():
-            raise AudioError(f"{path.name} holds samples that are no numbers")
+            raise AudioError(f"{path.name} holds samples that are not numbers")
         count += block.shape[1]
         yield block
     if not count:

@@ -99,7 +99,7 @@ def _locate(model: Model) -> tuple[Manifest, Path, str]:
             if family := families.of_weights(weights.read(path)):
                 raise families.error("{path} is", family, str(path))
             raise UsageError(
-                f"{path.name} is no checkpoint that sep knows, so it needs its settings",
+                f"{path.name} is not a checkpoint that sep knows, so it needs its settings",
                 hint="give the YAML that was published with it as settings",
                 command="give the YAML that was published with it by --model-config",
             )

@@ -143,7 +143,7 @@ class Pipeline:
                 rows = np.concatenate((rows, residual[None]))
             if not np.isfinite(rows).all():
                 raise AudioError(
-                    "separating it gave samples that are no numbers",
+                    "separating it gave samples that are not numbers",
                     hint="its level may be far beyond full scale; else try the device cpu",
                     command="its level may be far beyond full scale; else try --device cpu, or "
                     "look for damage by: sep doctor",

@@ -164,9 +164,9 @@ def check_mountable(folder: PurePath) -> None:
             what = "of a Linux machine" if text.lower().startswith("\\\\wsl") else "on a network"
             raise PathError(f"{text} is {what}: Docker cannot mount it", hint=native)
         if not (folder.drive and folder.root):
-            raise PathError(f"{text} is no absolute path")
+            raise PathError(f"{text} is not an absolute path")
     elif not folder.is_absolute():
-        raise PathError(f"{text} is no absolute path")
+        raise PathError(f"{text} is not an absolute path")
     try:
         text.encode()
     except UnicodeEncodeError as fault:
