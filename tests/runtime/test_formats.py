@@ -78,7 +78,7 @@ def test_sound_of_a_video(tmp_path):
 def test_a_playlist_opens_nothing(tmp_path):
     soundfile.write(tmp_path / "x.wav", corpus.sound(), 44100)
     (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nx.wav\n")
-    with pytest.raises(AudioError, match="none of the formats"):
+    with pytest.raises(AudioError, match="not in a format"):
         read(tmp_path / "list.m3u8")
 
 
@@ -97,7 +97,7 @@ def test_exact_frames_at_every_rate_that_a_format_holds(tmp_path, noise, rate, f
     except AudioError as fault:
         assert file_format != "wav"
         assert f"{rate} Hz" in fault.message
-        assert "--format wav" in fault.hint
+        assert "--format wav" in fault.command
         return
     depth = None if file_format in ("mp3", "ogg") else "24"
     file = StemFile(
