@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import paths
-from sep_protocol.codec import FormError, decode
+from sep_protocol.codec import decode
 from sep_protocol.errors import PathError, UsageError
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ class Own:
 
 
 def every() -> list[Own]:
-    """Return all of them; what is no record of ours is none."""
+    """Return all of them; what is no record of ours, or cannot be read, is none."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(paths.models()))  # noqa: PTH208 (names, not paths)
     found = []
-    places = sorted(paths.models().glob(f"*/{FILE}"))
-    for path in places:
-        with contextlib.suppress(OSError, ValueError, RecursionError, FormError):
-            found.append(decode(Own, json.loads(path.read_text(encoding="utf-8"))))
-    return [each for each in found if _file(each.name) in places and NAME.fullmatch(each.name)]
+    for name in filter(NAME.fullmatch, names):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            own = decode(Own, json.loads(_file(name).read_text(encoding="utf-8")))
+            found += [own] if own.name == name else []
+    return found
 
 
 def find(name: str) -> Own | None:
