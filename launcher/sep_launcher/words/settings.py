@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from sep_launcher.machine import paths
+from sep_launcher.machine import disk, paths
 from sep_protocol.errors import PathError, UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as fault:
+        if not disk.exists(path):  # a folder of somebody else: nothing in it is this user's
+            return {}
         raise PathError(
             f"{path} cannot be read: {fault.strerror}", hint="correct it, or move it away"
         ) from fault
