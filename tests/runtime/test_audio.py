@@ -90,11 +90,11 @@ def make_bad(path, kind):
     elif kind == "nan":
         samples[5000] = np.nan
         soundfile.write(path, samples, 44100, "FLOAT", format="WAV")
-        return "no numbers"
+        return "not numbers"
     elif kind == "infinite":
         samples[5000] = -np.inf
         soundfile.write(path, samples, 44100, "FLOAT", format="WAV")
-        return "no numbers"
+        return "not numbers"
     elif kind == "cut flac":
         soundfile.write(path, samples, 44100, format="FLAC")
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -120,7 +120,7 @@ def test_mp3_with_tags_joined(tmp_path):
     (tmp_path / "x.mp3").write_bytes(data * 3)
     found, mix = read(tmp_path / "x.mp3")
     assert 27000 <= found.shape[1] <= 27000 + 9000
-    assert all("no sound" in note for note in mix.notes)
+    assert all("not sound" in note for note in mix.notes)
 
 
 def flac(path, total):
@@ -320,7 +320,7 @@ def test_pipes_and_devices_are_not_opened(tmp_path):
 
 def test_a_format_that_is_none_of_ours_is_told_as_that(tmp_path):
     (tmp_path / "x.wav").write_bytes(b"#!AMR-not" + b"ffconcat version 1.0\nfile /etc/passwd\n")
-    with pytest.raises(AudioError, match=r"cannot be read as audio|none of the formats"):
+    with pytest.raises(AudioError, match=r"cannot be read as audio|not in a format"):
         read(tmp_path / "x.wav")
 
 

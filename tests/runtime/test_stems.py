@@ -130,7 +130,7 @@ def test_a_rate_that_the_format_cannot_hold(stems, tmp_path):
     [
         ("../out", np.zeros((2, 9), np.float32), "cannot be called"),
         ("kick", np.zeros((9, 2), np.float32), "transposed"),
-        ("kick", np.full((2, 9), np.nan, np.float32), "no numbers"),
+        ("kick", np.full((2, 9), np.nan, np.float32), "not numbers"),
         ("kick", np.zeros((2, 9), np.int16), "full scale"),
     ],
 )
