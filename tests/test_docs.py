@@ -35,9 +35,10 @@ def commands():
 
 
 def test_python_of_the_readme_runs(tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     for code in blocks("python"):
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
         )
         told = re.findall(r"print\(.*#\s*(\([^)]*\))", code)
         assert done.stdout.splitlines() == told
@@ -82,8 +83,8 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    # 11: no Docker here. 12: nobody is there to say yes.
-    assert done.returncode in (0, 3, 11) or "nothing was done" in done.stderr, done.stderr
+    # 11: no Docker here. 12: nobody is there to say yes. 13: no GPU. 16: a model that is not here.
+    assert done.returncode in (0, 3, 11, 13, 16) or "nothing was done" in done.stderr, done.stderr
 
 
 def test_every_block_is_tested_somehow():
@@ -103,7 +104,8 @@ def test_every_block_is_tested_somehow():
         assert set(kinds) <= {"text", *runs}
         for line in "\n".join(blocks("text", text)).splitlines():
             programs = "git|sep|sh|pytest|python|pip|powershell|docker|demucs"
-            known = rf"([A-Z_]+=.* )*({programs}) |separated/|$"
+            printed = r"separated/|drums\.wav: |done: | +kick\.wav |"
+            known = rf"([A-Z_]+=.* )*({programs}) |{printed}$"
             assert page.name == "architecture.md" or re.match(known, line), line
             if re.match(r"(git pull && )?(sh|pytest|python|powershell) ", line):
                 named = [each for each in line.split() if re.search(r"[/\\].*\.\w+$", each)]
@@ -124,7 +126,12 @@ def test_every_package_has_its_place_in_the_architecture():
     for package in wheel["targets"]["wheel"]["packages"]:
         assert package in page
     for module in re.findall(r"`((?:\w+/)*\w+\.(?:py|toml|json))`", page):
-        tops = (ROOT, ROOT / "launcher" / "sep_launcher", ROOT / "runtime" / "sep_runtime")
+        tops = (
+            ROOT,
+            ROOT / "runtime",
+            ROOT / "launcher" / "sep_launcher",
+            ROOT / "runtime" / "sep_runtime",
+        )
         assert any((top / module).exists() for top in tops), module
 
 
