@@ -414,7 +414,7 @@ def test_videos_in_a_folder_are_told(tmp_path):
         path.touch()
     found = find((str(tmp_path),))
     assert sorted(each.path.name for each in found.files) == ["a.wav", "e.ac3"]
-    assert found.warnings == (f"videos in {tmp_path} are not looked for: name the 2 there",)
+    assert found.warnings == (f"videos in {tmp_path} were left out: name the 2 there",)
     with pytest.raises(PathError, match="name the 1 there"):
         find((str(tmp_path / "c"),))
 

@@ -6,7 +6,7 @@ import pytest
 
 from sep_launcher.machine.host import Docker, Gpu, Host, Native
 from sep_launcher.planning.route import Wanted, choose
-from sep_protocol.errors import DeviceError, NoRouteError
+from sep_protocol.errors import DeviceError, NoRouteError, UsageError
 
 GPU = Gpu(name="RTX 3080", driver="580.1", capability=8.6, memory=10 << 30)
 DOCKER = Docker(endpoint="unix:///var/run/docker.sock", version="28")
@@ -181,3 +181,9 @@ def test_remote_engine_by_name_is_refused_with_the_reason():
     host = replace(LINUX, docker=replace(DOCKER, remote=True), native=OWN)
     with pytest.raises(NoRouteError, match="another machine"):
         choose(host, Wanted(engine="container"))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:99999999999", "", "CPU"])
+def test_what_is_no_device_is_no_wish(device):
+    with pytest.raises(UsageError, match="there is no device"):
+        Wanted(device=device)

@@ -127,7 +127,7 @@ class _Look:
                 self._take(path, here)
                 taken += 1
         if films:
-            self.warnings.append(f"{films} videos in {root} were left out: name them to split them")
+            self.warnings.append(f"videos in {root} were left out: name the {films} there")
         if not taken and other:
             more = f" and {len(other) - 1} more" if other[1:] else ""
             hint = f"what is there: {other[0].relative_to(root)}{more}"

@@ -54,10 +54,6 @@ class Request:
             raise UsageError(f"{self.output.format} has no bit depth", hint="leave out --bit-depth")
         if fault := speed_fault(self.overlap, self.batch):
             raise UsageError(f"--{fault}")
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.wanted.device):
-            raise UsageError(
-                f"there is no device {self.wanted.device!r}", hint="auto, cpu, mps, cuda, cuda:N"
-            )
         if self.model == "":
             raise UsageError("--model is empty", hint="sep models list")
         if self.memory is not None and self.wanted.engine == "native":

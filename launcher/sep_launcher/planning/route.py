@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sep_protocol.errors import DeviceError, EngineError, NoRouteError
+from sep_protocol.errors import DeviceError, EngineError, NoRouteError, UsageError
 
 if TYPE_CHECKING:
     from sep_launcher.machine.host import Host
@@ -24,6 +25,11 @@ class Wanted:
 
     engine: Literal["auto", "native", "container"] = "auto"
     device: str = "auto"  # auto | cpu | mps | cuda | cuda:N
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what is no device's name."""
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device):
+            raise UsageError(f"there is no device {self.device!r}", hint="auto, cpu, mps or cuda:N")
 
     @property
     def kind(self) -> str:
