@@ -13,6 +13,7 @@ import typer.core
 
 from sep_launcher import models_cli, session
 from sep_launcher import options as o
+from sep_launcher.engines import native
 from sep_launcher.machine.probe import probe
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NAME, Request, bench_of, bytes_of
@@ -247,6 +248,8 @@ def route(
     host = probe(ask_torch=wanted.kind == "cuda")
     chosen = routes.choose(host, wanted)
     python = host.native.python if host.native else None
+    if python and chosen.engine == "native":
+        native.check_python(python)
     if json_:
         render.document({**render.route_document(chosen), "python": python})
         return ExitCode.OK

@@ -6,6 +6,7 @@ with an opposite may be set in the file of settings; the opposite takes it back.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +16,22 @@ import typer
 from sep_launcher.planning import models
 from sep_launcher.words.completion import SHELLS, Offered
 
-# `readable=False`: what cannot be read or written is told by those who try, with its exit code.
-PLACE: Any = click.Path(path_type=Path, readable=False)
+
+class Place(click.Path):
+    """A path. A `~` that no shell has filled in, as in settings, is the home folder here, too.
+
+    What cannot be read or written is told by those who try, with its exit code.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 (the parser's)
+        """Return the path."""
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 (any text)
+
+
+PLACE: Any = Place()
 FILES: Any = Offered("file", files=True)
 MODEL: Any = Offered("model", models.names, files=True)
 KNOWN: Any = Offered("model", models.names)

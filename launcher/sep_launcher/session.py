@@ -214,7 +214,7 @@ def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
                     if isinstance(event, DeviceChosen):
                         _compare(plan, event, screen)
         except KeyboardInterrupt:
-            screen.say("stopping ...")
+            screen.stopping()
             screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
         finally:
             _stop(plan, engine, screen)

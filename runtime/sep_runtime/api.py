@@ -14,6 +14,7 @@ more. The command line stands on the same `Model`.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from sep_runtime.models.separators import Loaded
 
 CHANNELS = range(1, 1025)
+_FIRST: dict[str, int] = {}  # the process that loaded a model first: its forks cannot
+logging.getLogger("sep_runtime").addHandler(logging.NullHandler())  # what is said is raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +141,7 @@ class Model:
         Raises AudioError for more than two channels unless they may be mixed down, TypeError and
         UsageError for a call that is wrong, also for one in another process than the model's.
         """
-        if os.getpid() != self.pid:
-            raise UsageError(
-                "this model was loaded in another process, and works there alone",
-                hint="load it in every process, and start those by 'spawn', not 'fork'",
-            )
+        _check_process(self.pid)
         rate = calls.whole("sample_rate", sample_rate, RATES)
         normalize = self.loaded.manifest.normalize
         if normalize and level is None:
@@ -179,11 +178,21 @@ def load(
     where a named device cannot be used, ModelError where the model is missing, damaged or of
     another kind, TypeError and UsageError for a call that is wrong.
     """
+    _check_process(_FIRST.setdefault("pid", os.getpid()))
     calls.check_speed(overlap, batch)
     ref = calls.model(name, folder=folder, checkpoint=checkpoint, settings=settings)
     chosen = calls.text("device", device)
     with memory.named():
         return load_on(devices.choose(chosen), ref, overlap=overlap, batch=batch)
+
+
+def _check_process(loaded_in: int) -> None:
+    """Raise UsageError in a process that was forked after a model was loaded: it would hang."""
+    if os.getpid() != loaded_in:
+        raise UsageError(
+            "this process was forked from one that had loaded a model: PyTorch would hang here",
+            hint="start processes with multiprocessing.get_context('spawn') and load in each",
+        )
 
 
 def load_on(

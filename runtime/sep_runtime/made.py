@@ -14,7 +14,7 @@ class Settings:
     """All that decides what a track's files hold, besides mix and model: `settings` in a report.
 
     Reports live as long as their stems. So a field that is added later needs a default: what sep
-    did before there was a choice. Old reports are read with it, so that `--resume` goes on with
+    did before there was a choice. Old reports are read with it, so that a resumed job goes on with
     albums that are half done (tests/runtime/files/sep-0.1.0.json). What changes no sample is noted
     and not compared.
     """
@@ -40,3 +40,26 @@ def settings_of(report: Any) -> Settings:  # noqa: ANN401 (JSON)
     if unknown := set(found) - {each.name for each in fields(Settings)}:
         raise FormError(f"{sorted(unknown)} are of a later sep")
     return decode(Settings, found)
+
+
+def unlike(report: Any, settings: Settings, *, mix: str, model: str) -> str:  # noqa: ANN401 (JSON)
+    """Return how a report differs from stems of these, by SHA-256; nothing where it does not.
+
+    Raises what `settings_of` raises.
+    """
+    was = settings_of(report)
+    if report["mix"]["sha256"] != mix:
+        return "of another song"
+    if report["model"]["sha256"] != model:
+        return "of another model"
+    for each in fields(Settings):
+        before, now = getattr(was, each.name), getattr(settings, each.name)
+        if each.compare and before != now:
+            return f"made with {each.name.replace('_', ' ')} {_shown(before)}, not {_shown(now)}"
+    return ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

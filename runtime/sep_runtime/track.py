@@ -24,7 +24,7 @@ from sep_runtime.audio.encode import LOSSY, StemFile, check_rate
 from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.lasting import reported
-from sep_runtime.made import Settings, settings_of
+from sep_runtime.made import Settings, unlike
 from sep_runtime.models import weights
 from sep_runtime.tracks import Workspace, is_link
 
@@ -171,15 +171,14 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
     """
     track = batch.job.tracks[index]
     out = Path(track.out)
-    hint = "--overwrite replaces them"
+    hint = "--overwrite replaces them, another --out keeps both"
+    why = "that its report does not describe"
     try:
         report = reported(out / track.report)
-        if report["mix"]["sha256"] != sha256:
-            hint = f"another --out, or a --name with {{parent}}, keeps both; {hint}"
+        other = unlike(report, settings, mix=sha256, model=batch.model.loaded.sha256)
+        why = other or why
         same = (
-            report["mix"]["sha256"] == sha256
-            and report["model"]["sha256"] == batch.model.loaded.sha256
-            and settings_of(report) == settings
+            not other
             and set(report["stems"]) == set(_names(batch))
             and 0 < report["frames"] < MOST_FRAMES
             and report["sample_rate"] in RATES
@@ -206,7 +205,7 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
     if batch.job.output.overwrite:
         return None
     raise TrackError(
-        "{path} has stems of another mix, model or settings",
+        f"{{path}} has stems {why}",
         hint=hint,
         path=str(out / track.report if track.shared else out),
     )

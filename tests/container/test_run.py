@@ -88,7 +88,7 @@ def test_an_error_names_this_hosts_path(sep, clip, tmp_path):
     shutil.copy(clip, tmp_path / "a.flac")
     sep("run", "a.flac", *HELD, "--stems", "kick")
     out, told = sep("run", "a.flac", *HELD, "--stems", "snare", "--resume", code=1)
-    assert f"{tmp_path}/separated/a has stems of another mix" in told
+    assert f"{tmp_path}/separated/a has stems made with stems kick, not snare" in told
     assert "/app/" not in out + told
 
 

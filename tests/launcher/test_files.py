@@ -444,3 +444,38 @@ def test_songs_that_are_called_like_our_work_folders(tmp_path):
     (tmp_path / ".sep-abcdef12-0.wav").touch()
     (found,) = find((str(tmp_path / ".sep-abcdef12-0.wav"),)).files
     assert not found.name.name.startswith(".sep-")
+
+
+def test_slips_of_the_keyboard_have_a_hint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "My Loops 2").mkdir()
+    (tmp_path / "drums.wav").touch()
+    with pytest.raises(PathError) as caught:
+        find(("My", "Loops", "2"))
+    assert caught.value.hint == "a name with spaces needs quotes: 'My Loops 2'"
+    with pytest.raises(PathError) as caught:
+        find(("drums.wav", "snare"))
+    assert "--stems kick,snare" in caught.value.hint
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_overwrite_replaces_no_other_song(tmp_path, shared):
+    """A song of the same name from elsewhere: its stems go only when it is gone itself."""
+    other, mix, out = tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav", tmp_path / "out"
+    for each in (other, mix):
+        each.parent.mkdir()
+        each.touch()
+    track = Track(audio=str(mix), out=str(out), shared=shared, stem_name="x {stem}")
+    out.mkdir()
+    (out / track.report).write_text(json.dumps({"mix": {"path": str(other)}}))
+
+    def check():
+        if shared:
+            check_shared([track], ["kick"], [mix], Output(overwrite=True))
+        else:
+            check_outputs([out], [mix], overwrite=True)
+
+    with pytest.raises(PathError, match="made of another song"):
+        check()
+    other.unlink()
+    check()

@@ -98,6 +98,7 @@ def test_of_an_address_others_see_the_host_at_most(form, secret):
 @many
 @given(secret=ANY)
 def test_variables_are_known_by_their_names(secret):
+    assume(not secret.startswith("//"))  # else the last but one is an address without a secret
     variables = {
         "PYTHONPATH": f"/srv/{secret}",
         "LD_LIBRARY_PATH": f"/srv/{secret}",

@@ -187,3 +187,10 @@ def test_remote_engine_by_name_is_refused_with_the_reason():
 def test_what_is_no_device_is_no_wish(device):
     with pytest.raises(UsageError, match="there is no device"):
         Wanted(device=device)
+
+
+def test_without_a_driver_torch_for_cuda_is_no_sign():
+    host = replace(LINUX, native=CUDA_ENV)
+    assert choose(host, Wanted(device="cuda")).device == "cuda"
+    with pytest.raises(DeviceError, match="no NVIDIA GPU"):
+        choose(replace(host, nvidia=False), Wanted(device="cuda"))

@@ -104,11 +104,11 @@ def test_everything_that_the_file_can_have(request_of, file):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[run]\nmodle = 'x'\n", "[run] cannot have 'modle'"),
-        ("[run]\njson = true\n", "[run] cannot have 'json'"),
-        ("[run]\npaths = ['x']\n", "[run] cannot have 'paths'"),
-        ("model = 'x'\n", "'model' is no table"),
-        ("[rum]\n", "'rum' is no table"),
+        ("[run]\nmodle = 'x'\n", "[run] has no setting 'modle'"),
+        ("[run]\njson = true\n", "[run] has no setting 'json'"),
+        ("[run]\npaths = ['x']\n", "[run] has no setting 'paths'"),
+        ("model = 'x'\n", "'model' is not a table"),
+        ("[rum]\n", "'rum' is not a table"),
         ("run = 1\n", "run must be a table"),
         ("[run]\noverlap = 'two'\n", "overlap in [run] must be a number, not 'two'"),
         ("[run]\noverlap = true\n", "overlap in [run] must be a number, not True"),
@@ -195,3 +195,11 @@ def test_the_example_of_the_page_is_a_file_of_settings(file, request_of):
 
     for table in settings.TABLES:
         assert settings.defaults(typer.main.get_command(cli.app).commands[table], table)
+
+
+def test_a_tilde_is_the_home(request_of, file, home):
+    """No shell fills it in there, and nobody wants a folder of that name."""
+    file("[run]\nout = '~/stems'\n")
+    assert request_of().out == home / "stems"
+    typed = request_of("--out=~/else", "--model=~/x.ckpt")
+    assert (typed.out, typed.model) == (home / "else", str(home / "x.ckpt"))

@@ -210,9 +210,9 @@ def test_models_are_read_only():
         (PureWindowsPath(r"\\nas\music\drums"), "on a network"),
         (PureWindowsPath(r"\\wsl$\Debian\home\me"), "of a Linux machine"),
         (PureWindowsPath(r"\\wsl.localhost\Debian\home"), "of a Linux machine"),
-        (PureWindowsPath(r"music\drums"), "no absolute path"),
-        (PureWindowsPath(r"C:music"), "no absolute path"),
-        (PurePosixPath("music"), "no absolute path"),
+        (PureWindowsPath(r"music\drums"), "not an absolute path"),
+        (PureWindowsPath(r"C:music"), "not an absolute path"),
+        (PurePosixPath("music"), "not an absolute path"),
         (PurePosixPath("/music/\udcff"), "not named in UTF-8"),
     ],
 )

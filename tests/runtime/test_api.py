@@ -293,13 +293,14 @@ def test_threads_share_a_model(model, noise):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_is_told_instead_of_hanging(model):
+@pytest.mark.parametrize("use", ["separate", "load"])
+def test_a_forked_process_is_told_instead_of_hanging(model, use):
     child = os.fork()
     if not child:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(20)  # ends it where it hangs all the same
         try:
-            model.separate(X, 44100)
+            sep_runtime.load() if use == "load" else model.separate(X, 44100)
         except ValueError as fault:
             os._exit(7 if "spawn" in fault.hint else 8)
         finally:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import soundfile
 import torch
 
 from sep_protocol import Model, Output, TrackDone, TrackFailed, Warned
+from sep_runtime.made import Settings
 
 FILES = Path(__file__).parent / "files"
 
@@ -64,12 +66,13 @@ def test_resume_leaves_what_is_done_and_refuses_what_is_other(runtime, clip, tmp
     assert again.resumed
     assert again.stems["kick"] == str(kick)
     assert kick.stat().st_mtime_ns == before
-    for other in (
-        {"output": Output(resume=True, bit_depth="16")},
-        {"output": resume, "overlap": 4.0},
+    for other, told in (
+        ({"output": Output(resume=True, bit_depth="16")}, "made with bit depth 24, not 16"),
+        ({"output": Output(resume=True, residual=True)}, "made with residual off, not on"),
+        ({"output": resume, "overlap": 4.0}, "made with hop "),
     ):
         failed = only(runtime(clip, code=1, **other), TrackFailed)[0]
-        assert "another mix, model or settings" in failed.message
+        assert f"has stems {told}" in failed.message
     kick.unlink()
     assert not only(runtime(clip, output=resume), TrackDone)[0].resumed
     assert kick.exists()
@@ -125,7 +128,7 @@ def test_songs_that_share_a_folder(runtime, clip, tmp_path, noise):
     wanted = [*wanted[3:], "clip kick.flac", "clip sep.json"]
     assert sorted(path.name for path in out.iterdir()) == sorted(wanted)
     failed = only(runtime(clip, shared=True, code=1, output=Output(resume=True)), TrackFailed)
-    assert "stems of another mix" in failed[0].message
+    assert "has stems made with format flac, not wav" in failed[0].message
 
 
 def test_a_song_in_the_shared_folder_is_refused(runtime, tmp_path, noise):
@@ -186,7 +189,7 @@ def test_a_report_that_names_other_files_is_no_resumed_track(runtime, clip, tmp_
         assert only(runtime(clip, code=1, output=Output(resume=True)), TrackFailed)
     report.write_text("[" * 100_000)
     failed = only(runtime(clip, code=1, output=Output(resume=True)), TrackFailed)[0]
-    assert "stems of another mix" in failed.message
+    assert "stems that its report does not describe" in failed.message
 
 
 def test_a_network_that_gives_no_numbers(runtime, tmp_path, noise, tiny):
@@ -294,3 +297,11 @@ def test_a_file_where_the_track_would_be_is_kept(runtime, clip, tmp_path):
         assert "is a file" in failed.message
     assert (tmp_path / "out" / "clip").read_text() == "mine"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["clip"]
+
+
+def test_every_choice_of_the_output_is_in_the_report():
+    """A choice that the report does not know would be passed over by a resumed job."""
+    no_matter = {"overwrite", "resume"}  # they change no sample
+    assert {each.name for each in fields(Output)} - no_matter <= {
+        each.name for each in fields(Settings)
+    }

@@ -63,6 +63,7 @@ class Host:
     cores: float = 1.0  # that may be used: affinity and cgroup quota counted
     memory: int = 0  # bytes that may be used
     gpus: tuple[Gpu, ...] = ()
+    nvidia: bool | None = None  # whether NVIDIA's driver runs; None: not known here
     docker: Docker | None = None  # None: no sign of an engine
     native: Native | None = None  # None: no environment with torch
     in_container: bool = False

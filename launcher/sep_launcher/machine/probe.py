@@ -20,6 +20,8 @@ from sep_protocol.version import __version__
 if TYPE_CHECKING:
     from sep_launcher.machine.facts import Facts
 
+# Of its driver, on Linux and in WSL.
+NVIDIA = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg")
 SMI_SECONDS = 10.0  # a GPU that sleeps takes seconds to answer
 SYSTEMS: dict[str, System] = {"Darwin": "macos", "Windows": "windows"}
 
@@ -41,6 +43,7 @@ def probe(*, ask_torch: bool = False) -> Host:
             cores=cores(),
             memory=memory(),
             gpus=found,
+            nvidia=any(map(disk.exists, NVIDIA)) if kind == "linux" else None,
             docker=_with_check(asked_docker.result(), recorded, machine),
             native=native(recorded, machine, ask_torch=ask_torch or bool(found)),
             in_container=_in_container(),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sep_protocol import Output, Track
 
 OTHER = "choose another with --out"
-APART = "another --out, or --name '{parent}/{track}/{stem}', keeps both; --overwrite replaces it"
+APART = "another --out, or --name '{parent}/{track}/{stem}', keeps both; or remove that first"
 REPORT_BYTES = 1 << 20  # more than any report has
 
 
@@ -69,6 +69,8 @@ def check_outputs(
         done = [folder for folder in done if not disk.is_file(folder / REPORT)]
     if done and not overwrite:
         raise _taken(done, done[0] / REPORT, mixes, resume=resume)
+    for folder in done:
+        _check_same(folder, folder / REPORT, mixes)
     for parent in {folder.parent for folder in folders}:
         _check_writable(parent)
 
@@ -98,6 +100,8 @@ def check_shared(
             taken.append((there[0], report))
     if taken and not output.overwrite:
         raise _taken([each for each, _ in taken], taken[0][1], mixes, resume=output.resume)
+    for first, report in taken:
+        _check_same(first, report, mixes)
     for folder in folders:
         _check_writable(folder)
 
@@ -118,16 +122,29 @@ def _taken(there: list[Path], report: Path, mixes: list[Path], *, resume: bool) 
     """Return the error for what is there, with a way out where it was made of another song."""
     more = f" and {len(there) - 1} more" if len(there) > 1 else ""
     exist = "exist" if more else "exists"
-    try:
-        other = str(_report(report)["mix"]["path"])
-    except (LookupError, TypeError):
-        other = ""
-    if other and os.path.realpath(other) not in map(os.path.realpath, mixes):
+    if other := _other(report, mixes):
         return PathError(f"{there[0]}{more} {exist} already, made of {other}", hint=APART)
     return PathError(
         f"{there[0]}{more} {exist} already",
-        hint="--overwrite replaces it" + ("" if resume else ", --resume leaves what is done"),
+        hint=f"--overwrite replaces {'them' if more else 'it'}"
+        + ("" if resume else ", --resume leaves what is done"),
     )
+
+
+def _check_same(there: Path, report: Path, mixes: list[Path]) -> None:
+    """Raise PathError where stems of another song would be replaced, which is there, too."""
+    other = _other(report, mixes)
+    if other and disk.is_file(Path(other)):
+        raise PathError(f"{there} was made of another song, {other}", hint=APART)
+
+
+def _other(report: Path, mixes: list[Path]) -> str:
+    """Return the song that stems were made of, nothing for one of these or an unknown one."""
+    try:
+        other = str(_report(report)["mix"]["path"])
+    except (LookupError, TypeError):
+        return ""
+    return "" if os.path.realpath(other) in map(os.path.realpath, mixes) else other
 
 
 def _is_begun(folder: Path) -> bool:

@@ -137,7 +137,7 @@ def _native(host: Host, device: Kind) -> Candidate:
 def _may_have_cuda(host: Host) -> bool:
     """Say whether something but the user's word speaks for a GPU that nvidia-smi does not show."""
     native = host.native
-    if native is None or host.system == "macos":
+    if native is None or host.system == "macos" or host.nvidia is False:
         return False
     return native.cuda or (native.cuda is None and native.source == "SEP_RUNTIME_PYTHON")
 

@@ -122,14 +122,14 @@ def absolute(value: str) -> str:
 def tell_last(lines: Iterable[str], screen: Screen) -> str:
     """Show what a command printed from its first error on; where it names none, its last lines.
 
-    Returns the last error, or the last line; nothing where it printed nothing.
+    Returns the first error, or the last line; nothing where it printed nothing.
     """
     said = [line.strip() for line in lines if line.strip()]
     errors = [index for index, line in enumerate(said) if line.lower().startswith("error")]
     for line in said[errors[0] if errors else 0 :][-TAIL:]:
         screen.say(f"     {line}", loud=True)
     if errors:
-        return said[errors[-1]]
+        return said[errors[0]]
     return said[-1] if said else ""
 
 

@@ -54,7 +54,7 @@ def done(report: Report, event: TrackDone, seconds: float) -> list[str]:
     """Return what people want to know of a track; `seconds` is the time of the run so far."""
     if report.is_batch:
         number = f"{event.track + 1}/{report.count} "
-        name = f"{near(report.shown(event.track))} -> {near(event.out)}"
+        name = near(report.shown(event.track))
         if event.resumed:
             return [f"{number}done before: {name}"]
         return [f"{number}done: {name}, {_took(event.seconds, _audio([event]))}"]
@@ -69,7 +69,16 @@ def done(report: Report, event: TrackDone, seconds: float) -> list[str]:
 def failed(report: Report, event: TrackFailed) -> str:
     """Return the line about a track that failed."""
     number = f"{event.track + 1}/{report.count} " if report.is_batch else ""
-    return f"{number}failed: {near(report.shown(event.track))}: {event.message}"
+    return f"{number}failed: {_fault(report, event)}"
+
+
+def _fault(report: Report, event: TrackFailed) -> str:
+    """Return a track and what is wrong with it, its name once."""
+    mix = near(report.shown(event.track))
+    name = Path(report.shown(event.track)).name
+    if event.message.startswith(f"{name} "):
+        return mix + event.message.removeprefix(name)
+    return f"{mix}: {event.message}"
 
 
 def end(report: Report, seconds: float) -> list[str]:
@@ -90,7 +99,7 @@ def end(report: Report, seconds: float) -> list[str]:
     lines = [f"done: {told}{folder}"]
     if faults:
         lines.append(f"failed: {len(faults)} of {count}")
-        lines += [f"  {near(report.shown(each.track))}: {each.message}" for each in faults]
+        lines += [f"  {_fault(report, each)}" for each in faults]
     return lines
 
 

@@ -174,6 +174,11 @@ class Screen:
         if self._style.verbose:
             self.say(f"runtime: {line}")
 
+    def stopping(self) -> None:
+        """Say that the run is being stopped; the bar goes, nothing moves it any more."""
+        self._line.erase()
+        self.say("stopping ...")
+
     def leave(self) -> None:
         """Leave the terminal to the shell: this process is about to be stopped."""
         self._line.leave()

@@ -19,7 +19,7 @@ VARIABLE = "_SEP_COMPLETE"  # set by the scripts: a shell is asking, not a perso
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
-class Offered(click.ParamType):
+class Offered(click.ParamType):  # type: ignore[type-arg, unused-ignore] # click 8.4 has them
     """A text for which a shell offers names, and files where none of them fits."""
 
     def __init__(
@@ -35,6 +35,11 @@ class Offered(click.ParamType):
         self._files = files
         self._separator = separator
 
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 (the parser's)
+        """Return the text. A `~` that no shell has filled in is the home folder of a file."""
+        del param, ctx
+        return os.path.expanduser(value) if self._files else value  # noqa: PTH111 (any text)
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
@@ -43,7 +48,8 @@ class Offered(click.ParamType):
         done, comma, begun = "", "", incomplete
         if self._separator:
             done, comma, begun = incomplete.rpartition(self._separator)
-        names = [each for each in self._offered() if each.startswith(begun)]
+        had = done.split(self._separator) if done else []
+        names = [each for each in self._offered() if each.startswith(begun) and each not in had]
         if names:
             return [CompletionItem(f"{done}{comma}{each}") for each in names]
         return [CompletionItem(incomplete, type="file")] if self._files else []

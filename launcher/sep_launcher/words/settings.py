@@ -44,7 +44,9 @@ def defaults(command: click.Command, table: str) -> dict[str, Any]:
     found = _read(path)
     if unknown := sorted(set(found) - set(TABLES)):
         tables = ", ".join(f"[{each}]" for each in TABLES)
-        raise UsageError(f"{path}: {unknown[0]!r} is no table of sep's", hint=f"it has {tables}")
+        raise UsageError(
+            f"{path}: {unknown[0]!r} is not a table that sep knows", hint=f"put it under {tables}"
+        )
     values = found.get(table, {})
     if not isinstance(values, dict):
         raise UsageError(f"{path}: {table} must be a table", hint=f"[{table}] on a line of its own")
@@ -53,7 +55,7 @@ def defaults(command: click.Command, table: str) -> dict[str, Any]:
     for key, value in values.items():
         if key not in known:
             raise UsageError(
-                f"{path}: [{table}] cannot have {key!r}", hint=f"it can have {', '.join(known)}"
+                f"{path}: [{table}] has no setting {key!r}", hint=f"it can have {', '.join(known)}"
             )
         made[str(known[key].name)] = _value(known[key], value, f"{path}: {key} in [{table}]")
     return made
@@ -72,7 +74,9 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} cannot be read: {fault.strerror}", hint="correct it, or move it away"
         ) from fault
     except (ValueError, RecursionError) as fault:
-        raise UsageError(f"{path} is not TOML: {fault}", hint='model = "mdx23c-mini"') from fault
+        raise UsageError(
+            f"{path} is not TOML: {fault}", hint='a text needs quotes: model = "mdx23c-mini"'
+        ) from fault
 
 
 def _value(param: click.Parameter, value: object, where: str) -> object:

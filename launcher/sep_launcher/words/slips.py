@@ -157,7 +157,7 @@ def usage(fault: Any) -> UsageError:  # noqa: ANN401 (the parser's error: its at
     if isinstance(fault, click.NoSuchOption):
         return option(fault.option_name, fault.possibilities or (), context)
     path = context.command_path if context else "sep"
-    text = str(fault.format_message()).replace("Value error, ", "").rstrip(".")
+    text = " ".join(str(fault.format_message()).replace("Value error, ", "").split()).rstrip(".")
     param = getattr(fault, "param", None)
     if context and param and (where := settings.source(context, param)):
         text = f"{text} (it is from {where})"

@@ -55,6 +55,8 @@ def _open(path: Path) -> Mix:
         mix = mix or ffmpeg.AvMix(path)
     except av.ArgumentError as fault:
         raise AudioError(f"{path.name} is not in a format that sep can read") from fault
+    except av.InvalidDataError as fault:
+        raise AudioError(f"{path.name} is not audio, or it is damaged") from fault
     except ffmpeg.FAULTS as fault:
         raise AudioError(f"{path.name} cannot be read as audio: {reason(fault)}") from fault
     if found and found.rest:
