@@ -176,7 +176,16 @@ first_separation() {
   if [ -z "$root" ] || [ ! -f "$example" ]; then
     example=$("$data/launcher/bin/python" -I -c 'import sep_models; print(sep_models.golden_clip())')
   fi
-  "$bin/sep" run "$example" --resume
+  stems=separated/$(basename "$example" .flac)
+  [ -e "$stems" ] || "$bin/sep" run "$example"
+}
+
+profile() {
+  case ${HOME:+${SHELL:-}} in
+    */zsh) printf '%s' "$HOME/.zshrc" ;;
+    */bash) printf '%s' "$HOME/.bashrc" ;;
+    *) printf '%s' "your shell's profile" ;;
+  esac
 }
 
 tell_path() {
@@ -184,7 +193,7 @@ tell_path() {
     *":$bin:"*) say "ready: sep run drums.wav" ;;
     *)
       say "ready: $bin/sep run drums.wav"
-      say "to type just sep, add this line to your shell's profile:"
+      say "to type just sep, add this line to $(profile) and open a new terminal:"
       printf "  export PATH='%s':\"\$PATH\"\n" "$(printf '%s' "$bin" | LC_ALL=C sed "s/'/'\\\\''/g")"
       ;;
   esac
@@ -205,7 +214,7 @@ uninstall() {
   remove_ours "$data/launcher.new"
   rmdir "$data/models" "$data" 2>/dev/null || true
   if [ -d "$data" ]; then
-    say "kept: $data (models that you fetched, and what is not sep's)"
+    say "kept: $data (models that you fetched, settings, and what is not sep's)"
   fi
   say "removed"
 }
@@ -258,7 +267,11 @@ main() {
   case $from in /*) ;; *) from=$PWD/$from ;; esac
   install_launcher
   if [ -z "$setup" ]; then
-    "$bin/sep" setup --yes
+    "$bin/sep" setup --yes || {
+      code=$?
+      [ "$code" = 130 ] || say "fix that, then type the same line again (the command is $bin/sep)"
+      exit "$code"
+    }
     first_separation
   fi
   tell_path

@@ -45,7 +45,7 @@ app.add_typer(models_cli.app, name="models")
 def _sep(*, version: o.Version = False) -> None:
     """Split drums into stems: one file for the kick, one for the snare, and so on.
 
-    Give it drums alone. For whole songs there are models, too: sep models list.
+    Give it drums alone: another tool takes them out of a whole song (see the README).
     """
     if version:
         render.lines([f"sep {__version__}"])

@@ -105,7 +105,7 @@ Include = Annotated[
     _in(
         INPUT,
         metavar="GLOB",
-        help="In folders, take only files like 'drums.*'. May be repeated.",
+        help="From folders, take only files that match, as in 'drums.*'. May be repeated.",
     ),
 ]
 Stems = Annotated[
@@ -172,7 +172,7 @@ BatchSize = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    _in(WHERE, metavar="SIZE", help="Most that a container may take, as in 4g."),
+    _in(WHERE, metavar="SIZE", help="The most memory that a container may use, as in 4g."),
 ]
 Downmix = Annotated[
     bool,
@@ -196,7 +196,7 @@ Resume = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    _in(THERE, "--overwrite/--no-overwrite", help="Replace them."),
+    _in(THERE, "--overwrite/--no-overwrite", help="Make them again and replace what is there."),
 ]
 Offline = Annotated[
     bool,

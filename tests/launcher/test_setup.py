@@ -201,9 +201,10 @@ def test_a_checkout_runs_its_own_code(sep, home, monkeypatch):
     facts.write(facts.Facts(native=environment(home / "sep" / "envs" / "x", __version__)))
     assert probe.probe().native.python == sys.executable
     assert f"Python: {sys.executable}" in sep("route").stdout.splitlines()
-    monkeypatch.setenv("SEP_RUNTIME_PYTHON", "/opt/mine/bin/python")
-    assert probe.probe().native.python == "/opt/mine/bin/python"
-    assert json.loads(sep("route", "--json").stdout)["python"] == "/opt/mine/bin/python"
+    monkeypatch.setenv("SEP_RUNTIME_PYTHON", "/bin/sh")
+    assert probe.probe().native.python == "/bin/sh"
+    assert json.loads(sep("route", "--json").stdout)["python"] == "/bin/sh"
+    assert "cannot be started" in sep("route", env={"SEP_RUNTIME_PYTHON": "/no"}, check=12).stderr
     monkeypatch.delenv("SEP_RUNTIME_PYTHON")
     monkeypatch.setattr(probe.importlib.util, "find_spec", lambda name: None)  # no torch here
     assert probe.probe().native.source == "setup"

@@ -260,7 +260,7 @@ def test_fish_completes(home, on_path):
     done = subprocess.run(
         ["fish", "-c", FISH], env=on_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "--overwrite\tReplace them.\n"
+    assert done.stdout == "--overwrite\tMake them again and replace what is there.\n"
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed here")
@@ -287,7 +287,7 @@ def test_powershell_can_read_its_script(said):
 def test_what_powershell_is_told(sep):
     env = {"_SEP_COMPLETE": "powershell_complete", "COMP_WORDS": "sep run --overw"}
     told = sep(env={**env, "COMP_WORD": "--overw"}).stdout
-    assert told == "--overwrite\tReplace them.\n"
+    assert told == "--overwrite\tMake them again and replace what is there.\n"
 
 
 def test_a_shell_that_nobody_knows(said):
