@@ -142,6 +142,8 @@ class Model:
         UsageError for a call that is wrong, also for one in another process than the model's.
         """
         _check_process(self.pid)
+        calls.flag("residual", residual)
+        calls.flag("downmix", downmix)
         rate = calls.whole("sample_rate", sample_rate, RATES)
         normalize = self.loaded.manifest.normalize
         if normalize and level is None:

@@ -40,13 +40,23 @@ def whole(name: str, value: object, allowed: range | None = None) -> int:
     return int(value)
 
 
+def flag(name: str, value: object) -> bool:
+    """Return True or False; a text is neither, whatever it says."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r:.80}")
+    return value
+
+
 def path(name: str, value: AnyPath | None) -> str | None:
     """Return a path as text, None for none."""
-    if value is None:
-        return None
+    return None if value is None else place(name, value)
+
+
+def place(name: str, value: AnyPath) -> str:
+    """Return a path as text."""
     found = text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
-    if not found:
-        raise UsageError(f"{name} is an empty path")
+    if not found or "\0" in found:
+        raise UsageError(f"{name} is {'no path' if found else 'an empty path'}")
     return found
 
 
@@ -54,8 +64,8 @@ def names(stems: Iterable[str] | None) -> tuple[str, ...] | None:
     """Return names of stems, None for all."""
     if stems is None:
         return None
-    if isinstance(stems, str):
-        raise TypeError(f"stems must be a list of names, not the text {stems!r:.80}")
+    if isinstance(stems, str) or not hasattr(stems, "__iter__"):
+        raise TypeError(f"stems must be a list of names, not {stems!r:.80}")
     found = tuple(text("a name in stems", each) for each in stems)
     if not found:
         raise UsageError("stems names none", hint="leave it out for all of them")

@@ -86,7 +86,7 @@ def _fault(wanted: str) -> str:
             return "torch finds no NVIDIA GPU" if built else "this torch was built without CUDA"
         count = torch.cuda.device_count()
         if int(wanted.partition(":")[2] or 0) >= count:
-            return f"there are {count} NVIDIA GPUs, counted from 0"
+            return f"this machine has {count} of NVIDIA, counted from 0"
     try:
         smoke(device)
     except (RuntimeError, NotImplementedError) as fault:

@@ -53,7 +53,8 @@ class Stems(dict[str, NDArray[np.float32]]):
         depth = self._depth(format, bit_depth)
         check_form(format, depth)
         check_rate(format, self.sample_rate)
-        where = Path(calls.path("folder", folder) or "")
+        calls.flag("overwrite", overwrite)
+        where = Path(calls.place("folder", folder))
         paths = {stem: where / f"{stem}.{format}" for stem in _checked_names(self)}
         samples = {stem: _finite(stem, array) for stem, array in self.items()}
         clipped: list[str] = []

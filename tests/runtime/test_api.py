@@ -141,6 +141,13 @@ X = np.zeros((2, 100), np.float32)
         (TypeError, "sample_rate must be a whole", lambda m: m.separate(X, True)),
         (ValueError, "its own sample rate", lambda m: m.separate("x.wav", 44100)),
         (TypeError, "list of names", lambda m: m.separate(X, 44100, stems="kick")),
+        (TypeError, "list of names", lambda m: m.separate(X, 44100, stems=3)),
+        (TypeError, "downmix must be True or", lambda m: m.separate(X, 44100, downmix="no")),
+        (
+            TypeError,
+            "residual must be",
+            lambda m: m.open(sample_rate=44100, channels=2, residual=1),
+        ),
         (TypeError, "a name in stems", lambda m: m.separate(X, 44100, stems=[3])),
         (ValueError, "stems names none", lambda m: m.separate(X, 44100, stems=[])),
         (ValueError, "makes no stem", lambda m: m.separate(X, 44100, stems=["voice"])),

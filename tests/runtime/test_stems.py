@@ -174,3 +174,19 @@ def test_they_go_through_a_pool_of_processes(stems):
     again = pickle.loads(pickle.dumps(stems))  # noqa: S301 (of our own)
     assert (again.sample_rate, list(again)) == (48000, ["kick", "snare"])
     assert np.array_equal(again["kick"], stems["kick"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder", "more"),
+    [
+        (TypeError, None, {}),
+        (TypeError, "x", {"overwrite": "no"}),
+        (ValueError, "a\0b", {}),
+        (ValueError, "", {}),
+    ],
+)
+def test_saving_where_nobody_meant(stems, tmp_path, monkeypatch, kind, folder, more):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind):
+        stems.save(folder, **more)
+    assert not list(tmp_path.iterdir())

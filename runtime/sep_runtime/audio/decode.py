@@ -79,7 +79,7 @@ def _check_whole(path: Path) -> Announced | None:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: a pipe would wait
             what = "a folder" if path.is_dir() else "no file but a pipe or a device"
-            raise AudioError(f"{path.name} is {what}")
+            raise AudioError(f"{path.name or path} is {what}")
         with path.open("rb") as file:
             if not file.read(1):
                 raise AudioError(f"{path.name} is empty")
