@@ -63,6 +63,7 @@ def test_a_healthy_machine(sep, doctor):
     assert document["runtime"]["python"] == platform.python_version()
 
 
+@pytest.mark.slow
 def test_deep_separates_the_clip_and_compares(doctor):
     document = doctor("--deep")
     (tried,) = document["tried"]

@@ -24,6 +24,7 @@ def mine(tiny, tmp_path):
     return made
 
 
+@pytest.mark.slow
 def test_a_name_for_a_checkpoint(sep, mine, clip, home, tmp_path):
     checkpoint, settings = mine
     told = sep("models", "add", "mine", "my.ckpt", "--settings", "my.yaml").stderr

@@ -88,5 +88,5 @@ def test_no_terminal_obeys_a_name(shell, tmp_path):
     tracks = {each["done"]: each for each in json.loads(done.stdout)["tracks"]}
     assert tracks[True]["mix"].endswith(name)
     assert tracks[True]["out"].endswith("red_[31m\u202egpj_error_ forged")
-    assert f"1/2 done: {shown} -> " in done.stderr
-    assert "2/2 failed: bad\\x1b.wav: " in done.stderr
+    assert f"1/2 done: {shown}, " in done.stderr
+    assert "2/2 failed: bad\\x1b.wav is not audio" in done.stderr

@@ -276,6 +276,7 @@ def test_benches_without_an_end_are_refused(sep, words):
     assert words.split()[0] in sep("bench", *words.split(), check=2).stderr
 
 
+@pytest.mark.slow
 def test_bench(sep, with_tiny):
     done = sep("bench", "--seconds", "0.5", "--runs", "1", *with_tiny)
     assert "demix" in done.stdout

@@ -101,6 +101,7 @@ def stopped_run(long_run):
     return process, child
 
 
+@pytest.mark.slow
 def test_ctrl_z_stops_the_runtime_and_fg_continues_it(stopped_run):
     process, child = stopped_run
     for _ in range(2):

@@ -218,6 +218,7 @@ def test_recorded_checks_reach_the_router(home):
     assert probe.probe().native.mps is False
 
 
+@pytest.mark.slow
 def test_an_engineers_own_environment_is_used_and_not_touched(sep, home):
     """The tests' Python has torch: it is checked, and nothing is made."""
     done = sep("setup", "--yes")
@@ -368,6 +369,7 @@ def test_a_relative_home_is_one_place(sep, home, tmp_path):
     assert f"{tmp_path}/here/envs" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_failing_step_is_named_and_nothing_is_recorded(sep, home, tmp_path):
     (tmp_path / "empty").mkdir()
     done = sep("setup", "--yes", "--pip", "--wheelhouse", tmp_path / "empty", check=12)

@@ -72,7 +72,10 @@ def streamed(model, mix, block):
         return torch.cat([*parts, stream.finish()], -1).numpy()
 
 
-@pytest.mark.parametrize("name", ["larsnet-tiny", "larsnet-short", "larsnet-long"])
+LONG = pytest.param("larsnet-long", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["larsnet-tiny", "larsnet-short", LONG])
 @pytest.mark.parametrize("wiener", [False, True])
 def test_larsnet(name, wiener, recipe):
     facts, arrays = vector(name)

@@ -177,7 +177,7 @@ class Meter:
         left, many = pace.left_here(), len(self._tracks) > 1
         found = [] if left is None else [f"{rough(left)} left"]
         if many and (rest := pace.left()) is not None:
-            found = [f"about {rough(rest)} left for all", f"{rough(left or 0.0)} for this one"]
+            found = [f"{rough(rest)} left for all", f"{rough(left or 0.0)} for this one"]
         return [*found, layout.speed(pace.speed)]
 
 
