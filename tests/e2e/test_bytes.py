@@ -10,7 +10,10 @@ import pytest
 import soundfile
 
 CAFE = os.fsdecode(b"caf\xe9")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no such names there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="no such names there"),
+]
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 
 def state(pid):
@@ -101,7 +104,6 @@ def stopped_run(long_run):
     return process, child
 
 
-@pytest.mark.slow
 def test_ctrl_z_stops_the_runtime_and_fg_continues_it(stopped_run):
     process, child = stopped_run
     for _ in range(2):

@@ -12,6 +12,7 @@ import torch
 
 pytest.importorskip("scipy")
 pytest.importorskip("mido")
+pytestmark = pytest.mark.slow
 
 CODE = Path(__file__).parent.parent.parent / "models" / "training"
 
@@ -86,7 +87,6 @@ def test_hats_of_one_kit_share_their_tuning_and_tone(code, bank):
     assert 12 <= shared <= 30
 
 
-@pytest.mark.slow
 def test_a_set_of_toms_or_a_snare_shares_its_tuning_and_tone(code, bank):
     toms = ("tom1", "tom2", "tom3")
     shared = 0
