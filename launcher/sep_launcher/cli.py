@@ -88,6 +88,8 @@ def run(
     """
     if json_ and events:
         raise UsageError("choose --json or --events, not both")
+    if stems is not None:
+        slips.check_stems(paths)
 
     def request() -> Request:
         return Request(

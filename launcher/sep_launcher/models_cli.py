@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,7 @@ import typer
 import sep_models
 from sep_launcher import options as o  # noqa: TC001 (typer reads it)
 from sep_launcher.planning import models, own
-from sep_launcher.show import render
+from sep_launcher.show import layout, render
 from sep_launcher.show.render import Screen, Style
 from sep_launcher.show.report import SCHEMA
 from sep_launcher.words import texts
@@ -31,9 +29,6 @@ HEAD = {
 }
 COLUMNS = ("model", "stems", "here", "licence")
 MORE = "sep models show MODEL has the details"
-GAP = 2  # blanks between columns
-INDENT = 9  # blanks before a fact
-UNWRAPPED = 1000  # columns of what is no terminal
 
 app = typer.Typer(
     cls=Contents,
@@ -107,17 +102,14 @@ def models_remove(*, names: o.ModelNames, yes: o.Yes = False, quiet: o.Quiet = F
 
 
 def _table(catalogue: Iterable[Manifest]) -> list[str]:
-    """Return a table within the terminal's width: only the stems are wrapped."""
-    manifests = list(catalogue)
-    cells = {each.name: _cells(each) for each in manifests}
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *cells.values(), strict=True)]
-    spare = _width() - sum(widths) - GAP * (len(widths) - 1)
-    widths[1] = max(widths[1] + min(spare, 0), 10)
-    found = _lines(COLUMNS, widths)
+    """Return a table within the terminal's width, in a part for each kind of mix."""
+    rows = [(each.expects, _cells(each)) for each in catalogue]
+    width = layout.columns(sys.stdout)
+    widths = layout.fitted([COLUMNS, *(row for _, row in rows)], width)
+    found = layout.lined(COLUMNS, widths)
     for kind, head in HEAD.items():
-        found += ["", *textwrap.wrap(head, _width())]
-        for each in manifests:
-            found += _lines(cells[each.name], widths) if each.expects == kind else []
+        found += ["", *layout.wrapped(head, width)]
+        found += [line for its, row in rows if its == kind for line in layout.lined(row, widths)]
     return found
 
 
@@ -135,19 +127,6 @@ def _cells(manifest: Manifest) -> tuple[str, ...]:
     else:
         here = f"no, {_megabytes(size)}" if size else "no"
     return (manifest.name, " ".join(manifest.stems), here, manifest.licence.partition(";")[0])
-
-
-def _lines(cells: Iterable[str], widths: list[int]) -> list[str]:
-    name, stems, *rest = cells
-    first, *more = textwrap.wrap(stems, widths[1])
-    row = [
-        each.ljust(width + GAP) for each, width in zip((name, first, *rest), widths, strict=True)
-    ]
-    return ["".join(row).rstrip(), *(" " * (widths[0] + GAP) + each for each in more)]
-
-
-def _width() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNWRAPPED
 
 
 def _megabytes(size: int) -> str:
@@ -170,12 +149,6 @@ def _details(manifest: Manifest) -> list[str]:
     for source in manifest.sources:
         facts += [("file", source.file), ("", f"SHA-256 {source.sha256}")]
         facts += [("", url) for url in source.urls] or [("", "no address of it is known")]
-    found = [manifest.name, *textwrap.wrap(manifest.summary, _width()), ""]
-    for name, told in facts:
-        room = _width() - INDENT
-        first, *more = textwrap.wrap(
-            told, room, break_long_words=False, break_on_hyphens=False
-        ) or ("",)
-        found += [name.ljust(INDENT) + first] if first else []
-        found += [" " * INDENT + each for each in more]
-    return found
+    width = layout.columns(sys.stdout)
+    shown = layout.table([each for each in facts if each[1]], width)
+    return [manifest.name, *layout.wrapped(manifest.summary, width), "", *shown]

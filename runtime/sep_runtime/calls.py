@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     AnyPath = str | os.PathLike[str]
 
-BUNDLED = "mdx23c-mini"
-
 
 def text(name: str, value: object) -> str:
     """Return a text."""
@@ -102,7 +100,8 @@ def model(
         raise UsageError("settings belong to a checkpoint", hint="give that as checkpoint")
     if name is not None and (Path(name).suffix or Path(name).name != name):
         raise UsageError(f"{name!r} is no name of a model", hint="give a file as checkpoint")
-    known = sep_models.find(BUNDLED if name is None else name)
+    bundled = next(each for each in sep_models.catalogue() if each.bundled)
+    known = bundled if name is None else sep_models.find(name)
     return Model(name=known.name, folder=own or _folder(known.name))
 
 

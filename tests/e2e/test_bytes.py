@@ -17,11 +17,6 @@ pytestmark = [
 
 
 @pytest.fixture
-def with_tiny(tiny):
-    return ["--model", tiny[0], "--model-config", tiny[1]]
-
-
-@pytest.fixture
 def music(tmp_path, noise):
     """`caf\\xe9.wav`, beside a folder of that name with `in.wav` and `caf\\xe9.wav` in it."""
     (tmp_path / CAFE).mkdir()

@@ -12,6 +12,7 @@ import typer.main
 
 import sep_models
 from sep_launcher import cli, models_cli, options
+from sep_launcher.show import layout
 from sep_launcher.words import slips, texts
 
 COMMAND = typer.main.get_command(cli.app)
@@ -149,6 +150,7 @@ def test_examples_are_understood(home, text):
         ("models --json list", "no option", "after the command: sep models list ... --json"),
         ("run a.wav --frmat flac", "sep run has no option --frmat", "did you mean --format?"),
         ("run a.wav --two-stems drums", "no option", "--stems kick"),
+        ("run a.wav --stems kick snare", "snare stands where a file should", "--stems ...,snare"),
         ("run a.wav --output o", "no option", "-o FOLDER"),
         ("run a.wav --model_name x", "no option", "-m NAME"),
         ("run a.wav -n x", "no option -n", "-m NAME"),
@@ -298,7 +300,7 @@ def test_a_shell_that_nobody_knows(said):
 
 @pytest.mark.parametrize("width", [80, 60])
 def test_the_list_of_models_fits(said, monkeypatch, width):
-    monkeypatch.setattr(models_cli, "_width", lambda: width)
+    monkeypatch.setattr(layout, "columns", lambda _: width)
     _, out, _ = said("models", "list")
     assert max(map(len, out.splitlines())) <= (width if width == 80 else 64)
     for each in sep_models.catalogue():
@@ -342,7 +344,7 @@ def test_scores_are_those_of_the_card(manifest):
 
 
 def test_table_of_a_narrow_terminal_wraps_stems_alone(monkeypatch):
-    monkeypatch.setattr(models_cli, "_width", lambda: 66)
+    monkeypatch.setattr(layout, "columns", lambda _: 66)
     lines = models_cli._table(sep_models.catalogue())
     at = next(i for i, each in enumerate(lines) if each.startswith("mdx23c-drumsep-6stem"))
     assert lines[at].endswith("not stated")

@@ -14,9 +14,7 @@ from pathlib import Path, PurePath
 
 from sep_launcher.machine import disk
 from sep_launcher.planning import outputs
-from sep_launcher.planning.models import default_stems
 from sep_launcher.planning.naming import Found, Hit, Root, named
-from sep_models.stems import canonical
 from sep_protocol import REPORT
 from sep_protocol.errors import PathError, UsageError
 
@@ -55,23 +53,21 @@ def find(patterns: tuple[str, ...], include: tuple[str, ...] = ()) -> Search:
         try:
             look.at(pattern)
         except PathError as fault:
-            raise _slip(patterns, number) or fault from fault
+            raise _parted(patterns, number) or fault from fault
     if include and not look.folders:
         raise UsageError("--include is for folders, and none was named", hint="leave out --include")
     files = named(list(look.found.values()), list(look.roots.values()))
     return Search(files=files, warnings=tuple(look.warnings))
 
 
-def _slip(patterns: tuple[str, ...], number: int) -> PathError | None:
-    """Return the error for a slip of the keyboard that makes one pattern name nothing, if it is."""
+def _parted(patterns: tuple[str, ...], number: int) -> PathError | None:
+    """Return the error for a name that the shell has parted at its spaces, if that is so."""
     pattern = patterns[number]
     for end in range(number + 2, len(patterns) + 1):
         whole = " ".join(patterns[number:end])
         if disk.exists(Path(whole)):
             hint = f"a name with spaces needs quotes: {whole!r}"
             return PathError(f"there is no file {pattern}", hint=hint)
-    if number and canonical(pattern) in default_stems():
-        return PathError(f"there is no file {pattern}", hint=f"--stems kick,{pattern}: no spaces")
     return None
 
 

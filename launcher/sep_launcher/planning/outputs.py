@@ -64,13 +64,14 @@ def check_outputs(
                 hint="remove the link, or choose another folder with --out",
             )
     _check_folders(folders, mixes)
+    real = set(map(os.path.realpath, mixes))
     done = [folder for folder in folders if disk.exists(folder) and not _is_empty(folder)]
     if resume:  # the runtime looks whether they are the same
         done = [folder for folder in done if not disk.is_file(folder / REPORT)]
     if done and not overwrite:
-        raise _taken(done, done[0] / REPORT, mixes, resume=resume)
+        raise _taken(done, done[0] / REPORT, real, resume=resume)
     for folder in done:
-        _check_same(folder, folder / REPORT, mixes)
+        _check_same(folder, folder / REPORT, real)
     for parent in {folder.parent for folder in folders}:
         _check_writable(parent)
 
@@ -85,6 +86,7 @@ def check_shared(
     """
     folders = {Path(track.out) for track in tracks}
     _check_folders(folders, mixes)
+    real = set(map(os.path.realpath, mixes))
     begun = {folder for folder in folders if _is_begun(folder)}
     taken: list[tuple[Path, Path]] = []  # the first file of a track, and its report
     for track in tracks:
@@ -99,9 +101,9 @@ def check_shared(
         if there and not (output.resume and (folder in begun or disk.is_file(report))):
             taken.append((there[0], report))
     if taken and not output.overwrite:
-        raise _taken([each for each, _ in taken], taken[0][1], mixes, resume=output.resume)
+        raise _taken([each for each, _ in taken], taken[0][1], real, resume=output.resume)
     for first, report in taken:
-        _check_same(first, report, mixes)
+        _check_same(first, report, real)
     for folder in folders:
         _check_writable(folder)
 
@@ -118,11 +120,11 @@ def _check_folders(folders: Iterable[Path], mixes: list[Path]) -> None:
             raise PathError(f"the stems would go into the folder of {mix}", hint=OTHER)
 
 
-def _taken(there: list[Path], report: Path, mixes: list[Path], *, resume: bool) -> PathError:
+def _taken(there: list[Path], report: Path, real: set[str], *, resume: bool) -> PathError:
     """Return the error for what is there, with a way out where it was made of another song."""
     more = f" and {len(there) - 1} more" if len(there) > 1 else ""
     exist = "exist" if more else "exists"
-    if other := _other(report, mixes):
+    if other := _other(report, real):
         return PathError(f"{there[0]}{more} {exist} already, made of {other}", hint=APART)
     return PathError(
         f"{there[0]}{more} {exist} already",
@@ -131,20 +133,20 @@ def _taken(there: list[Path], report: Path, mixes: list[Path], *, resume: bool) 
     )
 
 
-def _check_same(there: Path, report: Path, mixes: list[Path]) -> None:
+def _check_same(there: Path, report: Path, real: set[str]) -> None:
     """Raise PathError where stems of another song would be replaced, which is there, too."""
-    other = _other(report, mixes)
+    other = _other(report, real)
     if other and disk.is_file(Path(other)):
         raise PathError(f"{there} was made of another song, {other}", hint=APART)
 
 
-def _other(report: Path, mixes: list[Path]) -> str:
-    """Return the song that stems were made of, nothing for one of these or an unknown one."""
+def _other(report: Path, real: set[str]) -> str:
+    """Return the song that stems were made of, nothing for one of these files or an unknown one."""
     try:
         other = str(_report(report)["mix"]["path"])
     except (LookupError, TypeError):
         return ""
-    return "" if os.path.realpath(other) in map(os.path.realpath, mixes) else other
+    return "" if os.path.realpath(other) in real else other
 
 
 def _is_begun(folder: Path) -> bool:

@@ -83,7 +83,13 @@ def wrapped(line: str, width: int) -> list[str]:
 
 
 def table(rows: Sequence[Row], width: int = 0) -> list[str]:
-    """Return rows as lines, their cells below each other; those too wide are wrapped, not cut.
+    """Return rows as lines, their cells below each other; those too wide are wrapped, not cut."""
+    widths = fitted(rows, width)
+    return [line for row in rows for line in lined(row, widths)]
+
+
+def fitted(rows: Sequence[Row], width: int = 0) -> list[int]:
+    """Return how wide the columns of a table are, within `width` as far as words allow.
 
     The first column is to be typed, so it is never wrapped.
     """
@@ -96,10 +102,11 @@ def table(rows: Sequence[Row], width: int = 0) -> list[str]:
         if not spare:
             break
         widths[max(spare, key=widths.__getitem__)] -= 1
-    return [line for row in rows for line in _row(row, widths)]
+    return widths
 
 
-def _row(row: Row, widths: Sequence[int]) -> list[str]:
+def lined(row: Row, widths: Sequence[int]) -> list[str]:
+    """Return a row of a table as lines."""
     parted = [
         textwrap.wrap(cell, max(wide, 1), break_long_words=False, break_on_hyphens=False)
         for cell, wide in zip(row, widths, strict=True)

@@ -16,6 +16,7 @@ from sep_launcher.engines import shells
 from sep_launcher.machine import disk
 from sep_launcher.planning import files
 from sep_launcher.words import settings
+from sep_models.stems import canonical
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +94,16 @@ def unknown(args: Sequence[str], path: str, commands: Sequence[str]) -> UsageErr
     elif close:
         hint = f"did you mean {close[0]!r}?"
     return UsageError(f"{path} has no command {word!r}", hint=hint or f"{path} --help")
+
+
+def check_stems(paths: Sequence[str]) -> None:
+    """Raise UsageError where a stem stands among the files: the list of --stems had a space."""
+    known = {stem for each in sep_models.catalogue() for stem in each.stems}
+    for each in paths:
+        if canonical(each) in known and not disk.exists(each):
+            raise UsageError(
+                f"{each} stands where a file should", hint=f"without spaces: --stems ...,{each}"
+            )
 
 
 def _is_audio(word: str) -> bool:
