@@ -46,6 +46,18 @@ class DeviceChosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoaded:
+    """The model is on the device, and how its network will run there is decided."""
+
+    precision: str  # fp32, fp16 or bf16
+    batch: int  # chunks at once
+    snr: float | None = (
+        None  # dB beside plain fp32, of the worst stem; None: as exact, or not known
+    )
+    ways: tuple[str, ...] = ()  # fast ways in use beside the plain operators
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How much of a track is finished, in frames of its own sample rate."""
 
@@ -173,6 +185,7 @@ Event = (
     Hello
     | Phase
     | DeviceChosen
+    | ModelLoaded
     | Progress
     | Warned
     | Fallback
@@ -187,6 +200,7 @@ _KINDS: dict[str, type[Event]] = {
     "hello": Hello,
     "phase": Phase,
     "device": DeviceChosen,
+    "loaded": ModelLoaded,
     "progress": Progress,
     "warning": Warned,
     "fallback": Fallback,

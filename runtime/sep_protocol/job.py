@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Format = Literal["wav", "flac", "mp3", "ogg"]
 BitDepth = Literal["16", "24", "float"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
 M = TypeVar("M")
 MOST_BATCH = 1024
 REPORT = "sep.json"  # in every finished track's own folder, written last
@@ -149,6 +150,7 @@ class Job:
     fallback: bool = True  # whether `auto` may go on with another device
     overlap: float | None = None  # chunk / hop; None: the model's own
     batch: int | None = None  # chunks at once; None: the runtime's choice
+    precision: Precision = "auto"  # of the network; auto: the fastest that passes on the device
     bench: Bench | None = None
     install: Install | None = None
     sweep: tuple[str, ...] = path_field(default=())  # folders to clear of dead jobs' work, no more

@@ -21,6 +21,7 @@ from sep_protocol import (
     Job,
     Measured,
     Model,
+    ModelLoaded,
     Output,
     Phase,
     Progress,
@@ -48,6 +49,7 @@ EVENTS = {
     "device": DeviceChosen(
         requested="auto", device="cuda:0", name="A GPU", torch="2.13.0", reason="NVIDIA GPU"
     ),
+    "loaded": ModelLoaded(precision="fp16", batch=8, snr=58.0, ways=("fused norms", "graph")),
     "progress": Progress(track=0, done=44100, total=88200, sample_rate=44100),
     "warning": Warned(message="{path} is left as it is", track=0, path="/app/out/.sep-0a1b2c3d-0"),
     "fallback": Fallback(was="mps", now="cpu", reason="mps failed: no kernel"),
@@ -97,6 +99,7 @@ JOB = Job(
     fallback=False,
     overlap=2.0,
     batch=4,
+    precision="fp16",
     bench=Bench(seconds=30.0, runs=3, baselines=True),
     install=Install(
         files=(Published(file="/app/in/1/kick.pth", stem="kick"),), folder="/app/models/larsnet"
