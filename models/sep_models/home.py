@@ -32,3 +32,16 @@ def data() -> Path:
 def models() -> Path:
     """Return the folder with one folder per fetched model; raises RuntimeError without a home."""
     return data() / "models"
+
+
+def cache() -> Path:
+    """Return the folder of what can be lost, as platformdirs has it; RuntimeError without a home."""
+    if home := os.environ.get(HOME_VARIABLE):
+        return Path(home).absolute() / "cache" / "sep"
+    if sys.platform == "win32":
+        return data() / "Cache"
+    shared = Path(os.environ.get("XDG_CACHE_HOME", "").strip())
+    if shared.is_absolute():
+        return shared / "sep"
+    ours = ("Library", "Caches") if sys.platform == "darwin" else (".cache",)
+    return Path.home().joinpath(*ours, "sep")

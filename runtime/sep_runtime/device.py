@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import platform
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from sep_protocol.errors import DeviceError, UsageError
 from sep_runtime import memory
+from sep_runtime.accel import hardware
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def choose(wanted: str) -> Choice:
                 hint="auto takes the best that works",
                 command="leave out --device to take the best",
             )
-        return Choice(device=torch.device(wanted), name=_name(wanted), reason="you asked for it")
+        return Choice(device=torch.device(wanted), name=hardware.name_of(torch.device(wanted)), reason="you asked for it")
     failures: list[str] = []
     for kind, reason in (("mps", "Apple GPU through Metal"), ("cuda", "NVIDIA GPU")):
         if not _present(kind):
@@ -60,14 +59,14 @@ def choose(wanted: str) -> Choice:
         if not fault:
             return Choice(
                 device=torch.device(kind),
-                name=_name(kind),
+                name=hardware.name_of(torch.device(kind)),
                 reason=reason,
                 failures=tuple(failures),
             )
         failures.append(f"{kind} failed: {fault}")
     reason = failures[0] if failures else "no GPU that torch can use"
     cpu = torch.device("cpu")
-    return Choice(device=cpu, name=_name("cpu"), reason=reason, failures=tuple(failures))
+    return Choice(device=cpu, name=hardware.name_of(cpu), reason=reason, failures=tuple(failures))
 
 
 def _present(kind: str) -> bool:
@@ -102,17 +101,3 @@ def smoke(device: torch.device) -> None:
     bins = torch.fft.irfft(torch.fft.rfft(ones))
     if float(total.cpu()) != 2 * 6 * 9 or float(bins.sum().cpu().round()) != 4 * 8:
         raise RuntimeError("a convolution or FFT gave a wrong result")
-
-
-def _name(wanted: str) -> str:
-    device = torch.device(wanted)
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type == "mps":
-        return f"Apple {platform.machine()}"
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())

@@ -67,10 +67,7 @@ def settings() -> Path:
 
 def cache() -> Path:
     """Return the folder of what can be lost, absolute; nothing of others is in it."""
-    moved = os.environ.get(HOME_VARIABLE)
-    if moved:
-        return Path(moved).absolute() / "cache" / "sep"
-    return _of_user(lambda: platformdirs.user_cache_path("sep", appauthor=False)).absolute()
+    return _of_user(home.cache)
 
 
 def jobs() -> Path:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sep_runtime.accel import operators as ops
 from sep_runtime.nets.stft import Stft
 
 if TYPE_CHECKING:
@@ -168,10 +169,19 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_c, T, F] to [B, c, T, F]."""
-        shortcut = self.shortcut(x)
-        x = self.tfc1(x)
-        x = x + self.tdf(x)
-        return self.tfc2(x) + shortcut  # type: ignore[no-any-return]
+        if torch.is_grad_enabled():
+            shortcut = self.shortcut(x)
+            x = self.tfc1(x)
+            x = x + self.tdf(x)
+            return self.tfc2(x) + shortcut  # type: ignore[no-any-return]
+        norm, act, conv = self.tfc1
+        y = ops.conv3x3(ops.norm_act(x, norm, act), conv.weight)
+        norm, act, narrow, inner_norm, inner_act, wide = self.tdf
+        inner = ops.frequency(ops.norm_act(y, norm, act), narrow.weight)
+        ops.frequency_add_(y, ops.norm_act(inner, inner_norm, inner_act), wide.weight)
+        norm, act, conv = self.tfc2
+        y = ops.conv3x3(ops.norm_act(y, norm, act), conv.weight)
+        return ops.conv1x1_add_(y, x, self.shortcut.weight)
 
 
 class _TfcTdf(nn.Module):
@@ -201,7 +211,11 @@ class _Rescale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_c, T, F] to [B, out_c, T', F']."""
-        return self.conv(x)  # type: ignore[no-any-return]
+        if torch.is_grad_enabled():
+            return self.conv(x)  # type: ignore[no-any-return]
+        norm, act, conv = self.conv
+        scale = ops.down if isinstance(conv, nn.Conv2d) else ops.up
+        return scale(ops.norm_act(x, norm, act), conv.weight)
 
 
 class _Encoder(nn.Module):
@@ -270,14 +284,19 @@ class TfcTdf(nn.Module):
                 peak = mix.abs().amax((1, 2), keepdim=True).unsqueeze(-1)
                 seen = spectrum * (self.shape.peak / peak.clamp_min(FAINTEST))
             return self.stft.inverse(self.masks(seen) * spectrum.unsqueeze(1))
-        spectra = self._unet(torch.view_as_real(spectrum))
-        batch, _, _, frames = spectra.shape
+        return self.stft.inverse(self._mapped(torch.view_as_real(spectrum)))
+
+    def _mapped(self, spectrum: Tensor) -> Tensor:
+        """[B, C, F, frames, 2] to the stems' complex [B, S, C, F, frames]."""
+        out = self._unet(spectrum)
+        batch, _, _, frames = out.shape
+        stems, channels = self.shape.stems, self.shape.audio_channels
+        out = out.reshape(batch, stems, channels, 2, self.shape.dim_f, frames)
+        # Bins above those that the network sees are silent. Frequency last, as the inverse wants it.
         bins = self.shape.n_fft // 2 + 1
-        spectra = spectra.reshape(
-            batch, self.shape.stems, self.shape.audio_channels, 2, self.shape.dim_f, frames
-        )
-        spectra = functional.pad(spectra, (0, 0, 0, bins - self.shape.dim_f))
-        return self.stft.inverse(torch.complex(spectra.select(3, 0), spectra.select(3, 1)))
+        spectra = out.new_zeros(batch, stems, channels, frames, bins, 2)
+        spectra.narrow(-2, 0, self.shape.dim_f).copy_(out.permute(0, 1, 2, 5, 4, 3))
+        return torch.view_as_complex(spectra).transpose(-1, -2)
 
     def masks(self, spectrum: Tensor) -> Tensor:
         """[B, C, F, frames] complex to [B, S, C, F, frames] in 0..1 that sum to 1 over S."""
@@ -298,8 +317,9 @@ class TfcTdf(nn.Module):
         dim_f, bands = self.shape.dim_f, self.shape.subbands
         x = spectrum.narrow(2, 0, dim_f).permute(0, 1, 4, 2, 3)
         mix = x.reshape(batch, channels * 2 * bands, dim_f // bands, frames)
+        mix = ops.laid(mix.transpose(-1, -2), self.first_conv.weight)
         first = self.first_conv(mix)
-        x = first.transpose(-1, -2).contiguous()
+        x = first
         skips = []
         for encode in self.encoder_blocks:
             skip, x = encode(x)
@@ -307,9 +327,8 @@ class TfcTdf(nn.Module):
         x = self.bottleneck_block(x)
         for decode in self.decoder_blocks:
             x = decode(x, skips.pop())
-        x = x.transpose(-1, -2) * first
-        out: Tensor = self.final_conv(torch.cat((mix, x), 1))
-        return out.reshape(batch, -1, dim_f, frames)
+        out: Tensor = self.final_conv(torch.cat((mix, x * first), 1))
+        return out.float().transpose(-1, -2).reshape(batch, -1, dim_f, frames)
 
 
 def compress(spectrum: Tensor) -> Tensor:

@@ -1,0 +1,164 @@
+"""The operators that networks are made of, each done in the fastest way that is right here.
+
+Tensors are [B, C, T, F]. What changes an operand in place has a name that ends with `_`. All of it
+is for inference: none of it can be differentiated.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sep_runtime.accel import cuda, tuning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+LEAST = 1 << 22  # multiplications; below, which way is taken does not matter
+
+_PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Take no other way than torch's plain operators inside."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
+def laid(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x in the type and the order in memory of the weights that it goes to."""
+    last = weight.is_cuda and weight.dtype != torch.float32
+    form = torch.channels_last if last else torch.contiguous_format
+    return x.to(weight.dtype).contiguous(memory_format=form)
+
+
+def norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
+    """[B, C, T, F] to the same: act(norm(x))."""
+    if isinstance(norm, nn.InstanceNorm2d):
+        if isinstance(act, nn.GELU) and not _PLAIN.get():
+            fused = cuda.norm_gelu(x, norm)
+            if fused is not None:
+                return fused
+        # One group per channel is the same norm, in fewer passes over the memory.
+        y = functional.group_norm(x, x.shape[1], norm.weight, norm.bias, norm.eps)
+    elif isinstance(norm, nn.Identity):
+        y = x.clone()
+    else:
+        y = norm(x)
+    if isinstance(act, nn.GELU):
+        return torch.ops.aten.gelu_(y)  # type: ignore[no-any-return]
+    if isinstance(act, nn.ELU):
+        return functional.elu_(y, act.alpha)
+    return functional.relu_(y)
+
+
+def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
+    """[B, C, T, F] with [D, C, 3, 3] to [B, D, T, F]; zeros around."""
+    return _by_the_best(
+        "conv3x3",
+        x,
+        weight,
+        lambda x, weight: functional.conv2d(x, weight, padding=1),
+        {"nnpack": _nnpack},
+    )
+
+
+def conv1x1_add_(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Add the convolution of x [B, C, T, F] with [D, C, 1, 1] to y [B, D, T, F]."""
+    d, c = weight.shape[:2]
+    matrix = weight.view(d, c)
+    if _is_last(x) and _is_last(y):
+        rows = y.permute(0, 2, 3, 1).view(-1, d)
+        rows.addmm_(x.permute(0, 2, 3, 1).reshape(-1, c), matrix.t())
+        return y
+    for sums, each in zip(y.view(len(y), d, -1), x.reshape(len(x), c, -1), strict=True):
+        sums.addmm_(matrix, each)
+    return y
+
+
+def frequency(x: Tensor, weight: Tensor) -> Tensor:
+    """[B, C, T, F] with [G, F] to [B, C, T, G]: a linear layer along frequency."""
+    if not _is_last(x):
+        return functional.linear(x, weight)
+    return torch.matmul(weight, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def frequency_add_(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Add `frequency(x, weight)` to y."""
+    if _is_last(x) and _is_last(y):
+        b, d, t, f = y.shape
+        sums = y.permute(0, 2, 3, 1).view(b * t, f, d)
+        mixed = x.permute(0, 2, 3, 1).reshape(b * t, -1, d)
+        sums.baddbmm_(weight.expand(b * t, -1, -1), mixed)
+        return y
+    y.view(-1, y.shape[-1]).addmm_(x.reshape(-1, x.shape[-1]), weight.t())
+    return y
+
+
+def down(x: Tensor, weight: Tensor) -> Tensor:
+    """[B, C, T, F] with [D, C, t, f] to [B, D, T / t, F / f]: steps as long as the kernel."""
+    return functional.conv2d(x, weight, stride=weight.shape[2:])
+
+
+def up(x: Tensor, weight: Tensor) -> Tensor:
+    """[B, C, T, F] with [C, D, t, f] to [B, D, T t, F f]: steps as long as the kernel."""
+    return _by_the_best(
+        "up",
+        x,
+        weight,
+        lambda x, weight: functional.conv_transpose2d(x, weight, stride=weight.shape[2:]),
+        {"gemm": _up_by_gemm},
+    )
+
+
+def _is_last(x: Tensor) -> bool:
+    """Say whether channels are what changes fastest in memory."""
+    return x.is_cuda and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _nnpack(x: Tensor, weight: Tensor) -> Tensor:
+    """Winograd's F(6 x 6, 3 x 3) of the NNPACK inside torch; it takes a slow path for many items."""
+    if not torch._nnpack_available():  # noqa: SLF001 (the way there is; asking also initialises it)
+        raise RuntimeError("this torch has no NNPACK")
+    one = torch._nnpack_spatial_convolution  # noqa: SLF001
+    done = [one(each.unsqueeze(0), weight, None, [1, 1], [1, 1]) for each in x]
+    return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def _up_by_gemm(x: Tensor, weight: Tensor) -> Tensor:
+    """One matrix product per item, whose rows are then laid between each other."""
+    c, d, t, f = weight.shape
+    b, _, height, width = x.shape
+    matrix = weight.permute(2, 3, 1, 0).reshape(t * f * d, c)
+    parts = torch.matmul(matrix, x.reshape(b, c, height * width))
+    laid = parts.view(b, t, f, d, height, width).permute(0, 3, 4, 1, 5, 2)
+    return laid.reshape(b, d, height * t, width * f)
+
+
+def _by_the_best(
+    operator: str,
+    x: Tensor,
+    weight: Tensor,
+    by_torch: Callable[[Tensor, Tensor], Tensor],
+    others: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+) -> Tensor:
+    size = x[0].numel() * weight.numel() // weight.shape[1]
+    if x.device.type != "cpu" or x.dtype != torch.float32 or size < LEAST or _PLAIN.get():
+        return by_torch(x, weight)
+    ways = {tuning.PLAIN: by_torch, **others}
+
+    def ready() -> dict[str, Callable[[], Tensor]]:
+        noise, kernel = torch.randn_like(x), torch.randn_like(weight)
+        return {name: lambda way=way: way(noise, kernel) for name, way in ways.items()}
+
+    shape = f"{'x'.join(map(str, x.shape))} {'x'.join(map(str, weight.shape))}"
+    return ways[tuning.TABLE.way(operator, shape, x.device, ready)](x.contiguous(), weight)

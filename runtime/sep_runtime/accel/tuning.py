@@ -1,0 +1,174 @@
+"""Which way is the fastest for a shape, measured once per machine and kept in the user's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from sep_models import home
+from sep_protocol.codec import decode
+from sep_runtime.accel import hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+PLAIN = "plain"
+FILE = "tuning.json"
+ERROR = 1e-4  # most that a way may differ, relative to the largest value of the plain operator
+RUNS = 2  # each way is timed so often, and its best counts
+MOST_ROWS = 4096  # in the file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What was found for one operator and shape on one machine."""
+
+    machine: str  # processor or GPU, torch, threads
+    operator: str
+    shape: str
+    way: str  # the fastest that proved itself
+    plain_ms: float
+    ms: float  # of the way
+    error: float  # of the way, relative to the largest value; 0 for the plain operator
+
+
+class Tuning:
+    """The rows that are known, those of this process marked; threads may share it."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._rows = {_key(row): row for row in _read(path)}
+        self._found: dict[tuple[str, str, str], Row] = {}  # in this process
+        self._used: dict[tuple[str, str, str], Row] = {}
+
+    def way(
+        self,
+        operator: str,
+        shape: str,
+        device: torch.device,
+        ways: Callable[[], Mapping[str, Callable[[], Tensor]]],
+    ) -> str:
+        """Return the name of the way to take; `ways` gives them ready to run, the plain one first.
+
+        It is called where the shape is new here, and what it gives works on fresh random input.
+        """
+        key = (machine(device), operator, shape)
+        row = self._used.get(key)
+        if row is None:
+            with self._lock:
+                row = self._rows.get(key)
+                if row is None:
+                    row = _measured(key, device, ways())
+                    self._rows[key] = self._found[key] = row
+                self._used[key] = row
+        return row.way
+
+    def used(self) -> tuple[Row, ...]:
+        """Return the rows that this process went by."""
+        return tuple(self._used.values())
+
+    def keep(self) -> None:
+        """Write what is new into the file; where that cannot be, the next process measures again."""
+        with self._lock:
+            if self._path is None or not self._found:
+                return
+            rows = {_key(row): row for row in _read(self._path)} | self._found
+            text = json.dumps([asdict(row) for row in list(rows.values())[-MOST_ROWS:]], indent=1)
+            partial = self._path.with_name(f".sep-tuning-{uuid.uuid4().hex}")
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_text(text + "\n", encoding="utf-8")
+                partial.replace(self._path)
+                self._found.clear()
+            except OSError as fault:
+                log.info("what was tuned is not kept: %s", fault)
+                with contextlib.suppress(OSError):
+                    partial.unlink()
+
+
+def machine(device: torch.device) -> str:
+    """Return all that must stay the same for a row to hold."""
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return f"{hardware.name_of(device)}, torch {torch.__version__}{threads}"
+
+
+def _measured(
+    key: tuple[str, str, str],
+    device: torch.device,
+    ways: Mapping[str, Callable[[], Tensor]],
+) -> Row:
+    """Prove and time every way; the plain one, the first, is the measure of both."""
+    true = ways[PLAIN]()
+    scale = float(true.abs().max()) or 1.0
+    errors = {PLAIN: 0.0}
+    for name, run in ways.items():
+        if name == PLAIN:
+            continue
+        try:
+            error = float((run() - true).abs().max()) / scale
+        except (RuntimeError, AttributeError, TypeError) as fault:  # its means are missing
+            log.info("%s cannot be done by %s: %s", key[1], name, fault)
+            continue
+        if error <= ERROR:  # also false for what is no number
+            errors[name] = error
+        else:
+            log.warning("%s by %s is wrong by %.1e: not used", key[1], name, error)
+    times = dict.fromkeys(errors, float("inf"))
+    for _ in range(RUNS if len(errors) > 1 else 0):
+        for name in errors:
+            begun = time.perf_counter()
+            ways[name]()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times[name] = min(times[name], time.perf_counter() - begun)
+    best = min(times, key=lambda name: times[name]) if len(errors) > 1 else PLAIN
+    plain, taken = (1e3 * times[each] if len(errors) > 1 else 0.0 for each in (PLAIN, best))
+    where, operator, shape = key
+    return Row(
+        machine=where,
+        operator=operator,
+        shape=shape,
+        way=best,
+        plain_ms=round(plain, 3),
+        ms=round(taken, 3),
+        error=errors[best],
+    )
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row.machine, row.operator, row.shape
+
+
+def _read(path: Path | None) -> list[Row]:
+    """Return the rows in the file; none where it is missing, damaged or another sep's."""
+    if path is None:
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [decode(Row, each) for each in found]
+    except (OSError, ValueError, TypeError, RecursionError):
+        return []
+
+
+def _path() -> Path | None:
+    try:
+        return home.cache() / FILE
+    except RuntimeError:  # a user without a home
+        return None
+
+
+TABLE = Tuning(_path())
