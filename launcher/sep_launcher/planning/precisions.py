@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sep_launcher.machine.host import Host, Snr
     from sep_launcher.planning.route import Kind, Route
     from sep_protocol import Precision
 
+PLAIN: Final = "fp32"
 ENOUGH = 40.0  # dB beside the CPU's stems in fp32: what nobody hears
 LOWER: dict[Kind, tuple[Precision, ...]] = {"cpu": ("bf16",), "mps": ("fp16",), "cuda": ("fp16",)}
 
@@ -22,12 +23,12 @@ def resolved(wanted: Precision, host: Host, route: Route) -> Precision:
         return wanted
     where = host.native if route.engine == "native" else host.docker
     known = where.snr if where else ()
-    return "fp32" if any(each.device == route.device for each in not_passed(known)) else "auto"
+    return PLAIN if any(each.device == route.device for each in not_passed(known)) else "auto"
 
 
 def not_passed(known: tuple[Snr, ...]) -> list[Snr]:
     """Return the measurements of precisions below fp32 that did not pass."""
-    return [each for each in known if each.precision != "fp32" and not passes(each.decibels)]
+    return [each for each in known if each.precision != PLAIN and not passes(each.decibels)]
 
 
 def passes(decibels: float | None) -> bool:
