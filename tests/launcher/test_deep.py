@@ -6,15 +6,17 @@ them and the record are real.
 
 import math
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from sep_launcher.doctor import deep
+from sep_launcher.engines import GpuRefusedError
 from sep_launcher.machine import facts
 from sep_launcher.machine.host import Docker, Gpu, Host, Native
-from sep_launcher.setup import golden, native
+from sep_launcher.setup import golden, image, native
 from sep_launcher.show.render import Screen, Style
 from sep_protocol import DeviceChosen
 from sep_protocol.errors import (
@@ -108,6 +110,24 @@ def test_what_setup_finds_and_notes_of_a_gpu(machine, capsys, does, works, snr):
         line = "fails" if close is None else f"{close} dB beside the CPU"
         fine = close is not None and close >= 40
         assert f"  {device} in {precision}: {line}{'' if fine else ', not good enough'}\n" in told
+
+
+@pytest.mark.parametrize(
+    ("does", "works", "snr"),
+    [
+        ({"cuda_fp32": 90, "cuda_fp16": 20}, True, {"cuda_fp32": 90, "cuda_fp16": 20}),
+        ({"cuda_fp32": GpuRefusedError("no toolkit", hint="install it")}, False, {}),
+    ],
+)
+def test_what_setup_finds_and_notes_of_an_image(machine, capsys, does, works, snr):
+    made = machine(**does)
+    screen = Screen(Style())
+    image._check(HOST, SimpleNamespace(id="sha256:2"), SimpleNamespace(variant="cuda"), screen)
+    told = capsys.readouterr().err
+    check = noted(key="sha256:2")
+    assert (check.cuda, rounded(check.snr)) == (works, snr)
+    assert ("no toolkit" in told) == ("runs take another way" in told) == (not works)
+    assert {each[0] for each in made.runs} == {"container"}
 
 
 def test_setup_of_a_mac(machine):

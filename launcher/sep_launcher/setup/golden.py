@@ -50,6 +50,7 @@ class Measured:
     snr: tuple[Snr, ...] = ()  # of the GPU in each of its precisions
 
 
+Tell = Callable[[Kind, SepError], None]
 Run = Callable[[Kind, Precision, Path], Passed]  # its stems go below the folder
 
 
@@ -67,7 +68,7 @@ def check(host: Host, native: Native, log: Callable[[str], None]) -> tuple[facts
         )
 
     gpu: Kind | None = "mps" if host.apple_gpu else "cuda" if host.gpus else None
-    found = measured(gpu, run, lambda fault: log(f"{gpu} cannot be used: {fault.message}"))
+    found = measured(gpu, run, lambda what, fault: log(f"{what} cannot be used: {fault.message}"))
     record = facts.Check(
         python=native.python,
         machine=facts.fingerprint(host.system, host.version, host.gpus),
@@ -79,10 +80,10 @@ def check(host: Host, native: Native, log: Callable[[str], None]) -> tuple[facts
     return record, found.passed
 
 
-def measured(gpu: Kind | None, run: Run, tell: Callable[[SepError], None]) -> Measured:
+def measured(gpu: Kind | None, run: Run, tell: Tell) -> Measured:
     """Separate the clip on a GPU in each of its precisions, and on the CPU to compare with.
 
-    `tell` hears why the GPU does not work. Without one the clip is separated once, on the CPU.
+    `tell` hears why a device does not work. Without one the clip is separated once, on the CPU.
     Raises the SepError of the CPU where nothing works.
     """
     with tempfile.TemporaryDirectory(prefix="sep-check-") as folder:
@@ -93,11 +94,11 @@ def measured(gpu: Kind | None, run: Run, tell: Callable[[SepError], None]) -> Me
         except SepError as fault:
             if first is None:
                 raise
-            tell(fault)
+            tell("cpu", fault)
             return Measured(passed=first, works=True)
         if gpu is None or first is None:
             return Measured(passed=plain, works=None if gpu is None else False)
-        exact = _beside(place / "cpu", place / "gpu", tell)
+        exact = _exact(gpu, place, tell)
         snr = [Snr(device=gpu, precision=PLAIN, decibels=exact)]
         if not precisions.passes(exact):
             return Measured(passed=plain, works=False, snr=tuple(snr))
@@ -132,22 +133,22 @@ def beside(reference: Path, folder: Path) -> float:
         raise RuntimeFailedError(f"its stems cannot be compared: {fault}") from fault
 
 
-def _beside(reference: Path, folder: Path, tell: Callable[[SepError], None]) -> float | None:
+def _exact(gpu: Kind, place: Path, tell: Tell) -> float | None:
     try:
-        found = beside(reference, folder)
+        found = beside(place / "cpu", place / "gpu")
     except RuntimeFailedError as fault:
-        tell(fault)
+        tell(gpu, fault)
         return None
     if not precisions.passes(found):
-        tell(DeviceError(f"its stems are not the CPU's: {found:.0f} dB beside them"))
+        tell(gpu, DeviceError(f"its stems are not the CPU's: {found:.0f} dB beside them"))
     return found
 
 
-def _first(gpu: Kind, run: Run, folder: Path, tell: Callable[[SepError], None]) -> Passed | None:
+def _first(gpu: Kind, run: Run, folder: Path, tell: Tell) -> Passed | None:
     try:
         return run(gpu, PLAIN, folder)
     except (DeviceError, RuntimeFailedError) as fault:
-        tell(fault)
+        tell(gpu, fault)
         return None
 
 

@@ -185,7 +185,7 @@ def _check(host: Host, image: Image, work: Work, screen: Screen) -> None:
         engine = ContainerEngine(screen.log, image.id)
         return golden.separated(host, chosen, device, engine, precision=precision, folder=folder)
 
-    found = golden.measured(gpu, run, lambda fault: screen.warn(fault.message, fault.hint))
+    found = golden.measured(gpu, run, lambda _, fault: screen.warn(fault.message, fault.hint))
     device = found.passed.device
     check = facts.Check(
         python=image.id,
