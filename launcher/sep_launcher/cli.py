@@ -69,6 +69,7 @@ def run(
     overlap: o.Overlap = None,
     device: o.DeviceName = "auto",
     engine: o.EngineName = "auto",
+    precision: o.Precision = "auto",
     batch: o.BatchSize = None,
     memory: o.Memory = None,
     fallback: o.Fallback = True,
@@ -111,6 +112,7 @@ def run(
             fallback=fallback,
             overlap=overlap,
             batch=batch,
+            precision=precision,
             downmix=downmix,
             memory=bytes_of(memory),
         )

@@ -161,6 +161,16 @@ Overlap = Annotated[
         "mdx23c-mini is 1.25: with 2 it gains at most 0.05 dB and takes 1.4 times as long.",
     ),
 ]
+Precision = Annotated[
+    Literal["auto", "fp32", "fp16", "bf16"],
+    _in(
+        WHERE,
+        metavar="PRECISION",
+        envvar="SEP_PRECISION",
+        help="auto (the fastest whose stems are as good on the device), fp32, fp16 or bf16. One "
+        "that you name is never replaced by another.",
+    ),
+]
 BatchSize = Annotated[
     int | None,
     _in(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import sep_models
+from sep_protocol import ModelLoaded
 from sep_protocol.errors import AudioError, UsageError
 from sep_runtime import calls, memory
 from sep_runtime import device as devices
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sep_protocol import Model as ModelRef
+    from sep_protocol import Precision
     from sep_runtime.calls import AnyPath
     from sep_runtime.device import Choice
     from sep_runtime.models.separators import Loaded
@@ -84,6 +86,11 @@ class Model:
     def device(self) -> str:
         """The device that does the work: cpu, mps, cuda or cuda:N."""
         return str(self.choice.device)
+
+    @property
+    def running(self) -> ModelLoaded:
+        """How the network runs on the device: its precision, and how many chunks at once."""
+        return ModelLoaded(precision="fp32", batch=self.loaded.separator.cut.batch)
 
     def separate(
         self,
@@ -170,22 +177,25 @@ def load(
     settings: AnyPath | None = None,
     overlap: float | None = None,
     batch: int | None = None,
+    precision: str = "auto",
 ) -> Model:
     """Load a model of the catalogue, or an MDX23C `checkpoint` with its `settings` YAML.
 
     `name` is a model's name or alias; None: the bundled one, or what the checkpoint's file is
     called. `folder` holds the model's weights; None: where `sep models pull` puts them, or the
     package. A checkpoint that the catalogue knows needs no settings. `overlap` is chunk / hop and
-    at least 1; `batch` is how many chunks go through the network together. Raises DeviceError
-    where a named device cannot be used, ModelError where the model is missing, damaged or of
-    another kind, TypeError and UsageError for a call that is wrong.
+    at least 1; `batch` is how many chunks go through the network together; `precision` is
+    auto, fp32, fp16 or bf16. Raises DeviceError where a named device cannot be used, ModelError
+    where the model is missing, damaged or of another kind, TypeError and UsageError for a call
+    that is wrong.
     """
     _check_process(_FIRST.setdefault("pid", os.getpid()))
     calls.check_speed(overlap, batch)
     ref = calls.model(name, folder=folder, checkpoint=checkpoint, settings=settings)
-    chosen = calls.text("device", device)
+    chosen, wanted = calls.text("device", device), calls.precision(precision)
     with memory.named():
-        return load_on(devices.choose(chosen), ref, overlap=overlap, batch=batch)
+        choice = devices.choose(chosen)
+        return load_on(choice, ref, overlap=overlap, batch=batch, precision=wanted)
 
 
 def _check_process(loaded_in: int) -> None:
@@ -198,9 +208,15 @@ def _check_process(loaded_in: int) -> None:
 
 
 def load_on(
-    choice: Choice, model: ModelRef, *, overlap: float | None = None, batch: int | None = None
+    choice: Choice,
+    model: ModelRef,
+    *,
+    overlap: float | None = None,
+    batch: int | None = None,
+    precision: Precision = "auto",
 ) -> Model:
     """Load a Job's model on a device that was chosen."""
+    del precision  # every network computes in fp32 so far, and `running` says so
     loaded = separators.load(model, choice.device, overlap=overlap, batch=batch)
     return Model(loaded=loaded, choice=choice)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 import sep_models
 from sep_models import home
-from sep_protocol import Model, speed_fault
+from sep_protocol import Model, Precision, speed_fault
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,14 @@ def check_speed(overlap: object, batch: object) -> None:
     at_once = None if batch is None else whole("batch", batch)
     if fault := speed_fault(chunk_to_hop, at_once):
         raise UsageError(fault)
+
+
+def precision(value: object) -> Precision:
+    """Return what the network is to compute in."""
+    found, known = text("precision", value), get_args(Precision)
+    if found not in known:
+        raise UsageError(f"there is no precision {found!r:.80}", hint=f"one of {', '.join(known)}")
+    return cast("Precision", found)
 
 
 def model(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sep_protocol.codec import FormError, decode
 from sep_protocol.job import BitDepth, Format  # noqa: TC001 (`decode` reads the annotations)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +19,13 @@ class Settings:
     Reports live as long as their stems. So a field that is added later needs a default: what sep
     did before there was a choice. Old reports are read with it, so that a resumed job goes on with
     albums that are half done (tests/runtime/files/sep-0.1.0.json). What changes no sample is noted
-    and not compared.
+    and not compared, and a precision only where somebody named one.
     """
 
     chunk: int
     hop: int
     batch: int = field(default=1, compare=False)
+    precision: str = field(default="fp32", compare=False)
     format: Format
     bit_depth: BitDepth | None
     stems: tuple[str, ...]
@@ -42,9 +46,17 @@ def settings_of(report: Any) -> Settings:  # noqa: ANN401 (JSON)
     return decode(Settings, found)
 
 
-def unlike(report: Any, settings: Settings, *, mix: str, model: str) -> str:  # noqa: ANN401 (JSON)
+def unlike(
+    report: Any,  # noqa: ANN401 (JSON)
+    settings: Settings,
+    *,
+    mix: str,
+    model: str,
+    named: Collection[str] = (),
+) -> str:
     """Return how a report differs from stems of these, by SHA-256; nothing where it does not.
 
+    `named` are settings that are compared because somebody asked for their values.
     Raises what `settings_of` raises.
     """
     was = settings_of(report)
@@ -54,7 +66,7 @@ def unlike(report: Any, settings: Settings, *, mix: str, model: str) -> str:  # 
         return "of another model"
     for each in fields(Settings):
         before, now = getattr(was, each.name), getattr(settings, each.name)
-        if each.compare and before != now:
+        if (each.compare or each.name in named) and before != now:
             return f"made with {each.name.replace('_', ' ')} {_shown(before)}, not {_shown(now)}"
     return ""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import sep_models
-from sep_protocol import DeviceChosen, Done, Fallback, ModelLoaded, Phase, TrackFailed
+from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
 from sep_protocol.errors import DeviceError, TrackError
 from sep_runtime import api
 from sep_runtime import device as devices
@@ -38,8 +38,10 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     check_form(job.output.format, job.output.bit_depth)
     choice = _device(job, emit)
-    model = api.load_on(choice, job.model, overlap=job.overlap, batch=job.batch)
-    emit(ModelLoaded(precision="fp32", batch=model.loaded.separator.cut.batch))
+    model = api.load_on(
+        choice, job.model, overlap=job.overlap, batch=job.batch, precision=job.precision
+    )
+    emit(model.running)
     if job.bench is not None:
         emit(bench(model, job.bench, emit))
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)

@@ -175,7 +175,9 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
     why = "that its report does not describe"
     try:
         report = reported(out / track.report)
-        other = unlike(report, settings, mix=sha256, model=batch.model.loaded.sha256)
+        named = () if batch.job.precision == "auto" else ("precision",)
+        model = batch.model.loaded.sha256
+        other = unlike(report, settings, mix=sha256, model=model, named=named)
         why = other or why
         same = (
             not other
@@ -224,6 +226,7 @@ def _settings(batch: Batch, track: Track, mix: Mix) -> Settings:
         chunk=cut.chunk,
         hop=cut.hop,
         batch=cut.batch,
+        precision=batch.model.running.precision,
         format=batch.job.output.format,
         bit_depth=_depth(batch.job, mix),
         stems=batch.stems,
@@ -326,13 +329,21 @@ def _report(
 ) -> dict[str, object]:
     """Return what a track's report says."""
     loaded, choice = work.batch.model.loaded, work.batch.model.choice
+    running = work.batch.model.running
     return {
         "schema": SCHEMA,
         "sep": __version__,
         "mix": {"path": work.track.shown or str(work.mix.path), "sha256": sha256},
         "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},
         "settings": asdict(work.settings),
-        "device": {"device": str(choice.device), "name": choice.name, "torch": torch.__version__},
+        "device": {
+            "device": str(choice.device),
+            "name": choice.name,
+            "torch": torch.__version__,
+            "precision": running.precision,
+            "snr": running.snr,
+            "ways": running.ways,
+        },
         "stems": {
             stem: {
                 "file": file.path.name,

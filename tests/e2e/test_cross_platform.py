@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sep_launcher.doctor import compare
+from sep_launcher.planning.precisions import ENOUGH
+from sep_launcher.setup import compare
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "models" / "sep_models" / "golden.flac"
@@ -82,14 +83,18 @@ def options(way, device=None):
     return ("--engine", way[0], "--device", device or way[1])
 
 
-def test_the_device_that_was_named_is_used_and_right(way, reference, tmp_path):
-    document, code = sep("run", CLIP, "-o", tmp_path, *options(way), "--bit-depth", "float")
+@pytest.mark.parametrize(("precision", "least"), [("fp32", EXACT), ("auto", ENOUGH)])
+def test_the_device_that_was_named_is_used_and_right(way, reference, tmp_path, precision, least):
+    how = ("--bit-depth", "float", "--precision", precision)
+    document, code = sep("run", CLIP, "-o", tmp_path, *options(way), *how)
     assert code == 0, document["error"]
     assert document["device"]["device"].partition(":")[0] == way[1]
     assert document["fallbacks"] == []
     worst = compare.worst(reference, tmp_path / "golden")
-    print(f"\n{way[0]} {way[1]}: {worst:.0f} dB beside the CPU ({document['device']['name']})")
-    assert worst >= EXACT
+    real = document["device"]["precision"]
+    told = f"{worst:.0f} dB beside the CPU ({document['device']['name']})"
+    print(f"\n{way[0]} {way[1]} {real}: {told}")
+    assert worst >= least
 
 
 def test_speed(way):

@@ -5,17 +5,21 @@ import getpass
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
+from dataclasses import asdict
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 import sep_models
+from sep_launcher.machine import facts, probe
+from sep_launcher.machine.host import Snr
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "models" / "sep_models" / "golden.flac"
@@ -66,9 +70,38 @@ def test_a_healthy_machine(sep, doctor):
 @pytest.mark.slow
 def test_deep_separates_the_clip_and_compares(doctor):
     document = doctor("--deep")
-    (tried,) = document["tried"]
-    assert (tried["engine"], tried["device"], tried["fault"]) == ("native", "cpu", "")
-    assert tried["seconds"] > 0
+    plain, lower = document["tried"]
+    for tried, precision in ((plain, "fp32"), (lower, "bf16")):
+        assert (tried["engine"], tried["device"], tried["fault"]) == ("native", "cpu", "")
+        assert tried["precision"] == precision
+    assert plain["seconds"] > 0
+    assert bool(lower["refused"]) == (lower["snr"] is None)  # not every processor has it
+
+
+def test_a_precision_that_did_not_pass_is_told_and_not_taken(sep, doctor, home, tmp_path):
+    """As setup notes it on a machine with a GPU; the CPU's is there for runs on this one."""
+    host = probe.probe()
+    check = facts.Check(
+        python=sys.executable,
+        machine=facts.fingerprint(host.system, host.version, host.gpus),
+        torch="2.13.0",
+        snr=(
+            Snr(device="cuda", precision="fp16", decibels=31.0),
+            Snr(device="cpu", precision="bf16"),
+        ),
+    )
+    (home / "sep").mkdir()
+    (home / "sep" / "facts.json").write_text(json.dumps({"checks": [asdict(check)]}))
+    document = doctor()
+    assert document["ids"] == {"precision-not-good": "warning"}
+    assert len(document["host"]["native"]["snr"]) == 2
+    told = sep("doctor").stdout
+    assert "native cuda fp16: 31 dB" in told
+    assert "--precision fp32 is taken" in told
+    for options, asked in (((), "fp32"), (("--precision", "bf16"), "bf16")):
+        done = sep("run", CLIP, "--dry-run", "-v", "--device", "cpu", *options)
+        (job,) = re.findall(r"the job file is kept: (.*)", done.stderr)
+        assert json.loads(Path(job).read_text())["precision"] == asked
 
 
 def test_every_rule_is_listed(sep):

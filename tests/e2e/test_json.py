@@ -79,6 +79,7 @@ def test_a_batch_its_report_and_its_resumption(sep, album, with_tiny):
     run = ("run", "album", "--json", *with_tiny, "--bit-depth", "16")
     whole = check("run", json.loads(sep(*run).stdout))
     assert [each["done"] for each in whole["tracks"]] == [True, True]
+    assert (whole["device"]["precision"], whole["device"]["batch"]) == ("fp32", 1)
     for each in whole["tracks"]:
         report = json.loads((Path(each["out"]) / "sep.json").read_text())
         assert check("report", report)["schema"] == whole["schema"] == 1
@@ -95,7 +96,16 @@ def test_the_stream_of_a_batch(sep, album, with_tiny):
     (album / "c.wav").write_text("no audio")
     events = stream(sep("run", "album", "--events", *with_tiny, check=1).stdout)
     kinds = {each["event"] for each in events}
-    assert kinds >= {"hello", "phase", "device", "progress", "track-done", "track-failed", "done"}
+    assert kinds >= {
+        "hello",
+        "phase",
+        "device",
+        "loaded",
+        "progress",
+        "track-done",
+        "track-failed",
+        "done",
+    }
     assert (events[-1]["done"], events[-1]["failed"]) == (2, 1)
 
 

@@ -22,13 +22,14 @@ from sep_protocol import (
     Failed,
     Hello,
     Model,
+    ModelLoaded,
     Phase,
     TrackDone,
     TrackFailed,
     Warned,
     dump_event,
 )
-from sep_protocol.errors import NotReadyError, RuntimeFailedError
+from sep_protocol.errors import DeviceError, NotReadyError, RuntimeFailedError
 
 HELLO = dump_event(Hello(job="x"))
 FAILED_TRACK = dump_event(TrackFailed(track=0, error="AudioError", message="m"))
@@ -115,6 +116,21 @@ def test_unknown_events_are_passed_over(engine_of):
 def test_runtimes_that_fail_are_told_apart(engine_of, code, fault, told):
     with pytest.raises(fault, match=told):
         run(engine_of(code))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "real", "fine"),
+    [("auto", "fp16", True), ("fp16", "fp16", True), ("fp16", "fp32", False)],
+)
+def test_a_precision_that_was_named_is_never_replaced(engine_of, wanted, real, fine):
+    loaded = dump_event(ModelLoaded(precision=real, batch=1))
+    engine, made = engine_of(f"print('''{HELLO}\n{loaded}''')\n{LAST}")
+    plan_of = engine, replace(made, job=replace(made.job, precision=wanted))
+    if fine:
+        assert ModelLoaded(precision=real, batch=1) in run(plan_of)
+        return
+    with pytest.raises(DeviceError, match="fp16 cannot be had: the runtime computes in fp32"):
+        run(plan_of)
 
 
 def test_a_python_that_is_not_there(engine_of):

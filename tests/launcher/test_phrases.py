@@ -1,5 +1,6 @@
 """What a run says to people, for machines and ends that are not here."""
 
+import re
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -14,7 +15,7 @@ from sep_launcher.planning.route import Wanted, choose
 from sep_launcher.show import folded, phrases
 from sep_launcher.show.finding import Finding, Group
 from sep_launcher.show.report import Report
-from sep_protocol import DeviceChosen, Model, TrackDone, TrackFailed
+from sep_protocol import DeviceChosen, Model, ModelLoaded, TrackDone, TrackFailed
 from sep_protocol.errors import NotReadyError
 
 OWN = Native(python="/env/bin/python", source="own")
@@ -111,6 +112,42 @@ def test_the_device_that_is_told_is_the_one_that_was_used(report):
     assert first == f"done: 2 stems in 4.0 s on the NVIDIA GPU (2.5x real time) -> {where}"
     assert files.split() == ["kick.wav", "snare.wav"]
     assert phrases.end(found, 4.0) == []
+
+
+@pytest.mark.parametrize(
+    ("loaded", "told", "more"),
+    [
+        (ModelLoaded(precision="fp32", batch=8), "", [["precision", "fp32, 8 pieces at once"]]),
+        (
+            ModelLoaded(precision="fp16", batch=8, snr=58.2, ways=("fused norms", "graph")),
+            ", fp16, 8 pieces at once",
+            [
+                ["precision", "fp16, 58 dB beside fp32, 8 pieces at once"],
+                ["fused norms, graph"],
+            ],
+        ),
+        (
+            ModelLoaded(precision="bf16", batch=1),
+            ", bf16",
+            [["precision", "bf16, 1 piece at once"]],
+        ),
+    ],
+)
+def test_how_it_ran_is_told_where_it_is_not_plain(report, loaded, told, more):
+    found = report("a.wav")
+    found.take(loaded)
+    first, _ = phrases.done(found, ended(found, 0), 4.0)
+    assert f"in 4.0 s on the NVIDIA GPU{told} (2.5x" in first
+    details = [re.split(r"  +", each.strip()) for each in phrases.details(found)]
+    start = details.index(more[0])
+    assert details[start : start + len(more)] == more
+    device = found.document()["device"]
+    assert (device["precision"], device["batch"]) == (loaded.precision, loaded.batch)
+
+
+def test_a_model_that_was_not_loaded_runs_in_no_precision(report):
+    device = report("a.wav").document()["device"]
+    assert (device["precision"], device["batch"], device["snr"]) == (None, None, None)
 
 
 def test_a_batch_ends_with_its_sum_and_what_failed(report):

@@ -15,7 +15,7 @@ from sep_launcher.doctor.evidence import (
     Tried,
     Weights,
 )
-from sep_launcher.machine.host import Docker, Gpu, Host, Native
+from sep_launcher.machine.host import Docker, Gpu, Host, Native, Snr
 
 GIB = 1 << 30
 RTX = Gpu(name="RTX 3080", driver="580.65.06", capability=8.6, memory=10 * GIB)
@@ -336,6 +336,10 @@ CASES = {
     ),
     "device-wrong": (tried(snr=31.0), tried(snr=55.0)),
     "device-inexact": (tried(snr=55.0), tried(snr=90.0)),
+    "precision-not-good": (
+        tried(precision="fp16", snr=31.0),
+        tried(precision="fp16", snr=58.0),
+    ),
     "way-fails": (tried(fault="device mps cannot be used"), tried(snr=90.0)),
     "faster-way": (
         on(replace(NVIDIA, docker=CPU_IMAGE)),
@@ -360,6 +364,40 @@ def test_every_rule_is_in_the_table_and_has_a_name_of_its_own():
     names = [rule.id for rule in RULES]
     assert sorted(names) == sorted(CASES)
     assert len(set(names)) == len(names)
+
+
+BAD = Snr(device="cuda", precision="fp16", decibels=31.0)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "detail"),
+    [
+        (tried(precision="fp16", fault="it broke"), "native mps fp16: it fails"),
+        (tried(precision="fp16", refused="there is none"), None),
+        (tried(precision="fp32", snr=31.0), None),  # that is another rule's
+        (on(replace(NVIDIA, native=replace(NATIVE, snr=(BAD,)))), "native cuda fp16: 31 dB"),
+        (
+            on(replace(NVIDIA, docker=replace(CPU_IMAGE, snr=(BAD,)))),
+            "container cuda fp16: 31 dB",
+        ),
+        (on(replace(NVIDIA, native=replace(NATIVE, snr=(replace(BAD, decibels=58.0),)))), None),
+        # What was tried just now counts more than what was noted before.
+        (
+            replace(
+                tried(precision="fp16", snr=58.0),
+                host=replace(NVIDIA, native=replace(NATIVE, snr=(BAD,))),
+            ),
+            None,
+        ),
+        # Nobody gets it on the CPU who does not name it.
+        (on(tried=(Tried(engine="native", device="cpu", precision="bf16", snr=37.0),)), None),
+    ],
+)
+def test_a_precision_that_did_not_pass(evidence, detail):
+    found = {each.id: each.detail for each in examine(evidence)}
+    assert found.get("precision-not-good") == detail
+    if detail:
+        assert not {"device-wrong", "way-fails"} & set(found)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda each: each.id)

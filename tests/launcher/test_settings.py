@@ -80,6 +80,7 @@ def test_what_counts_more(request_of, file, monkeypatch):
         ("SEP_DEVICE", "cpu", lambda request: request.wanted.device),
         ("SEP_ENGINE", "native", lambda request: request.wanted.engine),
         ("SEP_OVERLAP", "1.5", lambda request: str(request.overlap)),
+        ("SEP_PRECISION", "fp16", lambda request: request.precision),
     ],
 )
 def test_every_variable(request_of, monkeypatch, variable, value, read):
@@ -91,12 +92,15 @@ def test_everything_that_the_file_can_have(request_of, file):
     file(
         "[run]\nmodel = 'mini'\nstems = 'kick,snare'\nformat = 'flac'\nbit-depth = 16\n"
         "residual = true\nfallback = false\nmemory = '4g'\nbatch = 2\nresume = true\n"
+        "precision = 'bf16'\n"
     )
     request = request_of()
     assert (request.model, request.output.stems) == ("mini", ("kick", "snare"))
     assert (request.output.format, request.output.bit_depth) == ("flac", "16")
     assert (request.output.residual, request.output.resume, request.fallback) == (True, True, False)
     assert (request.memory, request.batch) == (4 << 30, 2)
+    assert request.precision == "bf16"
+    assert request_of("--precision", "auto").precision == "auto"
     taken_back = request_of("--no-residual", "--fallback")
     assert (taken_back.output.residual, taken_back.fallback) == (False, True)
 
@@ -117,6 +121,7 @@ def test_everything_that_the_file_can_have(request_of, file):
         ("[run]\nout = ''\n", "out in [run] must be a text in quotes, not ''"),
         ("[run]\nformat = 'wav24'\n", "format in [run] must be one of wav, flac, mp3, ogg"),
         ("[run]\nbit-depth = 20\n", "bit-depth in [run] must be one of 16, 24, 32, float"),
+        ("[run]\nprecision = 16\n", "precision in [run] must be one of auto, fp32, fp16, bf16"),
         ("[run\n", "is not TOML"),
         ("[run]\nout = '\udcff'\n", "is not TOML"),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sep_launcher.machine import facts, paths, probe
-from sep_launcher.machine.host import Gpu, Host
+from sep_launcher.machine.host import Gpu, Host, Snr
 from sep_launcher.setup import installers, native, running, torch_builds
 from sep_launcher.setup.installers import Installer, Recipe
 from sep_protocol.errors import NotReadyError, PathError, UsageError
@@ -214,8 +214,22 @@ def test_recorded_checks_reach_the_router(home):
     host = probe.probe()
     machine = facts.fingerprint(host.system, host.version, host.gpus)
     check = facts.Check(python=sys.executable, machine=machine, torch="2.0", mps=False)
+    bad = Snr(device="mps", precision="fp16", decibels=12.0)
+    worse = check.with_snr(replace(bad, decibels=3.0))
+    check = replace(check, snr=(bad,))
+    assert worse.with_snr(bad) == check
     facts.write(facts.Facts().with_check(check))
-    assert probe.probe().native.mps is False
+    found = probe.probe().native
+    assert (found.mps, found.snr) == (False, (bad,))
+
+
+def test_facts_of_before_precisions_were_measured_are_read(home):
+    facts.write(facts.Facts().with_check(facts.Check(python="/py", machine="x", torch="2.13.0")))
+    old = json.loads(paths.facts().read_text())
+    del old["checks"][0]["snr"]
+    paths.facts().write_text(json.dumps(old))
+    assert facts.read().check_of("/py", "x").snr == ()
+    assert facts.fault() == ""
 
 
 @pytest.mark.slow

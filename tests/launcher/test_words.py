@@ -156,6 +156,8 @@ def test_examples_are_understood(home, text):
         ("run a.wav -n x", "no option -n", "-m NAME"),
         ("run a.wav --shifts 2", "no option", "--overlap 2"),
         ("run a.wav --mp3", "no option", "--format mp3"),
+        ("run a.wav --half", "no option", "--precision fp16"),
+        ("run a.wav --precision half", "invalid value for '--precision'", "sep run --help"),
         ("run a.wav --filename x", "no option", "--name '{track}/{stem}'"),
         ("run a.wav --format wav24", "invalid value for '--format'", "--format wav --bit-depth 24"),
         ("run a.wav --format xyz", "invalid value", "sep run --help"),

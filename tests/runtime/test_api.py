@@ -174,6 +174,8 @@ def test_calls_of_a_model_that_are_wrong(model, kind, told, call):
         (ValueError, "overlap must be at least 1", {"overlap": float("inf")}),
         (TypeError, "overlap must be a number", {"overlap": "2"}),
         (TypeError, "device must be a text", {"device": 0}),
+        (TypeError, "precision must be a text", {"precision": 16}),
+        (ValueError, "no precision 'half'", {"precision": "half"}),
         (ValueError, "no device 'gpu'", {"device": "gpu"}),
         (TypeError, "name must be a text", {"name": 3}),
         (ValueError, "is no name of a model", {"name": "mine.ckpt"}),

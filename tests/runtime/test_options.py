@@ -85,6 +85,20 @@ def test_resume_leaves_what_is_done_and_refuses_what_is_other(runtime, clip, tmp
     assert len(report["mix"]["sha256"]) == 64
 
 
+def test_resume_compares_a_precision_that_was_named(runtime, clip, tmp_path):
+    resume = Output(resume=True)
+    assert not only(runtime(clip, output=resume), TrackDone)[0].resumed
+    path = tmp_path / "out" / "clip" / "sep.json"
+    report = json.loads(path.read_text())
+    assert report["settings"]["precision"] == report["device"]["precision"] == "fp32"
+    assert only(runtime(clip, output=resume, precision="fp32"), TrackDone)[0].resumed
+    report["settings"]["precision"] = "fp16"  # as another device made it
+    path.write_text(json.dumps(report))
+    assert only(runtime(clip, output=resume), TrackDone)[0].resumed
+    failed = only(runtime(clip, code=1, output=resume, precision="fp32"), TrackFailed)[0]
+    assert "has stems made with precision fp16, not fp32" in failed.message
+
+
 def test_resume_goes_on_whatever_the_batch(runtime, clip):
     resume = Output(resume=True)
     assert not only(runtime(clip, output=resume, batch=1), TrackDone)[0].resumed

@@ -107,7 +107,8 @@ def _examined(wanted: Wanted, out: _Out) -> Report:
     # The answers may say something about the GPU, too.
     late = [each for each in findings if each not in told]
     for group in Group:
-        if group is Group.NATIVE or (group is Group.DEVICES and wanted.deep):
+        mine = any(each.group is group for each in findings)
+        if group is Group.NATIVE or (group is Group.DEVICES and (wanted.deep or mine)):
             out.lines(report.section(group, evidence, findings))
         elif any(each.group == group for each in late):
             out.lines(report.section(group, evidence, late))

@@ -7,14 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.doctor import compare
-from sep_launcher.doctor.device_rules import ENOUGH
 from sep_launcher.doctor.evidence import Tried
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.machine import facts
+from sep_launcher.machine.host import Snr
+from sep_launcher.planning import precisions
+from sep_launcher.planning.precisions import PLAIN
 from sep_launcher.planning.route import Route
 from sep_launcher.setup import golden
-from sep_protocol.errors import DeviceError, PathError, RuntimeFailedError, SepError
+from sep_protocol.errors import (
+    DeviceError,
+    PathError,
+    RuntimeFailedError,
+    SepError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,37 +47,52 @@ def ways(host: Host) -> list[tuple[EngineName, Kind]]:
 
 
 def try_all(host: Host, log: Callable[[str], None]) -> Iterator[Tried]:
-    """Yield how each way did; what is known of GPUs afterwards is recorded for the routes."""
+    """Yield how each way did in each precision; what is known afterwards is recorded for runs."""
     with tempfile.TemporaryDirectory(prefix="sep-deep-") as folder:
         reference: Path | None = None
         for engine, device in ways(host):
-            here = Path(folder, f"{engine}-{device}")
-            tried = _tried(host, engine, device, here, log)
-            if not tried.fault:
-                if reference is not None:
-                    tried = _compared(tried, reference, here)
-                elif device == "cpu":
-                    reference = here / "golden"
-                if tried.device != "cpu" and not tried.fault:
-                    _record(host, tried, works=tried.snr is None or tried.snr >= ENOUGH)
-            yield tried
+            for precision in (PLAIN, *precisions.LOWER[device]):
+                if precision != PLAIN and reference is None:
+                    break  # there is nothing to compare with
+                way = Tried(engine=engine, device=device, precision=precision)
+                here = Path(folder, f"{engine}-{device}-{precision}")
+                tried = _tried(host, way, here, reference, log)
+                yield tried
+                wrong = tried.snr is not None and tried.snr < precisions.ENOUGH
+                if precision == PLAIN and (tried.fault or wrong):
+                    break  # a lower precision is no better
+                if reference is None and device == "cpu":
+                    reference = here
 
 
 def _tried(
-    host: Host, engine: EngineName, device: Kind, folder: Path, log: Callable[[str], None]
+    host: Host, way: Tried, folder: Path, reference: Path | None, log: Callable[[str], None]
 ) -> Tried:
-    chosen = Route(engine=engine, device=device, reason="a check", ready=True)
-    # In the image for CUDA the CPU has to be named, or it would take the GPU.
+    """Separate the clip on a way, compare it with the reference, and note what that says."""
+    chosen = Route(engine=way.engine, device=way.device, reason="a check", ready=True)
+    lower = way.precision != PLAIN
     try:
-        passed = golden.separated(host, chosen, device, _engine(engine, log), keep=folder)
+        # In the image for CUDA the CPU has to be named, or it would take the GPU.
+        passed = golden.separated(
+            host,
+            chosen,
+            way.device,
+            _engine(way.engine, log),
+            precision=way.precision,
+            folder=folder,
+        )
+        snr = golden.beside(reference, folder) if reference else None
     except SepError as fault:
-        tried = Tried(engine=engine, device=device, fault=fault.message)
-        # Memory that was short, or a daemon that went away, says nothing of the GPU.
-        if device != "cpu" and isinstance(fault, DeviceError | RuntimeFailedError):
-            _record(host, tried, works=False)
-        return tried
+        if lower and isinstance(fault, DeviceError | UsageError):
+            return replace(way, refused=fault.message)
+        # Memory that was short, or a daemon that went away, says nothing of the device.
+        if isinstance(fault, DeviceError | RuntimeFailedError):
+            _record(host, way, works=False)
+        return replace(way, fault=fault.message)
     name = f"{passed.device.name}, torch {passed.device.torch}"
-    return Tried(engine=engine, device=device, seconds=passed.seconds, name=name)
+    tried = replace(way, seconds=passed.seconds, name=name, snr=snr)
+    _record(host, tried, works=snr is None or precisions.passes(snr))
+    return tried
 
 
 def _engine(name: EngineName, log: Callable[[str], None]) -> Engine:
@@ -81,21 +103,20 @@ def _engine(name: EngineName, log: Callable[[str], None]) -> Engine:
     return ContainerEngine(log)
 
 
-def _compared(tried: Tried, reference: Path, folder: Path) -> Tried:
-    try:
-        return replace(tried, snr=compare.worst(reference, folder / "golden"))
-    except (OSError, ValueError) as fault:
-        return replace(tried, fault=f"its stems cannot be compared: {fault}")
-
-
 def _record(host: Host, tried: Tried, *, works: bool) -> None:
-    """Note whether a GPU works there, as setup does, where the home can be written."""
+    """Note what was found, as setup does, where the home can be written."""
+    if tried.device == "cpu" and (tried.precision == PLAIN or tried.engine == "container"):
+        return  # it always works, and nobody asks how exactly a container's CPU does
     machine = facts.fingerprint(host.system, host.version, host.gpus)
     known = facts.read()
     key = host.native.python if host.native and tried.engine == "native" else _digest(host)
     before = known.check_of(key, machine)
     check = before or facts.Check(python=key, machine=machine, torch=tried.name)
-    check = replace(check, mps=works) if tried.device == "mps" else replace(check, cuda=works)
+    if tried.precision == PLAIN:
+        check = replace(check, mps=works) if tried.device == "mps" else replace(check, cuda=works)
+    if tried.precision != PLAIN or tried.snr is not None:
+        found = Snr(device=tried.device, precision=tried.precision, decibels=tried.snr)
+        check = check.with_snr(found)
     try:
         facts.write(known.with_check(check))
     except PathError:

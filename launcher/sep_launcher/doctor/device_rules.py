@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sep_launcher.doctor.rule import REPAIR_HERE, rule
+from sep_launcher.machine.host import Snr
+from sep_launcher.planning.precisions import ENOUGH, PLAIN, not_passed
 from sep_launcher.setup.torch_builds import table
 from sep_launcher.show.finding import Fix, Group
 
 if TYPE_CHECKING:
     from sep_launcher.doctor.evidence import Evidence, Tried
 
-EXACT, ENOUGH = 60.0, 40.0  # dB beside the CPU's result: rounding alone, and what nobody hears
+EXACT = 60.0  # dB beside the CPU's result: rounding alone
 MISSING_LIBRARY = ("cannot open shared object file", "DLL load failed", "Library not loaded")
 
 
@@ -129,7 +131,7 @@ def mps_operator_missing(evidence: Evidence) -> str | None:
 )
 def device_wrong(evidence: Evidence) -> str | None:
     """A device gives other stems than the CPU."""
-    found = [each for each in evidence.tried if each.snr is not None and each.snr < ENOUGH]
+    found = [each for each in _plain(evidence) if each.snr is not None and each.snr < ENOUGH]
     return _ways(found)
 
 
@@ -141,7 +143,9 @@ def device_wrong(evidence: Evidence) -> str | None:
 )
 def device_inexact(evidence: Evidence) -> str | None:
     """A device is less exact than rounding explains."""
-    found = [each for each in evidence.tried if each.snr is not None and ENOUGH <= each.snr < EXACT]
+    found = [
+        each for each in _plain(evidence) if each.snr is not None and ENOUGH <= each.snr < EXACT
+    ]
     return _ways(found)
 
 
@@ -153,8 +157,52 @@ def device_inexact(evidence: Evidence) -> str | None:
 )
 def way_fails(evidence: Evidence) -> str | None:
     """A way that is set up cannot separate the golden clip."""
-    faults = [f"{each.engine} {each.device}: {each.fault}" for each in evidence.tried if each.fault]
+    faults = [
+        f"{each.engine} {each.device}: {each.fault}" for each in _plain(evidence) if each.fault
+    ]
     return "; ".join(faults) or None
+
+
+@rule(
+    Group.DEVICES,
+    "warning",
+    breaks="nothing: runs take fp32 there, which is slower",
+    fix=Fix(
+        macos="update macOS, then: sep doctor --deep; until then --precision fp32 is taken",
+        everywhere="update the GPU's driver, then: sep doctor --deep; until then --precision fp32 "
+        "is taken",
+    ),
+)
+def precision_not_good(evidence: Evidence) -> str | None:
+    """A GPU gives other stems in half precision, or fails in it.
+
+    On the CPU nobody gets a lower precision who does not name it, so that is told and no finding.
+    """
+    found = []
+    for engine, measured in _measured(evidence).items():
+        for each in not_passed(measured):
+            close = "it fails" if each.decibels is None else f"{each.decibels:.0f} dB"
+            if each.device != "cpu":
+                found.append(f"{engine} {each.device} {each.precision}: {close}")
+    return "; ".join(found) or None
+
+
+def _measured(evidence: Evidence) -> dict[str, tuple[Snr, ...]]:
+    """Return what is known of precisions by engine: tried just now, else by setup or before."""
+    host = evidence.host
+    if not evidence.tried:
+        found = {"native": host.native, "container": host.docker}
+        return {engine: where.snr for engine, where in found.items() if where}
+    measured: dict[str, tuple[Snr, ...]] = {}
+    for each in evidence.tried:
+        if not each.refused:
+            snr = Snr(device=each.device, precision=each.precision, decibels=each.snr)
+            measured[each.engine] = (*measured.get(each.engine, ()), snr)
+    return measured
+
+
+def _plain(evidence: Evidence) -> list[Tried]:
+    return [each for each in evidence.tried if each.precision == PLAIN]
 
 
 def _ways(found: list[Tried]) -> str | None:
@@ -174,4 +222,5 @@ RULES = (
     device_wrong,
     device_inexact,
     way_fails,
+    precision_not_good,
 )

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.machine.host import Native
 from sep_launcher.planning import route as routes
+from sep_launcher.planning.precisions import PLAIN
 from sep_protocol.errors import SepError
 
 if TYPE_CHECKING:
     from sep_launcher.machine.host import Host
-    from sep_launcher.planning.route import Route
+    from sep_launcher.planning.route import Engine, Kind, Route
+    from sep_protocol import Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +97,15 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """The golden clip on one way, beside the CPU's result."""
+    """The golden clip on one way in one precision, beside the CPU's result."""
 
-    engine: str
-    device: str
+    engine: Engine
+    device: Kind
+    precision: Precision = PLAIN
     seconds: float = 0.0
     snr: float | None = None  # dB of the worst stem against the CPU's; None: nothing to compare
     fault: str = ""
+    refused: str = ""  # why this precision is not there, which is no fault
     name: str = ""  # of the device, for people
 
 

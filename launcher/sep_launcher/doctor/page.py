@@ -20,10 +20,11 @@ HEAD = """\
 
 `sep doctor` looks for all of this in a second or two and names what it finds, with the line that
 fixes it. A run that fails names its finding, too. An error is shown as a warning where runs take
-another way. `sep doctor --deep` separates a clip of four seconds on every way that is set up and
-compares the stems with the CPU's; `sep doctor --bundle report.json` writes a report to send along,
-without your name, your machine's and your home. FOLDER and PYTHON are this machine's, as
-`sep doctor` tells them; "the runtime" is the part of sep that imports PyTorch.
+another way. `sep doctor --deep` separates a clip of four seconds on every way that is set up, in
+every precision that its device has, and compares the stems with the CPU's;
+`sep doctor --bundle report.json` writes a report to send along, without your name, your machine's
+and your home. FOLDER and PYTHON are this machine's, as `sep doctor` tells them; "the runtime" is
+the part of sep that imports PyTorch.
 """
 SHOWN = {
     REPAIR_HERE: f"{REPAIR} (in an environment of your own: use its pip)",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.doctor.catalogue import RULES
+from sep_launcher.planning.precisions import passes
 from sep_launcher.show.finding import Group
 from sep_protocol.errors import ExitCode
 from sep_protocol.version import __version__
@@ -98,11 +99,13 @@ def section(group: Group, evidence: Evidence, findings: Iterable[Finding]) -> li
 
 
 def tried(each: Tried) -> str:
-    """Return the line about one way of `--deep`."""
-    name = f"{each.engine} {each.device}"
-    if each.fault:
-        return f"{name:{WIDTH}}fails: {each.fault}"
+    """Return the line about one way of `--deep`, in one precision."""
+    name = f"{each.engine} {each.device} {each.precision}"
+    if each.fault or each.refused:
+        return f"{name:{WIDTH}}{'fails' if each.fault else 'refused'}: {each.fault or each.refused}"
     exact = "the reference" if each.snr is None else f"{each.snr:.0f} dB beside the CPU"
+    if each.snr is not None and not passes(each.snr):
+        exact += ", not good enough"
     return f"{name:{WIDTH}}{exact}, {each.seconds:.1f} s ({each.name})"
 
 
@@ -142,6 +145,7 @@ def _known(group: Group, evidence: Evidence) -> str:
                 f"Python {answers.python}, torch {torch.version}" if answers and torch else "none"
             )
         case Group.DEVICES:
-            return ", ".join(f"{each.engine} {each.device}" for each in evidence.tried)
+            ways = (f"{each.engine} {each.device}" for each in evidence.tried)
+            return ", ".join(dict.fromkeys(ways))
         case _:
             return ""

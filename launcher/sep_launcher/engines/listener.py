@@ -11,6 +11,7 @@ from sep_protocol import (
     Done,
     Failed,
     Hello,
+    ModelLoaded,
     TrackDone,
     TrackFailed,
     Warned,
@@ -18,7 +19,13 @@ from sep_protocol import (
     map_paths,
 )
 from sep_protocol.codec import FormError
-from sep_protocol.errors import ExitCode, NotReadyError, RuntimeFailedError, filled
+from sep_protocol.errors import (
+    DeviceError,
+    ExitCode,
+    NotReadyError,
+    RuntimeFailedError,
+    filled,
+)
 from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -64,7 +71,7 @@ class Listener:
         """Return the event in a line, None for one of a later protocol.
 
         Raises RuntimeFailedError for what is no event or cannot be, NotReadyError for another
-        version.
+        version, DeviceError where the network runs in another precision than the Job's.
         """
         try:
             event = load_event(line)
@@ -102,6 +109,8 @@ class Listener:
         if index is not None and index >= len(self._job.tracks):
             raise _nonsense(f"the job has no track {index}")
         match event:
+            case ModelLoaded(precision=real):
+                self._check_precision(real)
             case TrackDone() | TrackFailed():
                 if event.track in self._reported:
                     raise _nonsense(f"it reported track {event.track} twice")
@@ -115,6 +124,14 @@ class Listener:
                 self._last = event
             case _:
                 pass
+
+    def _check_precision(self, real: str) -> None:
+        wanted = self._job.precision
+        if wanted not in ("auto", real):
+            raise DeviceError(
+                f"precision {wanted} cannot be had: the runtime computes in {real}",
+                hint="leave out --precision to take the best that the device has",
+            )
 
     def _check_done(self, event: Done) -> None:
         heard = list(self._reported.values())

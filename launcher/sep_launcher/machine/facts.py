@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import disk, paths
+from sep_launcher.machine.host import Snr  # noqa: TC001 (`decode` reads the annotations)
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import PathError
 
@@ -42,6 +43,13 @@ class Check:
     torch: str
     cuda: bool | None = None  # None: not tried
     mps: bool | None = None
+    snr: tuple[Snr, ...] = ()  # of each device and precision that was measured
+
+    def with_snr(self, found: Snr) -> Check:
+        """Return the check with this measurement in the place of an older one of the same."""
+        of = (found.device, found.precision)
+        others = tuple(each for each in self.snr if (each.device, each.precision) != of)
+        return replace(self, snr=(*others, found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

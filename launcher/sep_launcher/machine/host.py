@@ -19,6 +19,15 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Snr:
+    """How close the golden clip's stems were to the CPU's in fp32, on a device in a precision."""
+
+    device: str  # cpu, mps or cuda
+    precision: str
+    decibels: float | None = None  # of the worst stem; None: it failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Docker:
     """A Docker endpoint and what it said."""
 
@@ -39,6 +48,7 @@ class Docker:
     images: tuple[str, ...] = ()  # variants of this sep version that are set up: cpu, cuda
     digests: tuple[str, ...] = ()  # of those images, in the same order
     gpu: bool | None = None  # whether a container has used the GPU; None: never tried
+    snr: tuple[Snr, ...] = ()  # of the image for CUDA, where it was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +60,7 @@ class Native:
     torch: str | None = None  # version, where it is known without starting that Python
     cuda: bool | None = None  # whether its torch has CUDA; None: not known
     mps: bool | None = None  # whether the smoke operation passed; None: never tried
+    snr: tuple[Snr, ...] = ()  # where it was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,7 +177,7 @@ def native(recorded: Facts, machine: str = "", *, ask_torch: bool = False) -> Na
     check = recorded.check_of(found.python, machine) if found else None
     if found is None or check is None:
         return found
-    return replace(found, torch=check.torch, cuda=check.cuda, mps=check.mps)
+    return replace(found, torch=check.torch, cuda=check.cuda, mps=check.mps, snr=check.snr)
 
 
 def _own(*, ask_torch: bool) -> Native:
@@ -191,7 +191,7 @@ def _with_check(docker: Docker | None, recorded: Facts, machine: str) -> Docker 
         return docker
     digest = docker.digests[docker.images.index("cuda")]
     check = recorded.check_of(digest, machine)
-    return replace(docker, gpu=check.cuda) if check else docker
+    return replace(docker, gpu=check.cuda, snr=check.snr) if check else docker
 
 
 def _own_torch() -> tuple[str | None, bool | None]:

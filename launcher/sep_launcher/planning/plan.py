@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import disk
-from sep_launcher.planning import names, places
+from sep_launcher.planning import names, places, precisions
 from sep_launcher.planning.request import has
 from sep_models import RESIDUAL, wanted_stems
 from sep_models.stems import LONGEST
@@ -77,6 +77,7 @@ def plan(
         fallback=request.fallback,
         overlap=request.overlap,
         batch=request.batch,
+        precision=precisions.resolved(request.precision, host, route),
         downmix=request.downmix,
     )
     return Plan(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sep_models import Manifest
+    from sep_protocol import Precision
 
 NAME = "{track}/{stem}"
 PLACES = ("track", "model", "parent")  # what may be filled in everywhere in a name
@@ -43,6 +44,7 @@ class Request:
     fallback: bool = True
     overlap: float | None = None
     batch: int | None = None
+    precision: Precision = "auto"
     downmix: bool = False
     memory: int | None = None  # bytes that a container may take
 

@@ -7,7 +7,6 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from sep_launcher.engines import GpuRefusedError
 from sep_launcher.engines.docker import images
 from sep_launcher.engines.docker.container import ContainerEngine
 from sep_launcher.machine import facts, paths
@@ -19,7 +18,6 @@ from sep_protocol.errors import (
     EngineError,
     NotReadyError,
     PathError,
-    RuntimeFailedError,
     SepError,
 )
 from sep_protocol.version import __version__
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from sep_launcher.engines.docker.daemon import Daemon, Image
     from sep_launcher.machine.host import Docker, Host
     from sep_launcher.show.render import Screen
+    from sep_protocol import Precision
 
 Variant = Literal["cpu", "cuda"]
 LEFT = "what image builds have left that did not end well"
@@ -177,31 +176,31 @@ def _tag(daemon: Daemon, image: Image) -> None:
 
 def _check(host: Host, image: Image, work: Work, screen: Screen) -> None:
     """Separate the golden clip in the container; record whether it could use the GPU."""
-    screen.say("checking it with a clip of four seconds ...")
-    gpu = None
-    passed = None
-    if work.variant == "cuda" and host.gpus:
-        try:
-            passed = _separated(host, "cuda", image, screen)
-            gpu = passed.device.device.startswith("cuda")
-        except (GpuRefusedError, RuntimeFailedError) as fault:
-            gpu = False
-            screen.warn(fault.message, fault.hint)
-    if passed is None:
-        passed = _separated(host, "cpu", image, screen)
-    machine = facts.fingerprint(host.system, host.version, host.gpus)
-    device = passed.device
-    check = facts.Check(python=image.id, machine=machine, torch=device.torch, cuda=gpu)
+    gpu: route.Kind | None = "cuda" if work.variant == "cuda" and host.gpus else None
+    places = ", on the GPU and on the CPU" if gpu else ""
+    screen.say(f"checking it with a clip of four seconds{places} ...")
+
+    def run(device: route.Kind, precision: Precision, folder: Path) -> golden.Passed:
+        chosen = route.Route(engine="container", device=device, reason="a check", ready=True)
+        engine = ContainerEngine(screen.log, image.id)
+        return golden.separated(host, chosen, device, engine, precision=precision, folder=folder)
+
+    found = golden.measured(gpu, run, lambda _, fault: screen.warn(fault.message, fault.hint))
+    device = found.passed.device
+    check = facts.Check(
+        python=image.id,
+        machine=facts.fingerprint(host.system, host.version, host.gpus),
+        torch=device.torch,
+        cuda=found.works,
+        snr=found.snr,
+    )
     facts.write(facts.read().with_check(check))
-    screen.say(f"works: {passed.seconds:.1f} s on {device.device} ({device.name}), {device.torch}")
-    if gpu is False:
+    took = f"{found.passed.seconds:.1f} s"
+    screen.say(f"works: {took} on {device.device} ({device.name}), {device.torch}")
+    for line in golden.told(found.snr):
+        screen.say(f"  {line}")
+    if found.works is False:
         screen.warn("containers cannot use the NVIDIA GPU here; runs take another way")
-
-
-def _separated(host: Host, device: route.Kind, image: Image, screen: Screen) -> golden.Passed:
-    wanted = "auto" if device == "cpu" else device
-    chosen = route.Route(engine="container", device=device, reason="a check", ready=True)
-    return golden.separated(host, chosen, wanted, ContainerEngine(screen.log, image.id))
 
 
 def removable(host: Host) -> list[str]:

@@ -180,7 +180,8 @@ def check_and_record(
 ) -> None:
     """Separate the golden clip and record what works, as the environment of setup if it is."""
     facts.check()
-    screen.say("checking it with a clip of four seconds ...")
+    places = ", on the GPU and on the CPU" if host.gpus or host.apple_gpu else ""
+    screen.say(f"checking it with a clip of four seconds{places} ...")
     check, passed = golden.check(host, native, screen.log)
     known = facts.read().with_check(check)
     if environment:
@@ -188,6 +189,8 @@ def check_and_record(
     facts.write(known)
     device = passed.device
     screen.say(f"works: {passed.seconds:.1f} s on {device.device} ({device.name}), {device.torch}")
+    for line in golden.told(check.snr):
+        screen.say(f"  {line}")
     screen.say(f"its Python: {native.python}")
     if host.gpus and not check.cuda:
         screen.warn("the NVIDIA GPU cannot be used from this environment; --verbose says why")

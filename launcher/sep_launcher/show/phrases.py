@@ -109,6 +109,10 @@ def details(report: Report) -> list[str]:
     if device := report.device:
         rows.append(("device", f"{device.device} ({device.name}, torch {device.torch})"))
         rows.append(("", device.reason))
+    if loaded := report.loaded:
+        close = f", {loaded.snr:.0f} dB beside fp32" if loaded.snr is not None else ""
+        rows.append(("precision", f"{loaded.precision}{close}, {_at_once(loaded.batch)}"))
+        rows += [("", ", ".join(loaded.ways))] if loaded.ways else []
     phases = report.done.phases if report.done else {}
     rows += [(name, f"{seconds:.2f} s") for name, seconds in phases.items()]
     rows.append(("whole command", f"{report.seconds:.2f} s"))
@@ -170,7 +174,16 @@ def _audio(tracks: Iterable[TrackDone]) -> float:
 
 
 def _device(report: Report) -> str:
-    return f" on {places.device(report.device.device)}" if report.device else ""
+    """Return where it was done; how, only where that is not the plain way."""
+    told = f" on {places.device(report.device.device)}" if report.device else ""
+    loaded = report.loaded
+    if not (told and loaded) or loaded.precision == "fp32":
+        return told
+    return f"{told}, {loaded.precision}" + (f", {_at_once(loaded.batch)}" * (loaded.batch > 1))
+
+
+def _at_once(batch: int) -> str:
+    return f"{_count(batch, 'piece')} at once"
 
 
 def _count(number: int, what: str) -> str:

@@ -12,6 +12,7 @@ from sep_protocol import (
     Done,
     Failed,
     Fallback,
+    ModelLoaded,
     TrackDone,
     TrackFailed,
     Warned,
@@ -34,6 +35,7 @@ class Report:
 
     plan: Plan | None = None
     device: DeviceChosen | None = None
+    loaded: ModelLoaded | None = None
     tracks: dict[int, TrackDone | TrackFailed] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
@@ -52,6 +54,8 @@ class Report:
         match event:
             case DeviceChosen():
                 self.device = event
+            case ModelLoaded():
+                self.loaded = event
             case TrackDone() | TrackFailed():
                 self.tracks[event.track] = event
             case Warned():
@@ -139,7 +143,7 @@ class Report:
             "error": self.error,
             "route": asdict(route) if route else None,
             "model": job.model.name if job else None,
-            "device": asdict(self.device) if self.device else None,
+            "device": self._device(),
             "fallbacks": [asdict(each) for each in self.fallbacks],
             "warnings": self.warnings,
             "tracks": [
@@ -156,6 +160,18 @@ class Report:
             "phases": self.done.phases if self.done else {},
             "findings": [asdict(each) for each in self.findings],
             "seconds": self.seconds,
+        }
+
+    def _device(self) -> dict[str, Any] | None:
+        if self.device is None:
+            return None
+        running = self.loaded
+        return {
+            **asdict(self.device),
+            "precision": running.precision if running else None,
+            "batch": running.batch if running else None,
+            "snr": running.snr if running else None,
+            "ways": running.ways if running else (),
         }
 
     def _dry_run(self) -> dict[str, Any]:

@@ -71,6 +71,8 @@ OPTIONS = {
     **dict.fromkeys(("--segment", "--segment_size"), "leave it out: a model has its own"),
     **dict.fromkeys(("--jobs", "-j"), "leave it out: sep takes the cores that are free"),
     "--batch_size": "--batch NUMBER",
+    **dict.fromkeys(("--half", "--fp16", "--use_autocast"), "--precision fp16"),
+    "--bf16": "--precision bf16",
     **dict.fromkeys(("--force", "-f"), "--overwrite"),
     **dict.fromkeys(("--list_models", "--list-models"), "sep models list"),
     "--cpu": "--device cpu",
