@@ -41,7 +41,7 @@ def main() -> None:
     print(f"{'':7}" + "".join(f"{steps:8}" for steps in STEPS))
     for seconds in (0.1, 0.2, 0.3, 0.5, 1.0, 2.0):
         samples = round(seconds * RATE)
-        sizes = {steps: separator.network.shape.chunk(steps) for steps in STEPS}
+        sizes = {steps: separator.shape.chunk(steps) for steps in STEPS}
         tallies = {steps: Tally() for steps, size in sizes.items() if size >= samples}
         for clip in clips:
             for _ in range(4):
@@ -51,7 +51,7 @@ def main() -> None:
                     mix = torch.zeros(1, 2, sizes[steps])
                     mix[0, :, :samples] = stems.sum(0)
                     with torch.inference_mode():
-                        found = separator.network(mix)[0].narrow(-1, 0, samples)
+                        found = separator.runner(mix)[0].narrow(-1, 0, samples)
                     tally.add(stems, found, validation.active(stems, rules))
         cells = [f"{'':8}"] * (len(STEPS) - len(tallies))
         for steps, tally in tallies.items():

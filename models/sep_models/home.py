@@ -35,7 +35,7 @@ def models() -> Path:
 
 
 def cache() -> Path:
-    """Return the folder of what can be lost, as platformdirs has it; RuntimeError without a home."""
+    """Return the folder of what can be lost; raises RuntimeError without a home."""
     if home := os.environ.get(HOME_VARIABLE):
         return Path(home).absolute() / "cache" / "sep"
     if sys.platform == "win32":

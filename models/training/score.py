@@ -21,6 +21,7 @@ from stems import RATE, STEMS, decibels
 from torch import Tensor
 
 from sep_runtime.models.mdx23c import Mdx23c, cut_for, shape_of
+from sep_runtime.models.running import Runner
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
@@ -90,7 +91,8 @@ def oracle(stems: Tensor, shape: Stft) -> Tensor:
 @torch.inference_mode()
 def separated(net: TfcTdf, mix: Tensor, cut: Chunking) -> Tensor:
     """[2, T] to [5, 2, T], as sep separates."""
-    stream = Mdx23c(net, stems=STEMS, sample_rate=RATE, cut=cut).stream()
+    runner = Runner(lambda *_: net, mix.device)
+    stream = Mdx23c(net.shape, runner, stems=STEMS, sample_rate=RATE, cut=cut).stream()
     return torch.cat((stream.push(mix), stream.finish()), -1)
 
 

@@ -42,9 +42,12 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
 
+    writing = threading.Lock()  # the network's thread tells of steps down while tracks go on
+
     def emit(event: Event) -> None:
-        events.write(dump_event(event) + "\n")
-        events.flush()
+        with writing:
+            events.write(dump_event(event) + "\n")
+            events.flush()
 
     try:
         last: Done | Failed = _run(argv, emit)

@@ -85,12 +85,15 @@ class Model:
     @property
     def device(self) -> str:
         """The device that does the work: cpu, mps, cuda or cuda:N."""
-        return str(self.choice.device)
+        return str(self.loaded.runner.device)
 
     @property
     def running(self) -> ModelLoaded:
         """How the network runs on the device: its precision, and how many chunks at once."""
-        return ModelLoaded(precision="fp32", batch=self.loaded.separator.cut.batch)
+        runner = self.loaded.runner
+        return ModelLoaded(
+            precision=runner.precision, batch=runner.batch, snr=self.loaded.snr, ways=runner.ways()
+        )
 
     def separate(
         self,
@@ -195,7 +198,14 @@ def load(
     chosen, wanted = calls.text("device", device), calls.precision(precision)
     with memory.named():
         choice = devices.choose(chosen)
-        return load_on(choice, ref, overlap=overlap, batch=batch, precision=wanted)
+        return load_on(
+            choice,
+            ref,
+            overlap=overlap,
+            batch=batch,
+            precision=wanted,
+            to_cpu=chosen == "auto",
+        )
 
 
 def _check_process(loaded_in: int) -> None:
@@ -214,10 +224,12 @@ def load_on(
     overlap: float | None = None,
     batch: int | None = None,
     precision: Precision = "auto",
+    to_cpu: bool = False,
 ) -> Model:
-    """Load a Job's model on a device that was chosen."""
-    del precision  # every network computes in fp32 so far, and `running` says so
-    loaded = separators.load(model, choice.device, overlap=overlap, batch=batch)
+    """Load a Job's model on a device that was chosen; `to_cpu`: see `separators.load`."""
+    loaded = separators.load(
+        model, choice.device, overlap=overlap, batch=batch, precision=precision, to_cpu=to_cpu
+    )
     return Model(loaded=loaded, choice=choice)
 
 

@@ -41,7 +41,7 @@ def bench(model: Model, wanted: Bench, emit: Callable[[Event], None]) -> Benched
     if wanted.baselines:
         if not isinstance(separator, Mdx23c):
             raise UsageError("the baselines are schemes of MDX23C", hint="--no-baselines")
-        network, cut = separator.network, separator.cut
+        network, cut = separator.runner.exact(), separator.cut
         device = model.choice.device
         moved = torch.from_numpy(mix).to(device)
         schemes["demix"] = lambda: demix(network, moved, cut.chunk, cut.hop)[1]

@@ -50,7 +50,11 @@ def choose(wanted: str) -> Choice:
                 hint="auto takes the best that works",
                 command="leave out --device to take the best",
             )
-        return Choice(device=torch.device(wanted), name=hardware.name_of(torch.device(wanted)), reason="you asked for it")
+        return Choice(
+            device=torch.device(wanted),
+            name=hardware.name_of(torch.device(wanted)),
+            reason="you asked for it",
+        )
     failures: list[str] = []
     for kind, reason in (("mps", "Apple GPU through Metal"), ("cuda", "NVIDIA GPU")):
         if not _present(kind):

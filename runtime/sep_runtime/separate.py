@@ -10,8 +10,8 @@ import torch
 
 import sep_models
 from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
-from sep_protocol.errors import DeviceError, TrackError
-from sep_runtime import api
+from sep_protocol.errors import DeviceError, MemoryLimitError, TrackError
+from sep_runtime import api, memory
 from sep_runtime import device as devices
 from sep_runtime.audio.encode import check_form
 from sep_runtime.bench import bench
@@ -38,9 +38,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     check_form(job.output.format, job.output.bit_depth)
     choice = _device(job, emit)
-    model = api.load_on(
-        choice, job.model, overlap=job.overlap, batch=job.batch, precision=job.precision
-    )
+    model = _model(job, choice, emit)
     emit(model.running)
     if job.bench is not None:
         emit(bench(model, job.bench, emit))
@@ -73,6 +71,32 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         emit(done)
     seconds = time.perf_counter() - begun
     return Done(done=len(job.tracks) - failed, failed=failed, seconds=seconds, phases=phases)
+
+
+def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> api.Model:
+    """Load the model on the device, or on the CPU where the memory of a GPU is too short."""
+    to_cpu = job.device == "auto" and job.fallback
+
+    def load(choice: devices.Choice) -> api.Model:
+        model = api.load_on(
+            choice,
+            job.model,
+            overlap=job.overlap,
+            batch=job.batch,
+            precision=job.precision,
+            to_cpu=to_cpu,
+        )
+        model.loaded.runner.tell = emit
+        return model
+
+    try:
+        return load(choice)
+    except (RuntimeError, MemoryLimitError) as fault:
+        if not (to_cpu and choice.device.type != "cpu" and memory.is_short(fault)):
+            raise
+        reason = str(fault).partition("\n")[0]
+    emit(Fallback(was=str(choice.device), now="cpu", reason=reason))
+    return load(devices.choose("cpu"))
 
 
 def _device(job: Job, emit: Callable[[Event], None]) -> devices.Choice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ from sep_runtime.accel import cuda, tuning
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+TUNED = ("conv3x3", "up")
 LEAST = 1 << 22  # multiplications; below, which way is taken does not matter
 
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
@@ -48,8 +50,11 @@ def norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
             fused = cuda.norm_gelu(x, norm)
             if fused is not None:
                 return fused
-        # One group per channel is the same norm, in fewer passes over the memory.
-        y = functional.group_norm(x, x.shape[1], norm.weight, norm.bias, norm.eps)
+        # One group per channel is the same norm, in fewer passes over the memory. Only a CPU takes
+        # weights of another type.
+        kind = norm.weight.dtype if x.is_cpu else x.dtype
+        weight, bias = norm.weight.to(kind), norm.bias.to(kind)
+        y = functional.group_norm(x, x.shape[1], weight, bias, norm.eps)
     elif isinstance(norm, nn.Identity):
         y = x.clone()
     else:
@@ -80,7 +85,9 @@ def conv1x1_add_(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         rows = y.permute(0, 2, 3, 1).view(-1, d)
         rows.addmm_(x.permute(0, 2, 3, 1).reshape(-1, c), matrix.t())
         return y
-    for sums, each in zip(y.view(len(y), d, -1), x.reshape(len(x), c, -1), strict=True):
+    if not (x.is_contiguous() and y.is_contiguous()):
+        return y.add_(functional.conv2d(x, weight))
+    for sums, each in zip(y.view(len(y), d, -1), x.view(len(x), c, -1), strict=True):
         sums.addmm_(matrix, each)
     return y
 
@@ -100,6 +107,8 @@ def frequency_add_(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         mixed = x.permute(0, 2, 3, 1).reshape(b * t, -1, d)
         sums.baddbmm_(weight.expand(b * t, -1, -1), mixed)
         return y
+    if not y.is_contiguous():
+        return y.add_(functional.linear(x, weight))
     y.view(-1, y.shape[-1]).addmm_(x.reshape(-1, x.shape[-1]), weight.t())
     return y
 
@@ -126,7 +135,7 @@ def _is_last(x: Tensor) -> bool:
 
 
 def _nnpack(x: Tensor, weight: Tensor) -> Tensor:
-    """Winograd's F(6 x 6, 3 x 3) of the NNPACK inside torch; it takes a slow path for many items."""
+    """Winograd F(6 x 6, 3 x 3) by the NNPACK inside torch, item by item: many are slower."""
     if not torch._nnpack_available():  # noqa: SLF001 (the way there is; asking also initialises it)
         raise RuntimeError("this torch has no NNPACK")
     one = torch._nnpack_spatial_convolution  # noqa: SLF001
@@ -158,7 +167,7 @@ def _by_the_best(
 
     def ready() -> dict[str, Callable[[], Tensor]]:
         noise, kernel = torch.randn_like(x), torch.randn_like(weight)
-        return {name: lambda way=way: way(noise, kernel) for name, way in ways.items()}
+        return {name: partial(way, noise, kernel) for name, way in ways.items()}
 
     shape = f"{'x'.join(map(str, x.shape))} {'x'.join(map(str, weight.shape))}"
     return ways[tuning.TABLE.way(operator, shape, x.device, ready)](x.contiguous(), weight)

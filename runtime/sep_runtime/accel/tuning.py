@@ -33,16 +33,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What was found for one operator and shape on one machine."""
+class Found:
+    """What a measurement says."""
 
-    machine: str  # processor or GPU, torch, threads
-    operator: str
-    shape: str
     way: str  # the fastest that proved itself
     plain_ms: float
     ms: float  # of the way
     error: float  # of the way, relative to the largest value; 0 for the plain operator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(Found):
+    """The same for one operator and shape on one machine."""
+
+    machine: str  # processor or GPU, torch, threads
+    operator: str
+    shape: str
 
 
 class Tuning:
@@ -66,23 +72,31 @@ class Tuning:
 
         It is called where the shape is new here, and what it gives works on fresh random input.
         """
-        key = (machine(device), operator, shape)
+        return self.row(operator, shape, device, lambda: _measured(device, ways(), operator)).way
+
+    def row(
+        self, operator: str, shape: str, device: torch.device, measure: Callable[[], Found]
+    ) -> Row:
+        """Return what is known of a shape; `measure` finds it out where nothing is."""
+        where = machine(device)
+        key = (where, operator, shape)
         row = self._used.get(key)
         if row is None:
             with self._lock:
                 row = self._rows.get(key)
                 if row is None:
-                    row = _measured(key, device, ways())
+                    found = measure()
+                    row = Row(machine=where, operator=operator, shape=shape, **asdict(found))
                     self._rows[key] = self._found[key] = row
                 self._used[key] = row
-        return row.way
+        return row
 
     def used(self) -> tuple[Row, ...]:
         """Return the rows that this process went by."""
         return tuple(self._used.values())
 
     def keep(self) -> None:
-        """Write what is new into the file; where that cannot be, the next process measures again."""
+        """Write what is new into the file; where that cannot be, the next one measures again."""
         with self._lock:
             if self._path is None or not self._found:
                 return
@@ -107,10 +121,8 @@ def machine(device: torch.device) -> str:
 
 
 def _measured(
-    key: tuple[str, str, str],
-    device: torch.device,
-    ways: Mapping[str, Callable[[], Tensor]],
-) -> Row:
+    device: torch.device, ways: Mapping[str, Callable[[], Tensor]], operator: str
+) -> Found:
     """Prove and time every way; the plain one, the first, is the measure of both."""
     true = ways[PLAIN]()
     scale = float(true.abs().max()) or 1.0
@@ -121,32 +133,37 @@ def _measured(
         try:
             error = float((run() - true).abs().max()) / scale
         except (RuntimeError, AttributeError, TypeError) as fault:  # its means are missing
-            log.info("%s cannot be done by %s: %s", key[1], name, fault)
+            log.info("%s cannot be done by %s: %s", operator, name, fault)
             continue
         if error <= ERROR:  # also false for what is no number
             errors[name] = error
         else:
-            log.warning("%s by %s is wrong by %.1e: not used", key[1], name, error)
-    times = dict.fromkeys(errors, float("inf"))
-    for _ in range(RUNS if len(errors) > 1 else 0):
-        for name in errors:
-            begun = time.perf_counter()
-            ways[name]()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times[name] = min(times[name], time.perf_counter() - begun)
-    best = min(times, key=lambda name: times[name]) if len(errors) > 1 else PLAIN
-    plain, taken = (1e3 * times[each] if len(errors) > 1 else 0.0 for each in (PLAIN, best))
-    where, operator, shape = key
-    return Row(
-        machine=where,
-        operator=operator,
-        shape=shape,
-        way=best,
-        plain_ms=round(plain, 3),
-        ms=round(taken, 3),
-        error=errors[best],
-    )
+            log.warning("%s by %s is wrong by %.1e: not used", operator, name, error)
+    if len(errors) == 1:
+        return Found(way=PLAIN, plain_ms=0.0, ms=0.0, error=0.0)
+    times = {name: best_of(ways[name], device) for name in errors}
+    best = min(times, key=lambda name: times[name])
+    return Found(way=best, plain_ms=times[PLAIN], ms=times[best], error=errors[best])
+
+
+def best_of(run: Callable[[], object], device: torch.device, runs: int = RUNS) -> float:
+    """Return the milliseconds of the fastest of some runs."""
+    best = float("inf")
+    for _ in range(runs):
+        synchronize(device)
+        begun = time.perf_counter()
+        run()
+        synchronize(device)
+        best = min(best, time.perf_counter() - begun)
+    return round(1e3 * best, 3)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _key(row: Row) -> tuple[str, str, str]:

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -17,6 +16,8 @@ from sep_protocol.errors import ModelError, PathError
 from sep_runtime.models import larsnet, mdx23c, weights
 
 if TYPE_CHECKING:
+    import torch
+
     from sep_models import Manifest
     from sep_protocol import Install
 
@@ -64,12 +65,11 @@ def _is_full(fault: Exception) -> bool:
 
 def check(found: dict[str, torch.Tensor], manifest: Manifest) -> None:
     """Raise ModelError unless these are the weights of the model's networks, key by key."""
-    cpu = torch.device("cpu")
     if manifest.architecture == "larsnet":
         surplus = {key.partition(".")[0] for key in found} - set(manifest.stems)
         if surplus:
             raise ModelError(f"{manifest.name} has no stem {', '.join(sorted(surplus))}")
-        larsnet.build([found], manifest.stems, cpu)
+        larsnet.build([found], manifest.stems)
     else:
         shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
-        mdx23c.build(shape, [found], cpu)
+        mdx23c.build(shape, [found])

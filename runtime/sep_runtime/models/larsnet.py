@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from sep_runtime.models.adopt import Uninitialised, adopt
@@ -17,43 +18,50 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from sep_runtime.models.running import Runner
     from sep_runtime.models.states import State
 
 N_FFT = 4096
 HOP = 1024
 EDGE = N_FFT // 2  # samples reflected at both ends
+SAMPLES = (FRAMES - 1) * HOP + N_FFT  # of a block
+SHAPE = (2, BINS, FRAMES)  # of what the networks see at once
+
+
+class Masks(nn.Module):
+    """[n, 2, BINS, FRAMES] magnitudes of a mix to [n, S, 2, BINS, FRAMES] masks, a U-Net per stem.
+
+    `wiener` is the exponent of the alpha-Wiener filter, None for plain masks.
+    """
+
+    def __init__(self, networks: Sequence[UNet], *, wiener: float | None = None) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.wiener = wiener
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """[n, 2, BINS, FRAMES] to [n, S, 2, BINS, FRAMES], float32."""
+        masks = torch.stack([network(magnitude) for network in self.networks], 1).float()
+        if self.wiener is None:
+            return masks
+        powers = (masks * magnitude.unsqueeze(1)).pow(self.wiener)
+        return powers / (powers.sum(1, keepdim=True) + 1e-7)
 
 
 class LarsNet:
-    """A Separator; `wiener` is the exponent of the alpha-Wiener filter, None for plain masks."""
+    """A Separator."""
 
     channels = 2
 
-    def __init__(
-        self,
-        networks: Sequence[UNet],
-        *,
-        stems: Sequence[str],
-        sample_rate: int,
-        wiener: float | None = None,
-    ) -> None:
+    def __init__(self, runner: Runner, *, stems: Sequence[str], sample_rate: int) -> None:
         self.stems = tuple(stems)
         self.sample_rate = sample_rate
-        self.cut = Chunking(chunk=FRAMES * HOP, hop=FRAMES * HOP)
-        self.networks = tuple(networks)
-        self.wiener = wiener
+        self.cut = Chunking(chunk=FRAMES * HOP, hop=FRAMES * HOP, batch=runner.batch)
+        self.runner = runner
 
     def stream(self) -> LarsNetStream:
         """Begin a pass over one mix."""
         return LarsNetStream(self)
-
-    def masks(self, magnitude: Tensor) -> Tensor:
-        """[2, BINS, FRAMES] magnitudes of the mix to [S, 2, BINS, FRAMES] masks."""
-        masks = torch.stack([network(magnitude.unsqueeze(0))[0] for network in self.networks])
-        if self.wiener is None:
-            return masks
-        powers = (masks * magnitude).pow(self.wiener)
-        return powers / (powers.sum(0, keepdim=True) + 1e-7)
 
 
 class LarsNetStream:
@@ -65,7 +73,7 @@ class LarsNetStream:
     """
 
     def __init__(self, model: LarsNet) -> None:
-        device = next(model.networks[0].parameters()).device
+        device = model.runner.device
         self.chunks = 0
         self._model = model
         self._window = torch.hann_window(N_FFT, periodic=True, device=device)
@@ -89,7 +97,7 @@ class LarsNetStream:
             self._start()
         else:
             self._mix = torch.cat((self._mix, mix), -1)
-        return self._trimmed(self._blocks(FRAMES))
+        return self._trimmed(self._blocks(self._model.cut.batch * FRAMES))
 
     def finish(self) -> Tensor:
         """[S, 2, m]."""
@@ -104,7 +112,7 @@ class LarsNetStream:
         mix = self._rest()
         end = mix.narrow(-1, mix.shape[-1] - EDGE - 1, EDGE).flip(-1)
         self._mix = torch.cat((mix, end), -1)
-        done = [*self._blocks(FRAMES), *self._blocks(1), self._tail]
+        done = [*self._blocks(1), self._tail]
         return self._trimmed(done)
 
     def _start(self) -> None:
@@ -117,11 +125,12 @@ class LarsNetStream:
         return self._mix
 
     def _blocks(self, least: int) -> list[Tensor]:
-        """Do every block of at least this many frames; return their sums of [rows, samples]."""
+        """Do the frames that are here, if they are so many; return sums of [rows, samples]."""
         done = []
         mix = self._rest()
-        while (count := min(FRAMES, (mix.shape[-1] - N_FFT) // HOP + 1)) >= least:
-            sums = self._block(mix.narrow(-1, 0, (count - 1) * HOP + N_FFT), count)
+        most = self._model.cut.batch * FRAMES
+        while (count := min(most, (mix.shape[-1] - N_FFT) // HOP + 1)) >= least:
+            sums = self._frames(mix.narrow(-1, 0, (count - 1) * HOP + N_FFT), count)
             sums.narrow(-1, 0, N_FFT - HOP).add_(self._tail)
             done.append(sums.narrow(-1, 0, count * HOP))
             self._tail = sums.narrow(-1, count * HOP, N_FFT - HOP).clone()
@@ -129,21 +138,33 @@ class LarsNetStream:
         self._mix = mix.clone()
         return done
 
-    def _block(self, mix: Tensor, count: int) -> Tensor:
+    def _frames(self, mix: Tensor, count: int) -> Tensor:
         """[2, (count - 1) HOP + N_FFT] to the sums [rows, the same]."""
         frames = mix.unfold(-1, N_FFT, HOP) * self._window
         spectrum = torch.fft.rfft(frames).transpose(-1, -2).narrow(-2, 0, BINS)
-        magnitude = functional.pad(spectrum.abs(), (0, FRAMES - count))
-        masks = self._model.masks(magnitude).narrow(-1, 0, count)
-        self.chunks += 1
-        stems = functional.pad((masks * spectrum).flatten(0, 1), (0, 0, 0, 1))
+        blocks = -(-count // FRAMES)
+        magnitude = functional.pad(spectrum.abs(), (0, blocks * FRAMES - count))
+        masks = self._model.runner(magnitude.view(2, BINS, blocks, FRAMES).permute(2, 0, 1, 3))
+        self.chunks += blocks
+        self._move(masks.device)
+        masks = masks.permute(1, 2, 3, 0, 4).flatten(-2).narrow(-1, 0, count)
+        stems = functional.pad((masks * spectrum.to(masks.device)).flatten(0, 1), (0, 0, 0, 1))
         frames = torch.fft.irfft(stems.transpose(-1, -2), n=N_FFT) * self._window
         squares = self._window.square().expand(1, count, -1)
         return frames_to_signal(torch.cat((frames, squares)), HOP)
 
+    def _move(self, device: torch.device) -> None:
+        """Go on where the network went when memory was short."""
+        if device != self._tail.device:
+            self._window, self._tail = self._window.to(device), self._tail.to(device)
+
     def _trimmed(self, sums: list[Tensor]) -> Tensor:
         """Divide by the windows and cut the reflected ends off: [S, 2, m]."""
-        joined = torch.cat(sums, -1) if sums else self._tail.narrow(-1, 0, 0)
+        joined = (
+            torch.cat([each.to(self._tail.device) for each in sums], -1)
+            if sums
+            else self._tail.narrow(-1, 0, 0)
+        )
         skipped = min(self._skip, joined.shape[-1])
         self._skip -= skipped
         count = min(joined.shape[-1] - skipped, self._seen - self._given)
@@ -153,15 +174,36 @@ class LarsNetStream:
         return stems.reshape(len(self._model.stems), 2, count)
 
 
-def build(found: Sequence[State], stems: Sequence[str], device: torch.device) -> list[UNet]:
+def build(found: Sequence[State], stems: Sequence[str]) -> Masks:
     """Return one U-Net per stem from keys `<stem>.<key>`; raise ModelError where they differ."""
     networks = []
     for stem in stems:
         with Uninitialised():
             network = UNet()
         adopt(network, [_of_stem(state, f"{stem}.") for state in found])
-        networks.append(network.to(device).eval().requires_grad_(requires_grad=False))
-    return networks
+        networks.append(network)
+    return Masks(networks).eval().requires_grad_(requires_grad=False)
+
+
+def empty(stems: int) -> Masks:
+    """Return networks for so many stems."""
+    return Masks([UNet() for _ in range(stems)])
+
+
+def magnitudes(mix: Tensor) -> Tensor:
+    """[n, 2, SAMPLES] to [n, 2, BINS, FRAMES]."""
+    window = torch.hann_window(N_FFT, periodic=True)
+    spectrum = torch.fft.rfft(mix.unfold(-1, N_FFT, HOP) * window)
+    magnitude: Tensor = spectrum.abs()
+    return magnitude.transpose(-1, -2).narrow(-2, 0, BINS)
+
+
+def memory_of(dtype: torch.dtype) -> int:
+    """Return about how many bytes a block takes on its way through the networks, one by one.
+
+    The two widest layers of a U-Net with the input of the next, and the masks in float32.
+    """
+    return 48 * BINS * FRAMES * dtype.itemsize + 20 * 2 * BINS * FRAMES * 4
 
 
 def _of_stem(state: State, prefix: str) -> State:

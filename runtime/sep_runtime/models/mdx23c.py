@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from sep_runtime.models.running import Runner
     from sep_runtime.models.states import State
 
 
@@ -28,23 +29,29 @@ class Mdx23c:
     """A Separator; its chunk length is part of the model, because InstanceNorm sees the chunk."""
 
     def __init__(
-        self, network: TfcTdf, *, stems: Sequence[str], sample_rate: int, cut: Chunking
+        self,
+        shape: TfcTdfShape,
+        runner: Runner,
+        *,
+        stems: Sequence[str],
+        sample_rate: int,
+        cut: Chunking,
     ) -> None:
         self.stems = tuple(stems)
         self.sample_rate = sample_rate
-        self.channels = network.shape.audio_channels
+        self.channels = shape.audio_channels
         self.cut = cut
-        self.network = network
-        self._device = network.first_conv.weight.device
+        self.runner = runner
+        self.shape = shape
 
     def stream(self) -> OverlapAdd:
         """Begin a pass over one mix."""
         return OverlapAdd(
-            self.network,
+            self.runner,
             self.cut,
             stems=len(self.stems),
             channels=self.channels,
-            device=self._device,
+            device=self.runner.device,
             short=self.short,
         )
 
@@ -54,7 +61,7 @@ class Mdx23c:
         Why one to spare: `benchmarks/short_clips.py`; and of a single step the innermost
         InstanceNorm may see but one value, which has no deviation.
         """
-        shape = self.network.shape
+        shape = self.shape
         held = max(samples, shape.shortest)
         frames = -(-held // shape.hop) + 1
         steps = max(2, 1 - (-frames // shape.frame_step))
@@ -94,7 +101,7 @@ def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -
     return Chunking(chunk=chunk, hop=max(1, round(chunk / overlap)), batch=batch or 1)
 
 
-def build(shape: TfcTdfShape, found: Sequence[State], device: torch.device) -> TfcTdf:
+def build(shape: TfcTdfShape, found: Sequence[State]) -> TfcTdf:
     """Return the network with the weights that are its own; raise ModelError where none are."""
     with Uninitialised():
         network = TfcTdf(shape)
@@ -104,4 +111,21 @@ def build(shape: TfcTdfShape, found: Sequence[State], device: torch.device) -> T
         if family := families.of_weights(found):
             raise families.error("these are the weights of", family) from fault
         raise
-    return network.to(device).eval().requires_grad_(requires_grad=False)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def memory_of(shape: TfcTdfShape, chunk: int, dtype: torch.dtype) -> int:
+    """Return about how many bytes one chunk takes on its way through the network.
+
+    What is kept for the decoder, and at its top the joined inputs with what is made of them.
+    """
+    frames = chunk // shape.hop + 1
+    area = frames * shape.dim_f // shape.subbands
+    less = shape.scale[0] * shape.scale[1]
+    kept = sum(
+        (shape.channels + shape.growth * level) * area // less**level
+        for level in range(shape.scales)
+    )
+    top = 8 * shape.channels * area
+    spectra = 4 * shape.stems * shape.audio_channels * frames * (shape.n_fft + 2)
+    return int((kept + top) * dtype.itemsize + 4 * spectra)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import nn
 
 import sep_models
 from sep_protocol.errors import ModelError, UsageError
 from sep_runtime.models import families, kinds, larsnet, mdx23c, settings, weights
+from sep_runtime.models import precision as precisions
+from sep_runtime.models.placing import placed
+from sep_runtime.nets.tfc_tdf import TfcTdf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import torch
+    from torch import Tensor
 
     from sep_models import Manifest
-    from sep_protocol import Model
+    from sep_protocol import Model, Precision
+    from sep_runtime.models.running import Runner
+    from sep_runtime.models.states import State
     from sep_runtime.streams.overlap import Separator
+
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +36,10 @@ class Loaded:
     """A Separator with the facts it was made from."""
 
     separator: Separator
+    runner: Runner  # its network at work
     manifest: Manifest
     sha256: str  # of the weights
+    snr: float | None = None  # dB beside plain fp32; None: it is that
 
 
 def load(
@@ -34,10 +48,13 @@ def load(
     *,
     overlap: float | None = None,
     batch: int | None = None,
+    precision: Precision = "auto",
+    to_cpu: bool = False,
 ) -> Loaded:
-    """Return the model on the device.
+    """Return the model on the device; where its memory is short, the CPU may go on if `to_cpu`.
 
-    Raises ModelError where it is missing or corrupt, UsageError where an option does not fit it.
+    Raises ModelError where it is missing or corrupt, UsageError where an option does not fit it,
+    DeviceError where the device cannot do it in that precision.
     """
     manifest, path, sha256 = _locate(model)
     if manifest.bundled and manifest.sha256 != sha256:
@@ -58,31 +75,90 @@ def load(
             command=f"sep models pull {manifest.name}",
         )
     found = weights.read(path)
-    separator: Separator
-    if manifest.architecture == "larsnet":
-        if overlap not in (None, 1.0):
-            raise UsageError(
-                "larsnet knows no overlap", hint="leave it out", command="leave out --overlap"
-            )
-        if batch not in (None, 1):
-            raise UsageError(
-                "larsnet knows no batch", hint="leave it out", command="leave out --batch"
-            )
-        networks = larsnet.build(found, manifest.stems, device)
-        separator = larsnet.LarsNet(
-            networks, stems=manifest.stems, sample_rate=manifest.sample_rate
+    how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
+    make = _larsnet if manifest.architecture == "larsnet" else _mdx23c
+    separator, runner, snr = make(manifest, found, overlap, how)
+    return Loaded(separator=separator, runner=runner, manifest=manifest, sha256=sha256, snr=snr)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """How a network is to run."""
+
+    device: torch.device
+    batch: int | None
+    precision: Precision
+    to_cpu: bool
+    sha256: str
+
+
+def _larsnet(
+    manifest: Manifest, found: Sequence[State], overlap: float | None, how: _How
+) -> tuple[Separator, Runner, float | None]:
+    if overlap not in (None, 1.0):
+        raise UsageError(
+            "larsnet knows no overlap", hint="leave it out", command="leave out --overlap"
         )
-    else:
-        shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
-        wanted = manifest.overlap if overlap is None else overlap
-        cut = mdx23c.cut_for(shape, manifest.chunk, wanted, batch)
-        separator = mdx23c.Mdx23c(
-            mdx23c.build(shape, found, device),
-            stems=manifest.stems,
-            sample_rate=manifest.sample_rate,
-            cut=cut,
-        )
-    return Loaded(separator=separator, manifest=manifest, sha256=sha256)
+    masks = larsnet.build(found, manifest.stems)
+    runner, snr = _running(
+        masks,
+        lambda: larsnet.empty(len(manifest.stems)),
+        how,
+        shape=larsnet.SHAPE,
+        example=lambda: larsnet.magnitudes(precisions.golden(larsnet.SAMPLES)),
+        bytes_of=larsnet.memory_of,
+    )
+    separator = larsnet.LarsNet(runner, stems=manifest.stems, sample_rate=manifest.sample_rate)
+    return separator, runner, snr
+
+
+def _mdx23c(
+    manifest: Manifest, found: Sequence[State], overlap: float | None, how: _How
+) -> tuple[Separator, Runner, float | None]:
+    shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
+    wanted = manifest.overlap if overlap is None else overlap
+    cut = mdx23c.cut_for(shape, manifest.chunk, wanted, how.batch)
+    runner, snr = _running(
+        mdx23c.build(shape, found),
+        lambda: TfcTdf(shape),
+        how,
+        shape=(shape.audio_channels, cut.chunk),
+        example=lambda: precisions.golden(cut.chunk),
+        bytes_of=lambda dtype: mdx23c.memory_of(shape, cut.chunk, dtype),
+    )
+    separator = mdx23c.Mdx23c(
+        shape,
+        runner,
+        stems=manifest.stems,
+        sample_rate=manifest.sample_rate,
+        cut=replace(cut, batch=runner.batch),
+    )
+    return separator, runner, snr
+
+
+def _running(
+    network: N,
+    empty: Callable[[], N],
+    how: _How,
+    *,
+    shape: tuple[int, ...],
+    example: Callable[[], Tensor],
+    bytes_of: Callable[[torch.dtype], int],
+) -> tuple[Runner, float | None]:
+    """Return the network at work, and how exact it is."""
+    return precisions.runner(
+        lambda device, dtype: placed(network, empty, device, dtype),
+        precisions.Facts(
+            key=f"{how.sha256[:16]} {'x'.join(map(str, shape))}",
+            shape=shape,
+            example=example,
+            bytes_of=bytes_of,
+        ),
+        how.device,
+        wanted=how.precision,
+        batch=how.batch,
+        to_cpu=how.to_cpu,
+    )
 
 
 def _locate(model: Model) -> tuple[Manifest, Path, str]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sep_runtime.accel import operators as ops
 from sep_runtime.nets.stft import Stft
@@ -146,6 +145,10 @@ def _act(kind: str) -> nn.Module:
     raise ValueError(msg)
 
 
+def _weight(layer: nn.Module) -> Tensor:
+    return cast("Tensor", layer.weight)
+
+
 class _Block(nn.Module):
     def __init__(self, shape: TfcTdfShape, in_c: int, c: int, f: int) -> None:
         super().__init__()
@@ -175,12 +178,12 @@ class _Block(nn.Module):
             x = x + self.tdf(x)
             return self.tfc2(x) + shortcut  # type: ignore[no-any-return]
         norm, act, conv = self.tfc1
-        y = ops.conv3x3(ops.norm_act(x, norm, act), conv.weight)
+        y = ops.conv3x3(ops.norm_act(x, norm, act), _weight(conv))
         norm, act, narrow, inner_norm, inner_act, wide = self.tdf
-        inner = ops.frequency(ops.norm_act(y, norm, act), narrow.weight)
-        ops.frequency_add_(y, ops.norm_act(inner, inner_norm, inner_act), wide.weight)
+        inner = ops.frequency(ops.norm_act(y, norm, act), _weight(narrow))
+        ops.frequency_add_(y, ops.norm_act(inner, inner_norm, inner_act), _weight(wide))
         norm, act, conv = self.tfc2
-        y = ops.conv3x3(ops.norm_act(y, norm, act), conv.weight)
+        y = ops.conv3x3(ops.norm_act(y, norm, act), _weight(conv))
         return ops.conv1x1_add_(y, x, self.shortcut.weight)
 
 
@@ -215,7 +218,7 @@ class _Rescale(nn.Module):
             return self.conv(x)  # type: ignore[no-any-return]
         norm, act, conv = self.conv
         scale = ops.down if isinstance(conv, nn.Conv2d) else ops.up
-        return scale(ops.norm_act(x, norm, act), conv.weight)
+        return scale(ops.norm_act(x, norm, act), _weight(conv))
 
 
 class _Encoder(nn.Module):
@@ -292,7 +295,7 @@ class TfcTdf(nn.Module):
         batch, _, _, frames = out.shape
         stems, channels = self.shape.stems, self.shape.audio_channels
         out = out.reshape(batch, stems, channels, 2, self.shape.dim_f, frames)
-        # Bins above those that the network sees are silent. Frequency last, as the inverse wants it.
+        # Bins above those that the network sees are silent. The inverse wants frequency last.
         bins = self.shape.n_fft // 2 + 1
         spectra = out.new_zeros(batch, stems, channels, frames, bins, 2)
         spectra.narrow(-2, 0, self.shape.dim_f).copy_(out.permute(0, 1, 2, 5, 4, 3))

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sep_runtime.accel import operators as ops
+
 BINS = 2048  # of the 2049 that n_fft 4096 has; the top one stays silent
 FRAMES = 512  # STFT frames that the network sees at once
 WIDTHS = (16, 32, 64, 128, 256, 512)
@@ -52,7 +54,9 @@ class UNet(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """[B, 2, BINS, FRAMES] to [B, 2, BINS, FRAMES]."""
-        x = self.input_norm(magnitude.transpose(1, 2)).transpose(1, 2).contiguous()
+        seen = magnitude.to(self.input_norm.weight.dtype)
+        x = self.input_norm(seen.transpose(1, 2)).transpose(1, 2)
+        x = ops.laid(x, self.enc1.conv.weight)  # type: ignore[union-attr, arg-type]
         skips = []
         for i in range(1, len(WIDTHS)):
             x, raw = self.get_submodule(f"enc{i}")(x)

@@ -126,6 +126,7 @@ class OverlapAdd:
         parts = [self._mix.narrow(-1, start - self._kept, size) for start in starts]
         outputs = self._network(torch.stack(parts))
         self.chunks += len(starts)
+        self._move(outputs.device)
         for start, output in zip(starts, outputs, strict=True):
             self._add(start, output, self._window)
 
@@ -135,7 +136,14 @@ class OverlapAdd:
         padded.narrow(-1, 0, self._seen).copy_(self._mix)
         output = self._network(padded)[0].narrow(-1, 0, self._seen)
         self.chunks += 1
+        self._move(output.device)
         self._add(0, output, torch.ones_like(self._mix[0]))
+
+    def _move(self, device: torch.device) -> None:
+        """Go on where the network went when memory was short."""
+        if device != self._sum.device:
+            self._mix, self._sum = self._mix.to(device), self._sum.to(device)
+            self._weight, self._window = self._weight.to(device), self._window.to(device)
 
     def _add(self, start: int, output: Tensor, window: Tensor) -> None:
         at = start - self._given

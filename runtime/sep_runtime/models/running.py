@@ -1,0 +1,151 @@
+"""A network at work: where, in which precision, how many items at once, and what then is short."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from sep_protocol import Fallback
+from sep_protocol.errors import MemoryLimitError
+from sep_runtime import memory
+from sep_runtime.accel import cuda, operators, tuning
+from sep_runtime.accel.graph import Graph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    Network = Callable[[Tensor], Tensor]
+
+CPU = torch.device("cpu")
+NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+log = logging.getLogger(__name__)
+
+
+class Make(Protocol):
+    """Gives a network with its weights."""
+
+    def __call__(self, device: torch.device, dtype: torch.dtype) -> Network:
+        """Return it on a device; what it gives is float32."""
+
+
+class Runner:
+    """[n, ...] to [n, ...] through a network, for any n; threads may share it.
+
+    Where memory is short the batch halves; of one item, the CPU goes on if `to_cpu` allows it;
+    else MemoryLimitError is raised. Every step is told to `tell`. `shape` is that of one item of
+    most calls: on an NVIDIA GPU these are replayed as a graph.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        *,
+        batch: int = 1,
+        shape: tuple[int, ...] = (),
+        to_cpu: bool = False,
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.batch = batch
+        self.tell: Callable[[Fallback], None] = lambda step: log.warning("%s", step.reason)
+        self._make = make
+        self._shape = shape
+        self._to_cpu = to_cpu
+        self._lock = threading.RLock()
+        self.network = make(device, dtype)
+        self._graph: Graph | None = None
+        self._graphed = device.type == "cuda"
+
+    @property
+    def precision(self) -> str:
+        """fp32, fp16 or bf16."""
+        return NAMES[self.dtype]
+
+    def ways(self) -> tuple[str, ...]:
+        """Return what is done faster than by torch's plain operators, as far as it has run."""
+        found = {row.way for row in tuning.TABLE.used() if row.operator in operators.TUNED}
+        if cuda.is_used():
+            found.add("fused norms")
+        if self._graph is not None:
+            found.add("graph")
+        return tuple(sorted(found - {tuning.PLAIN}))
+
+    def exact(self) -> Runner:
+        """Return the same in float32, one item at a time."""
+        return Runner(self._make, self.device)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[n, ...] to [n, ...] on the device that did it."""
+        done: list[Tensor] = []
+        at = 0
+        while at < len(x):
+            with self._lock:
+                part = x[at : at + self.batch].to(self.device)
+                short = ""
+                try:
+                    with self._strict():
+                        done.append(self._run(part))
+                    at += len(part)
+                except (RuntimeError, MemoryError) as fault:
+                    if not memory.is_short(fault):
+                        raise
+                    short = str(fault).partition("\n")[0]
+                # Out of the handler, whose fault holds on to what did not fit.
+                if short:
+                    self._less(short)
+        if len(done) == 1:
+            return done[0]
+        return torch.cat([each.to(self.device) for each in done])
+
+    def _run(self, x: Tensor) -> Tensor:
+        if not self._graphed or tuple(x.shape[1:]) != self._shape:
+            return self.network(x)
+        if self._graph is None:
+            full = x.new_zeros(self.batch, *self._shape)
+            full.narrow(0, 0, len(x)).copy_(x)
+            try:
+                self._graph = Graph(self.network, full)
+            except RuntimeError as fault:
+                if memory.is_short(fault):
+                    raise
+                log.info("no CUDA graph: %s", fault)
+                self._graphed = False
+                return self.network(x)
+        return self._graph(x)
+
+    @contextmanager
+    def _strict(self) -> Iterator[None]:
+        """Keep float32 what it says: by default cuDNN rounds what it multiplies to ten bits."""
+        if self.device.type == "cuda" and self.dtype == torch.float32:
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                yield
+        else:
+            yield
+
+    def _less(self, reason: str) -> None:
+        """Take the next step down; raise MemoryLimitError where there is none."""
+        self._graph = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+        if self.batch > 1:
+            was, self.batch = self.batch, self.batch // 2
+            step = Fallback(was=f"batch {was}", now=f"batch {self.batch}", reason=reason)
+        elif self._to_cpu and self.device.type != "cpu":
+            was_device = str(self.device)
+            self.device, self.dtype, self._graphed = CPU, torch.float32, False
+            self.network = self._make(CPU, torch.float32)
+            step = Fallback(was=was_device, now="cpu", reason=reason)
+        else:
+            raise memory.error(MemoryLimitError(reason))
+        self.tell(step)
