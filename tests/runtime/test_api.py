@@ -321,7 +321,7 @@ def test_too_little_memory_has_a_name(model, noise, monkeypatch):
     def short(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 G")
 
-    monkeypatch.setattr(type(model.loaded.separator.network), "forward", short)
+    monkeypatch.setattr(type(model.loaded.runner.network), "forward", short)
     with pytest.raises(errors.MemoryLimitError, match="out of memory") as caught:
         model.separate(noise(2, 500), 44100)
     assert "batch=1" in caught.value.hint

@@ -37,7 +37,7 @@ def test_every_wrapper(tiny, tmp_path, wrap):
         safetensors.torch.save_file({k: v.half() for k, v in state.items()}, path)
     else:
         torch.save(state if wrap == "none" else {wrap: state, "epoch": 3}, path)
-    network = load(path, yaml).separator.network
+    network = load(path, yaml).runner.network
     assert network.first_conv.weight.dtype == torch.float32
 
 
@@ -157,8 +157,6 @@ def test_larsnet_from_a_folder(tmp_path):
         assert torch.cat((first, stream.finish()), -1).shape == (5, 2, 5000)
     with pytest.raises(UsageError, match="overlap"):
         separators.load(model, CPU, overlap=2.0)
-    with pytest.raises(UsageError, match="batch"):
-        separators.load(model, CPU, batch=2)
 
 
 def test_bundled_weights_are_checked(tmp_path, monkeypatch):

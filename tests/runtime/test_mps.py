@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 import sep_models
 from sep_runtime import device as devices
 from sep_runtime.models import adopt, larsnet
+from sep_runtime.models.running import Runner
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.nets.unet import UNet
@@ -40,8 +41,11 @@ class Moves(TorchFunctionMode):
             target = torch.device(
                 "cpu" if func is torch.Tensor.cpu else (named or [given.device])[0]
             )
-            if target.type != given.device.type:
-                return torch.empty(given.shape, dtype=given.dtype, device=target)
+            types = [each for each in args[1:] if isinstance(each, torch.dtype)]
+            kind = types[0] if types else given.dtype
+            if target.type == given.device.type and kind == given.dtype:
+                return given
+            return torch.empty(given.shape, dtype=kind, device=target)
         if func in (torch.Tensor.contiguous, torch.Tensor.clone):
             return torch.empty(given.shape, dtype=given.dtype, device=given.device)
         if func is torch.Tensor.copy_:
@@ -111,7 +115,9 @@ def short_mix():
 def larsnet_(wiener):
     def make():
         built = on_metal(UNet, UNet)
-        model = larsnet.LarsNet(built, stems=("a", "b"), sample_rate=44100, wiener=wiener)
+        masks = larsnet.Masks(built, wiener=wiener)
+        runner = Runner(lambda *_: masks, MPS)
+        model = larsnet.LarsNet(runner, stems=("a", "b"), sample_rate=44100)
         return model.stream(), 600_000
 
     return make

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sep_runtime.models import larsnet, mdx23c
+from sep_runtime.models.running import Runner
 from sep_runtime.models.settings import manifest_of
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -44,7 +45,7 @@ def test_mdx23c(name, recipe):
     manifest = manifest_of(facts["config"], name)
     shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
     weights = tensors(recipe.weights(facts["shapes"], facts["seed"]))
-    network = mdx23c.build(shape, [weights], torch.device("cpu"))
+    network = mdx23c.build(shape, [weights])
     seeds = [facts["seed"] * 100 + i for i in range(facts["batch"])]
     mixes = np.stack([recipe.noise(2, manifest.chunk, seed) for seed in seeds])
     with torch.inference_mode():
@@ -62,7 +63,7 @@ def lars(facts, recipe):
     for i, stem in enumerate(facts["stems"]):
         drawn = tensors(recipe.weights(facts["shapes"], facts["seed"] * 10 + i))
         weights |= {f"{stem}.{key}": value for key, value in drawn.items()}
-    return larsnet.build([weights], facts["stems"], torch.device("cpu"))
+    return larsnet.build([weights], facts["stems"])
 
 
 def streamed(model, mix, block):
@@ -72,6 +73,11 @@ def streamed(model, mix, block):
         return torch.cat([*parts, stream.finish()], -1).numpy()
 
 
+def at_work(masks, *, stems=("a",), batch=1):
+    runner = Runner(lambda *_: masks, torch.device("cpu"), batch=batch)
+    return larsnet.LarsNet(runner, stems=stems, sample_rate=44100)
+
+
 LONG = pytest.param("larsnet-long", marks=pytest.mark.slow)
 
 
@@ -79,12 +85,9 @@ LONG = pytest.param("larsnet-long", marks=pytest.mark.slow)
 @pytest.mark.parametrize("wiener", [False, True])
 def test_larsnet(name, wiener, recipe):
     facts, arrays = vector(name)
-    model = larsnet.LarsNet(
-        lars(facts, recipe),
-        stems=facts["stems"],
-        sample_rate=44100,
-        wiener=facts["wiener_exponent"] if wiener else None,
-    )
+    masks = lars(facts, recipe)
+    masks.wiener = facts["wiener_exponent"] if wiener else None
+    model = at_work(masks, stems=facts["stems"])
     mix = recipe.noise(2, facts["samples"], facts["seed"])
     output = streamed(model, mix, 44100)
     assert output.shape == (len(facts["stems"]), 2, facts["samples"])
@@ -112,8 +115,9 @@ class _Half(torch.nn.Module):
 @pytest.mark.parametrize(
     "samples", [1, 2, 1023, 1024, 2047, 2048, 2049, 3072, 5000, 524288, 527000]
 )
-def test_larsnet_streams_the_same_whatever_the_blocks(samples, noise):
-    model = larsnet.LarsNet([_Half()], stems=["a"], sample_rate=44100)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_larsnet_streams_the_same_whatever_the_blocks(samples, batch, noise):
+    model = at_work(larsnet.Masks([_Half()]), batch=batch)
     mix = noise(2, samples)
     whole = streamed(model, mix, samples)
     assert whole.shape == (1, 2, samples)
@@ -123,7 +127,7 @@ def test_larsnet_streams_the_same_whatever_the_blocks(samples, noise):
 
 
 def test_larsnet_of_half_masks_is_half_the_mix(noise):
-    model = larsnet.LarsNet([_Half()], stems=["a"], sample_rate=44100)
+    model = at_work(larsnet.Masks([_Half()]))
     mix = noise(2, 30000)
     # The top bin's mask is 0: white noise loses the 2049th part of its power.
     assert error(streamed(model, mix, 4096)[0], mix / 2) < 0.04

@@ -55,7 +55,7 @@ def load(yaml_file):
 
     def loaded(path):
         model = Model(name="mine", checkpoint=str(path), settings=str(yaml_file))
-        return separators.load(model, CPU).separator.network.state_dict()
+        return separators.load(model, CPU).runner.network.state_dict()
 
     return loaded
 
@@ -469,7 +469,7 @@ def test_a_network_is_compared_before_it_takes_memory():
     shape = TfcTdfShape(stems=32, channels=2048, growth=2048, blocks=16)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="missing"):
-        mdx23c.build(shape, [STATE], CPU)
+        mdx23c.build(shape, [STATE])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
 
 

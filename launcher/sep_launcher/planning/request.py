@@ -94,8 +94,6 @@ def check_fits(request: Request, manifest: Manifest) -> None:
     if manifest.architecture == "larsnet":
         if request.overlap not in (None, 1.0):
             raise UsageError(f"{name} knows no overlap", hint="leave out --overlap")
-        if request.batch not in (None, 1):
-            raise UsageError(f"{name} knows no batch", hint="leave out --batch")
     elif request.overlap is not None and request.overlap > manifest.chunk:
         raise UsageError(
             f"--overlap can be {manifest.chunk} at most for {name}, not {request.overlap:g}",

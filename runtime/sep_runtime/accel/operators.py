@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from sep_runtime.accel import cuda, tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-TUNED = ("conv3x3", "up")
+TUNED = ("conv3x3", "up", "double")
 LEAST = 1 << 22  # multiplications; below, which way is taken does not matter
 
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
@@ -72,7 +73,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
         "conv3x3",
         x,
         weight,
-        lambda x, weight: functional.conv2d(x, weight, padding=1),
+        _plain3x3,
         {"nnpack": _nnpack},
     )
 
@@ -129,9 +130,62 @@ def up(x: Tensor, weight: Tensor) -> Tensor:
     )
 
 
+def halve(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """[B, C, T, F] to [B, D, T / 2, F / 2]: a convolution of 5 x 5 in steps of 2."""
+    return functional.conv2d(x, conv.weight, conv.bias, stride=2, padding=2)
+
+
+def double(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+    """[B, C, T, F] to [B, D, 2 T, 2 F]: the transposed convolution of 5 x 5 in steps of 2."""
+
+    def by_torch(x: Tensor, weight: Tensor) -> Tensor:
+        return functional.conv_transpose2d(
+            x, weight, conv.bias, stride=2, padding=2, output_padding=1
+        )
+
+    def by(one: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        def run(x: Tensor, weight: Tensor) -> Tensor:
+            return _between(one(x, _quarters(weight)), conv.bias)
+
+        return run
+
+    others = {"quarters": by(_plain3x3), "quarters by nnpack": by(_nnpack)}
+    return _by_the_best("double", x, conv.weight, by_torch, others)
+
+
+_QUARTERS = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
+
+
+def _quarters(weight: Tensor) -> Tensor:
+    """[C, D, 5, 5] to [4 D, C, 3, 3]: what each of four output samples takes of 3 x 3 inputs.
+
+    Output 2 j + p is the sum over inputs j + t - 1 of the taps 4 - 2 t + p; the sixth tap is zero.
+    """
+    found: Tensor | None = _QUARTERS.get(weight)
+    if found is None:
+        c, d = weight.shape[:2]
+        six = functional.pad(weight.detach(), (0, 1, 0, 1)).view(c, d, 3, 2, 3, 2).flip(2, 4)
+        found = six.permute(1, 3, 5, 0, 2, 4).reshape(4 * d, c, 3, 3)
+        _QUARTERS[weight] = found
+    return found
+
+
+def _between(parts: Tensor, bias: Tensor | None) -> Tensor:
+    """[B, 4 D, T, F] to [B, D, 2 T, 2 F], plus a bias per channel."""
+    b, d, t, f = parts.shape
+    laid = parts.view(b, d // 4, 2, 2, t, f)
+    if bias is not None:
+        laid = laid + bias.view(-1, 1, 1, 1, 1)
+    return laid.permute(0, 1, 4, 2, 5, 3).reshape(b, d // 4, 2 * t, 2 * f)
+
+
 def _is_last(x: Tensor) -> bool:
     """Say whether channels are what changes fastest in memory."""
     return x.is_cuda and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _plain3x3(x: Tensor, weight: Tensor) -> Tensor:
+    return functional.conv2d(x, weight, padding=1)
 
 
 def _nnpack(x: Tensor, weight: Tensor) -> Tensor:

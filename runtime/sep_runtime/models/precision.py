@@ -108,12 +108,12 @@ def _compared(make: Make, facts: Facts, device: torch.device, dtype: torch.dtype
         exact = Runner(make, device)
         with operators.plain():
             true = exact(example)
-            plain = tuning.best_of(lambda: exact(example), device)
+            plain = tuning.best_of(partial(exact, example), device)
         del exact
         try:
             short = make(device, dtype)
             found = short(example)
-            taken = tuning.best_of(lambda: short(example), device)
+            taken = tuning.best_of(partial(short, example), device)
         except RuntimeError as fault:
             if memory.is_short(fault):
                 raise

@@ -89,7 +89,7 @@ class Runner:
         at = 0
         while at < len(x):
             with self._lock:
-                part = x[at : at + self.batch].to(self.device)
+                part = self._sent(x[at : at + self.batch])
                 short = ""
                 try:
                     with self._strict():
@@ -105,6 +105,12 @@ class Runner:
         if len(done) == 1:
             return done[0]
         return torch.cat([each.to(self.device) for each in done])
+
+    def _sent(self, x: Tensor) -> Tensor:
+        """Return it on the device, without waiting for what the device still does."""
+        if self.device.type != "cuda" or x.is_cuda:
+            return x.to(self.device)
+        return x.pin_memory().to(self.device, non_blocking=True)
 
     def _run(self, x: Tensor) -> Tensor:
         if not self._graphed or tuple(x.shape[1:]) != self._shape:

@@ -84,7 +84,8 @@ class OverlapAdd:
         self._cut = cut
         self._short = short
         self._window = hann(cut.chunk).to(device)
-        self._mix = torch.zeros(channels, 0, device=device)  # from sample self._kept on
+        # The mix stays on the host until a batch of it is sent; from sample self._kept on.
+        self._pieces = [torch.zeros(channels, 0)]
         self._sum = torch.zeros(stems, channels, 0, device=device)  # from sample self._given on
         self._weight = torch.zeros(0, device=device)
         self._kept = 0
@@ -95,8 +96,9 @@ class OverlapAdd:
 
     def push(self, mix: Tensor) -> Tensor:
         """[C, n] to [S, C, m]."""
-        self._mix = torch.cat((self._mix, mix.to(self._mix.device)), -1)
+        self._pieces.append(mix)
         self._seen += mix.shape[-1]
+        ran = False
         # Strictly less: a chunk that ends with what was seen may be the last one.
         while self._next + self._cut.chunk < self._seen:
             self._waiting.append(self._next)
@@ -104,9 +106,12 @@ class OverlapAdd:
             if len(self._waiting) == self._cut.batch:
                 self._run(self._waiting)
                 self._waiting = []
+                ran = True
+        if not ran:
+            return self._sum.narrow(-1, 0, 0)
         first = self._waiting[0] if self._waiting else self._next
         settled = max(0, min(first, self._seen - self._cut.chunk))
-        self._mix = self._mix.narrow(-1, settled - self._kept, self._seen - settled).clone()
+        self._pieces = [self._mix().narrow(-1, settled - self._kept, self._seen - settled).clone()]
         self._kept = settled
         return self._give(settled)
 
@@ -121,36 +126,48 @@ class OverlapAdd:
             self._waiting = []
         return self._give(self._seen)
 
+    def _mix(self) -> Tensor:
+        """[C, n]: what is kept of the mix, in one piece."""
+        if len(self._pieces) > 1:
+            self._pieces = [torch.cat(self._pieces, -1)]
+        return self._pieces[0]
+
     def _run(self, starts: list[int]) -> None:
-        size = self._cut.chunk
-        parts = [self._mix.narrow(-1, start - self._kept, size) for start in starts]
+        size, mix = self._cut.chunk, self._mix()
+        parts = [mix.narrow(-1, start - self._kept, size) for start in starts]
         outputs = self._network(torch.stack(parts))
         self.chunks += len(starts)
         self._move(outputs.device)
+        self._reach(starts[-1] + size)
         for start, output in zip(starts, outputs, strict=True):
             self._add(start, output, self._window)
 
     def _run_short(self) -> None:
+        mix = self._mix()
         size = self._short(self._seen) if self._short else self._cut.chunk
-        padded = self._mix.new_zeros(1, self._mix.shape[0], size)
-        padded.narrow(-1, 0, self._seen).copy_(self._mix)
+        padded = mix.new_zeros(1, mix.shape[0], size)
+        padded.narrow(-1, 0, self._seen).copy_(mix)
         output = self._network(padded)[0].narrow(-1, 0, self._seen)
         self.chunks += 1
         self._move(output.device)
-        self._add(0, output, torch.ones_like(self._mix[0]))
+        self._reach(self._seen)
+        self._add(0, output, torch.ones_like(output[0, 0]))
 
     def _move(self, device: torch.device) -> None:
         """Go on where the network went when memory was short."""
         if device != self._sum.device:
-            self._mix, self._sum = self._mix.to(device), self._sum.to(device)
-            self._weight, self._window = self._weight.to(device), self._window.to(device)
+            self._sum, self._weight = self._sum.to(device), self._weight.to(device)
+            self._window = self._window.to(device)
 
-    def _add(self, start: int, output: Tensor, window: Tensor) -> None:
-        at = start - self._given
-        missing = at + window.shape[0] - self._weight.shape[0]
+    def _reach(self, end: int) -> None:
+        """Make the sums as long as chunks that end at this sample need."""
+        missing = end - self._given - self._weight.shape[0]
         if missing > 0:
             self._sum = torch.nn.functional.pad(self._sum, (0, missing))
             self._weight = torch.nn.functional.pad(self._weight, (0, missing))
+
+    def _add(self, start: int, output: Tensor, window: Tensor) -> None:
+        at = start - self._given
         self._sum.narrow(-1, at, window.shape[0]).addcmul_(output, window)
         self._weight.narrow(-1, at, window.shape[0]).add_(window)
 
