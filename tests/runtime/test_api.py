@@ -198,6 +198,7 @@ def test_numbers_of_numpy_are_numbers(tiny, noise):
     model = sep_runtime.load(
         checkpoint=tiny[0], settings=tiny[1], device="cpu", batch=np.int64(2), overlap=np.float32(4)
     )
+    assert (model.running.precision, model.running.batch) == ("fp32", 2)
     stems = model.separate(noise(2, 500), np.int64(44100))
     assert type(stems.sample_rate) is int
 
