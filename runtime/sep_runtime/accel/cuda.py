@@ -272,9 +272,7 @@ def _compiled(dtype: torch.dtype) -> dict[str, Any]:
     _check(
         nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"sep.cu", 0, None, None)
     )
-    options = (ctypes.c_char_p * 1)(
-        f"--gpu-architecture=sm_{properties.major}{properties.minor}".encode()
-    )
+    options = (ctypes.c_char_p * 1)(f"-arch=sm_{properties.major}{properties.minor}".encode())
     failed = nvrtc.nvrtcCompileProgram(program, len(options), options)
     size = ctypes.c_size_t()
     if failed:

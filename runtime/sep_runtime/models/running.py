@@ -89,7 +89,7 @@ class Runner:
         at = 0
         while at < len(x):
             with self._lock:
-                part = self._sent(x[at : at + self.batch])
+                part = self._sent(x.narrow(0, at, min(self.batch, len(x) - at)))
                 short = ""
                 try:
                     with self._strict():
