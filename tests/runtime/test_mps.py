@@ -101,7 +101,8 @@ def network(**options):
         (built,) = on_metal(lambda: TfcTdf(shape))
         chunk = shape.chunk(4)
         cut = Chunking(chunk=chunk, hop=chunk // 2, batch=2)
-        stream = OverlapAdd(built, cut, stems=shape.stems, channels=2, device=MPS)
+        runner = Runner(lambda *_: built, MPS)
+        stream = OverlapAdd(runner, cut, stems=shape.stems, channels=2, device=MPS)
         return stream, chunk * 3
 
     return make

@@ -19,7 +19,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from sep_runtime.accel import cuda, tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 TUNED = ("conv3x3", "up", "double")
 LEAST = 1 << 22  # multiplications; below, which way is taken does not matter
@@ -153,7 +153,7 @@ def double(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
     return _by_the_best("double", x, conv.weight, by_torch, others)
 
 
-_QUARTERS = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
+_QUARTERS: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
 
 
 def _quarters(weight: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def _quarters(weight: Tensor) -> Tensor:
 
     Output 2 j + p is the sum over inputs j + t - 1 of the taps 4 - 2 t + p; the sixth tap is zero.
     """
-    found: Tensor | None = _QUARTERS.get(weight)
+    found = _QUARTERS.get(weight)
     if found is None:
         c, d = weight.shape[:2]
         six = functional.pad(weight.detach(), (0, 1, 0, 1)).view(c, d, 3, 2, 3, 2).flip(2, 4)

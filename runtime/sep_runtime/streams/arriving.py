@@ -29,7 +29,7 @@ class Arriving:
     def arrived(self) -> Tensor:
         """Return it on the host."""
         if self._ended is not None:
-            self._ended.synchronize()  # type: ignore[no-untyped-call]
+            self._ended.synchronize()
         return self._host
 
     @property
@@ -37,7 +37,7 @@ class Arriving:
         """Of the device's work, once it has arrived; 0 where the device keeps no time."""
         if self._begun is None or self._ended is None:
             return 0.0
-        return float(self._begun.elapsed_time(self._ended)) / 1e3  # type: ignore[no-untyped-call]
+        return float(self._begun.elapsed_time(self._ended)) / 1e3
 
 
 def mark(device: torch.device) -> torch.cuda.Event | None:
@@ -45,5 +45,5 @@ def mark(device: torch.device) -> torch.cuda.Event | None:
     if device.type != "cuda":
         return None
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    event.record(torch.cuda.current_stream(device))  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
     return event

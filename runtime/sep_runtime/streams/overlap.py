@@ -151,7 +151,7 @@ class OverlapAdd:
         self.chunks += 1
         self._move(output.device)
         self._reach(self._seen)
-        self._add(0, output, torch.ones_like(output[0, 0]))
+        self._add(0, output, self._window.new_ones(self._seen))
 
     def _move(self, device: torch.device) -> None:
         """Go on where the network went when memory was short."""
