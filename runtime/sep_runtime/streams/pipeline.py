@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,9 +30,10 @@ class Pipeline:
     """One pass over one mix; memory is bounded by the chunk, not by the length.
 
     Three stages run beside each other: reading and resampling, the network, and on the caller's
-    thread resampling back. `level` is (mean, deviation) of the mix for models that want it
-    normalised. With `residual` a last row is the mix minus all stems. More than two channels are
-    refused unless they may be mixed down, by the names in `layout`; `channels` says what comes out.
+    thread resampling back; channels are resampled beside each other, too. `level` is (mean,
+    deviation) of the mix for models that want it normalised. With `residual` a last row is the mix
+    minus all stems. More than two channels are refused unless they may be mixed down, by the names
+    in `layout`; `channels` says what comes out.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Pipeline:
                     command="--downmix makes stereo of them",
                 )
             self._matrix = downmix(channels, layout)
+        self._pool: ThreadPoolExecutor | None = None  # begins threads when it is asked
         self._taken = channels
         self._begun = False
         self.channels = min(channels, STEREO)
@@ -85,6 +88,7 @@ class Pipeline:
             raise UsageError("a pass is for one mix", hint="open another one")
         self._begun = True
         with (
+            ThreadPoolExecutor(max(1, torch.get_num_threads()), "resample") as self._pool,
             Ahead(self._mixes(blocks), DECODED) as mixes,
             Ahead(self._separated(mixes), SEPARATED) as stems,
         ):
@@ -101,7 +105,7 @@ class Pipeline:
             self.frames += mix.shape[1]
             if self._kept is not None:
                 self._kept.append(mix)
-            resampled = self._to_model.push(mix)
+            resampled = self._to_model.push(mix, pool=self._pool)
             self.decode_seconds += time.perf_counter() - begun
             yield resampled
             begun = time.perf_counter()
@@ -129,7 +133,7 @@ class Pipeline:
         return stems
 
     def _out(self, stems: torch.Tensor, *, last: bool = False) -> Iterator[NDArray[np.float32]]:
-        lanes = self._to_mix.push(stems.flatten(0, 1).numpy(), last=last)
+        lanes = self._to_mix.push(stems.flatten(0, 1).numpy(), last=last, pool=self._pool)
         # Converting there and back may end a sample or two off: the mix's count is what counts.
         short = self.frames - self._given - lanes.shape[1]
         if last and short > 0:
