@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
+import gc
 import logging
 import os
 import signal
@@ -12,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from sep_models import WEIGHTS
 from sep_protocol import Done, Failed, Hello, Phase, code, dump_event, load_job
 from sep_protocol.errors import (
     ExitCode,
@@ -21,12 +24,12 @@ from sep_protocol.errors import (
     SepError,
     UsageError,
 )
-from sep_runtime import memory
+from sep_runtime import digests, memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sep_protocol import Event
+    from sep_protocol import Event, Model
 
 BEGUN = time.perf_counter()
 GRACE_SECONDS = 20.0  # between the launcher's end and ours, whatever a chunk takes
@@ -96,7 +99,10 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
         for folder in job.sweep:
             sweep(Path(folder))
         return Done(done=0, failed=0, seconds=time.perf_counter() - BEGUN)
+    if job.install is None and (weights := _weights(job.model)):
+        digests.begin(weights)
     emit(Phase(name="import"))
+    gc.disable()  # looking for garbage in a million new objects takes a tenth of the import
     try:
         from sep_runtime.separate import separate  # noqa: PLC0415 (hello comes before torch)
     except ImportError as fault:
@@ -105,7 +111,17 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
         raise NotReadyError(
             f"the runtime's environment is not complete: {fault}", hint="run: sep setup --repair"
         ) from fault
+    finally:
+        gc.freeze()  # nor do they become garbage later
+        gc.enable()
     return separate(job, emit, begun=BEGUN)
+
+
+def _weights(model: Model) -> Path | None:
+    """Return the file of weights if it is a large one, as all but the bundled are."""
+    if model.checkpoint:
+        return Path(model.checkpoint)
+    return Path(model.folder, WEIGHTS) if model.folder else None
 
 
 def _wake_at_its_end() -> None:
@@ -152,4 +168,9 @@ def _failed(fault: SepError) -> Failed:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ended = main(sys.argv[1:])
+    logging.shutdown()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    # What we wrote is closed and on the disk. Taking torch's modules apart takes most of a second.
+    os._exit(ended)

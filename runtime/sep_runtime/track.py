@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.lasting import reported
 from sep_runtime.made import Settings, unlike
 from sep_runtime.models import weights
+from sep_runtime.streams.behind import Behind
 from sep_runtime.tracks import Workspace, is_link
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ SCHEMA = 1  # of the report; a field is never renamed or taken away under the sa
 PROGRESS_SECONDS = 0.1  # between two Progress events
 MOST_FRAMES = 1 << 40
 FULL_BYTES = 1 << 20  # less than this free is a full disk
+UNWRITTEN = 2  # blocks of stems that wait for the slowest writer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,32 +277,42 @@ def _again(mix: Mix) -> Iterator[NDArray[np.float32]]:
 
 
 def _write(work: _Pass, files: dict[str, StemFile]) -> float:
-    """Send the mix through and the stems to their files; return the seconds of encoding."""
+    """Send the mix through and the stems to their files, each on a thread of its own.
+
+    Returns the seconds of encoding, those of the writer that had most to do.
+    """
     mix, emit = work.mix, work.batch.emit
     order = (*work.batch.model.stems, RESIDUAL)
-    rows = [(order.index(stem), file) for stem, file in files.items()]
-    encode, finished, told = 0.0, 0, 0.0
+    finished, told = 0, 0.0
 
     def progress(total: int) -> None:
         rate = mix.sample_rate
         emit(Progress(track=work.index, done=finished, total=total, sample_rate=rate))
 
     progress(mix.frames)
-    for block in work.pipeline.run(mix.blocks()):
-        begun = time.perf_counter()
-        for row, file in rows:
-            file.write(block[row])
-        finished += block.shape[-1]
-        now = time.perf_counter()
-        encode += now - begun
-        if now - told >= PROGRESS_SECONDS:
-            progress(max(mix.frames, finished))
-            told = now
-    progress(finished)
-    begun = time.perf_counter()
-    for _, file in rows:
-        file.close()
-    return encode + time.perf_counter() - begun
+    with ExitStack() as stack:
+        writers = [
+            (order.index(stem), stack.enter_context(_writer(stem, file)))
+            for stem, file in files.items()
+        ]
+        for block in work.pipeline.run(mix.blocks()):
+            for row, writer in writers:
+                writer.put(block[row])
+            finished += block.shape[-1]
+            now = time.perf_counter()
+            if now - told >= PROGRESS_SECONDS:
+                progress(max(mix.frames, finished))
+                told = now
+        for _, writer in writers:
+            writer.end()
+        progress(finished)
+        for _, writer in writers:
+            writer.finish()
+    return max(writer.seconds for _, writer in writers)
+
+
+def _writer(stem: str, file: StemFile) -> Behind[NDArray[np.float32]]:
+    return Behind(file.write, file.close, UNWRITTEN, f"write {stem}")
 
 
 def _done(work: _Pass, files: dict[str, StemFile], encode: float, seconds: float) -> TrackDone:

@@ -64,6 +64,27 @@ def test_clipping_is_counted_and_never_wraps(tmp_path):
     assert np.array_equal(read(tmp_path / "y.wav"), loud)
 
 
+@pytest.mark.parametrize("depth", ["16", "24"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_steps_are_those_of_float64_arithmetic(tmp_path, depth, channels):
+    """Every sample, dither and clipping too, is what the plain formula gives in float64."""
+    drawn = np.random.default_rng(1)
+    samples = (drawn.standard_normal((channels, 30000)) * 0.5).astype(np.float32)
+    edge = np.float32([0, -0.0, 1, -1, 1e-40, 3e38, -3e38, 0.5 * 2**-23, 1.5 * 2**-23, 1 - 2**-24])
+    samples[:, :10] = edge
+    file = write(tmp_path / "x.wav", samples, depth=depth)
+    top, noise, whole = 2 ** (int(depth) - 1), np.random.default_rng(0), []
+    for part in np.array_split(samples, 3, axis=1):
+        scaled = part.T.astype(np.float64) * top
+        if depth == "16":
+            scaled += noise.random(scaled.shape) - noise.random(scaled.shape)
+        whole.append(np.rint(scaled))
+    wanted = np.concatenate(whole)
+    assert file.clipped == np.count_nonzero((wanted < -top) | (wanted >= top)) > 0
+    found = soundfile.read(tmp_path / "x.wav", dtype="int32", always_2d=True)[0]
+    assert np.array_equal(found >> (32 - int(depth)), np.clip(wanted, -top, top - 1))
+
+
 def test_float_input_is_known(tmp_path, noise):
     for subtype, is_float in (("PCM_16", False), ("FLOAT", True), ("DOUBLE", True)):
         soundfile.write(tmp_path / "x.wav", noise(1, 100).T, 8000, subtype)

@@ -131,15 +131,27 @@ class StemFile:
         if not self._bits:
             self._file.write(samples.T)
             return
+        self._file.write(self._whole(np.ascontiguousarray(samples.T)))
+
+    def _whole(self, samples: NDArray[np.float32]) -> NDArray[np.int32]:
+        """[n, C] to whole steps of the depth, in the upper bits that libsndfile takes."""
         top = 1 << (self._bits - 1)
-        scaled = samples.T.astype(np.float64) * top
+        scaled: NDArray[np.floating]
         if self._bits == 16:  # noqa: PLR2004 (the only depth whose rounding can be heard)
-            scaled += self._noise.random(scaled.shape) - self._noise.random(scaled.shape)
-        rounded = np.rint(scaled)
-        self.clipped += int(np.count_nonzero((rounded < -top) | (rounded > top - 1)))
-        # libsndfile takes the upper bits of an int32.
-        whole = np.clip(rounded, -top, top - 1).astype(np.int32)
-        self._file.write(whole << (32 - self._bits))
+            scaled = np.multiply(samples, top, dtype=np.float64)
+            noise = self._noise.random(scaled.shape)
+            noise -= self._noise.random(scaled.shape)
+            scaled += noise
+        else:  # exact in float32, whose numbers near full scale have 24 bits
+            with np.errstate(over="ignore"):  # what is infinite is clipped
+                scaled = np.multiply(samples, np.float32(top))
+        np.rint(scaled, out=scaled)
+        if scaled.size and (scaled.min() < -top or scaled.max() > top - 1):
+            self.clipped += int(np.count_nonzero((scaled < -top) | (scaled > top - 1)))
+            np.clip(scaled, -top, top - 1, out=scaled)
+        whole = scaled.astype(np.int32)
+        whole <<= 32 - self._bits
+        return whole
 
     def close(self) -> None:
         """Finish the file and wait until the disk has it."""

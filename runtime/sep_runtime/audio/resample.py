@@ -10,6 +10,7 @@ import soxr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -21,18 +22,25 @@ class Resampler:
     """Streaming sample rate conversion by soxr, very high quality; the identity at equal rates."""
 
     def __init__(self, source: int, target: int, channels: int) -> None:
-        self._stream = (
-            soxr.ResampleStream(source, target, channels, dtype="float32", quality="VHQ")
-            if source != target
-            else None
-        )
+        # One per channel: soxr converts channels one after another, with the same result.
+        self._streams = [
+            soxr.ResampleStream(source, target, 1, dtype="float32", quality="VHQ")
+            for _ in range(channels if source != target else 0)
+        ]
 
-    def push(self, samples: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
-        """[C, n] to [C, m]; `last` gives the rest."""
-        if self._stream is None:
+    def push(
+        self, samples: NDArray[np.float32], *, last: bool = False, pool: Executor | None = None
+    ) -> NDArray[np.float32]:
+        """[C, n] to [C, m]; `last` gives the rest. With a pool, channels go beside each other."""
+        if not self._streams:
             return samples
-        out = self._stream.resample_chunk(np.ascontiguousarray(samples.T), last=last)
-        return np.ascontiguousarray(out.T)
+
+        def convert(at: int) -> NDArray[np.float32]:
+            row = np.ascontiguousarray(samples[at])
+            return self._streams[at].resample_chunk(row, last=last)
+
+        every = range(len(self._streams))
+        return np.stack(list(pool.map(convert, every) if pool else map(convert, every)))
 
 
 def downmix(channels: int, layout: Sequence[str] = ()) -> NDArray[np.float32]:

@@ -86,6 +86,11 @@ class LarsNetStream:
         self._seen = 0
         self._given = 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the sums are."""
+        return self._tail.device
+
     def push(self, mix: Tensor) -> Tensor:
         """[2, n] to [S, 2, m]."""
         mix = mix.to(self._tail.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pickle
 import re
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 
 from sep_protocol.errors import ModelError, SepError
-from sep_runtime import memory
+from sep_runtime import digests, memory
 from sep_runtime.models import families, kinds
 from sep_runtime.models.inert import INERT
 from sep_runtime.models.states import states_in
@@ -33,8 +32,7 @@ log = logging.getLogger(__name__)
 def digest(path: Path) -> str:
     """Return the file's SHA-256 in hex; raise ModelError where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digests.of(path)
     except OSError as fault:
         raise ModelError(
             f"the weights {{path}} cannot be read: {fault.strerror}",

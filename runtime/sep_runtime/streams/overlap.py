@@ -17,6 +17,10 @@ class Stream(Protocol):
 
     chunks: int  # how many the network has seen
 
+    @property
+    def device(self) -> torch.device:
+        """Where stems are made; it may change to the CPU when memory is short."""
+
     def push(self, mix: Tensor) -> Tensor:
         """[C, n] to [S, C, m]: take n samples, give the m that no later one can change."""
 
@@ -93,6 +97,11 @@ class OverlapAdd:
         self._seen = 0
         self._next = 0  # start of the next chunk on the grid
         self._waiting: list[int] = []  # starts of whole chunks that wait for a full batch
+
+    @property
+    def device(self) -> torch.device:
+        """Where the sums are."""
+        return self._sum.device
 
     def push(self, mix: Tensor) -> Tensor:
         """[C, n] to [S, C, m]."""

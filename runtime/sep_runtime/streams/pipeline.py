@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from sep_protocol.errors import AudioError, UsageError
 from sep_runtime.audio.mix import STEREO, samples_of
 from sep_runtime.audio.resample import Resampler, downmix
 from sep_runtime.streams.ahead import Ahead
+from sep_runtime.streams.arriving import Arriving, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,15 +25,17 @@ if TYPE_CHECKING:
 
 DECODED = 4  # blocks that wait for the network
 SEPARATED = 2  # that wait for the encoder
+UNCHANGED = (0.0, 1.0)  # mean and deviation of a mix that is not normalised
 
 
 class Pipeline:
     """One pass over one mix; memory is bounded by the chunk, not by the length.
 
     Three stages run beside each other: reading and resampling, the network, and on the caller's
-    thread resampling back. `level` is (mean, deviation) of the mix for models that want it
-    normalised. With `residual` a last row is the mix minus all stems. More than two channels are
-    refused unless they may be mixed down, by the names in `layout`; `channels` says what comes out.
+    thread resampling back; channels are resampled beside each other, too. `level` is (mean,
+    deviation) of the mix for models that want it normalised. With `residual` a last row is the mix
+    minus all stems. More than two channels are refused unless they may be mixed down, by the names
+    in `layout`; `channels` says what comes out.
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class Pipeline:
         sample_rate: int,
         channels: int,
         layout: Sequence[str] = (),
-        level: tuple[float, float] = (0.0, 1.0),
+        level: tuple[float, float] = UNCHANGED,
         residual: bool = False,
         mix_down: bool = False,
     ) -> None:
@@ -54,6 +58,7 @@ class Pipeline:
                     command="--downmix makes stereo of them",
                 )
             self._matrix = downmix(channels, layout)
+        self._pool: ThreadPoolExecutor | None = None  # begins threads when it is asked
         self._taken = channels
         self._begun = False
         self.channels = min(channels, STEREO)
@@ -85,11 +90,13 @@ class Pipeline:
             raise UsageError("a pass is for one mix", hint="open another one")
         self._begun = True
         with (
+            ThreadPoolExecutor(max(1, torch.get_num_threads()), "resample") as self._pool,
             Ahead(self._mixes(blocks), DECODED) as mixes,
             Ahead(self._separated(mixes), SEPARATED) as stems,
         ):
             for each in stems:
-                yield from self._out(each)
+                yield from self._out(each.arrived())
+                self.network_seconds += each.seconds
             yield from self._out(torch.zeros(self._stems, self.channels, 0), last=True)
 
     def _mixes(self, blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
@@ -101,35 +108,39 @@ class Pipeline:
             self.frames += mix.shape[1]
             if self._kept is not None:
                 self._kept.append(mix)
-            resampled = self._to_model.push(mix)
+            resampled = self._to_model.push(mix, pool=self._pool)
             self.decode_seconds += time.perf_counter() - begun
             yield resampled
             begun = time.perf_counter()
         yield self._to_model.push(np.zeros((self.channels, 0), np.float32), last=True)
 
-    def _separated(self, mixes: Iterable[NDArray[np.float32]]) -> Iterator[torch.Tensor]:
+    def _separated(self, mixes: Iterable[NDArray[np.float32]]) -> Iterator[Arriving]:
         for mix in mixes:
             yield self._timed(torch.from_numpy(mix).expand(self._inner, -1))
         yield self._timed(None)
 
-    def _timed(self, mix: torch.Tensor | None) -> torch.Tensor:
-        """[C, n], or None for the end, to [S, C, m] on the host."""
+    def _timed(self, mix: torch.Tensor | None) -> Arriving:
+        """[C, n], or None for the end, to [S, C, m] on the way to the host."""
         begun = time.perf_counter()
+        marked = mark(self._stream.device)
         mean, deviation = self._level
         with torch.inference_mode():
             if mix is None:
                 stems = self._stream.finish()
             else:
-                stems = self._stream.push((mix - mean) / deviation)
-            stems = stems * deviation + mean
+                level = mix if self._level == UNCHANGED else (mix - mean) / deviation
+                stems = self._stream.push(level)
+            if self._level != UNCHANGED:
+                stems = stems * deviation + mean
             if self.channels < self._inner:
                 stems = stems.mean(1, keepdim=True)
-            stems = stems.cpu()
-        self.network_seconds += time.perf_counter() - begun
-        return stems
+            arriving = Arriving(stems, marked)
+        if marked is None:
+            self.network_seconds += time.perf_counter() - begun
+        return arriving
 
     def _out(self, stems: torch.Tensor, *, last: bool = False) -> Iterator[NDArray[np.float32]]:
-        lanes = self._to_mix.push(stems.flatten(0, 1).numpy(), last=last)
+        lanes = self._to_mix.push(stems.flatten(0, 1).numpy(), last=last, pool=self._pool)
         # Converting there and back may end a sample or two off: the mix's count is what counts.
         short = self.frames - self._given - lanes.shape[1]
         if last and short > 0:
