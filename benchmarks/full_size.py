@@ -1,4 +1,4 @@
-"""A checkpoint of DrumSep's full size with weights of any value, for `sep bench`.
+"""A checkpoint of DrumSep's full size with the reference vectors' weights, for `sep bench`.
 
 python benchmarks/full_size.py FOLDER
 sep bench --model FOLDER/full.ckpt --model-config FOLDER/full.yaml --seconds 51.7 --no-baselines
@@ -12,16 +12,21 @@ from pathlib import Path
 
 import torch
 
-VECTOR = Path(__file__).parents[1] / "tests/runtime/reference/mdx23c-drumsep-5stem.json"
+REFERENCE = Path(__file__).parents[1] / "tests/runtime/reference"
+VECTOR = REFERENCE / "mdx23c-drumsep-5stem.json"
 
 
 def main(folder: Path) -> None:
-    """Write `full.ckpt` and `full.yaml`; speed does not depend on what the weights are."""
+    """Write `full.ckpt` and `full.yaml`; the weights are drawn, so the stems are of no use."""
+    sys.path.insert(0, str(REFERENCE))
+    import recipe  # noqa: PLC0415 (it lies beside the vectors)
+
     vector = json.loads(VECTOR.read_text(encoding="utf-8"))
-    torch.manual_seed(0)
-    state = {name: torch.randn(shape) * 0.02 for name, shape in vector["shapes"].items()}
+    drawn = recipe.weights(vector["shapes"], vector["seed"])
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": state}, folder / "full.ckpt")
+    torch.save(
+        {"state_dict": {k: torch.from_numpy(v) for k, v in drawn.items()}}, folder / "full.ckpt"
+    )
     (folder / "full.yaml").write_text(json.dumps(vector["config"]), encoding="utf-8")
 
 
