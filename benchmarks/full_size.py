@@ -7,6 +7,7 @@ sep bench --model FOLDER/full.ckpt --model-config FOLDER/full.yaml --seconds 51.
 from __future__ import annotations
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -18,11 +19,10 @@ VECTOR = REFERENCE / "mdx23c-drumsep-5stem.json"
 
 def main(folder: Path) -> None:
     """Write `full.ckpt` and `full.yaml`; the weights are drawn, so the stems are of no use."""
-    sys.path.insert(0, str(REFERENCE))
-    import recipe  # noqa: PLC0415 (it lies beside the vectors)
-
     vector = json.loads(VECTOR.read_text(encoding="utf-8"))
-    drawn = recipe.weights(vector["shapes"], vector["seed"])
+    drawn = runpy.run_path(str(REFERENCE / "recipe.py"))["weights"](
+        vector["shapes"], vector["seed"]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(
         {"state_dict": {k: torch.from_numpy(v) for k, v in drawn.items()}}, folder / "full.ckpt"

@@ -28,6 +28,7 @@ from sep_protocol import ModelLoaded
 from sep_protocol.errors import AudioError, UsageError
 from sep_runtime import calls, memory
 from sep_runtime import device as devices
+from sep_runtime.accel import tuning
 from sep_runtime.audio.decode import open_mix
 from sep_runtime.audio.mix import RATES, samples_of
 from sep_runtime.models import separators
@@ -129,6 +130,7 @@ class Model:
                 done += block.shape[-1]
                 if progress:
                     progress(done, total)
+        tuning.TABLE.keep()
         for note in heard.notes:
             warnings.warn(note, stacklevel=2)
         named = dict(zip(wanted, arrays, strict=True))

@@ -13,6 +13,7 @@ from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
 from sep_protocol.errors import DeviceError, MemoryLimitError, TrackError
 from sep_runtime import api, memory
 from sep_runtime import device as devices
+from sep_runtime.accel import tuning
 from sep_runtime.audio.encode import check_form
 from sep_runtime.bench import bench
 from sep_runtime.models.install import install
@@ -42,6 +43,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     emit(model.running)
     if job.bench is not None:
         emit(bench(model, job.bench, emit))
+        tuning.TABLE.keep()
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
     batch = Batch(job=job, model=model, stems=stems, emit=emit)
@@ -69,6 +71,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         for name, seconds in done.phases.items():
             phases[name] = phases.get(name, 0.0) + seconds
         emit(done)
+    tuning.TABLE.keep()
     seconds = time.perf_counter() - begun
     return Done(done=len(job.tracks) - failed, failed=failed, seconds=seconds, phases=phases)
 

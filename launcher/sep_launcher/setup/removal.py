@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sep_launcher.show.render import Screen
 
-CACHED = ("pip", "wheels", "jobs", "models", "environment.yml")
+CACHED = ("accel", "pip", "wheels", "jobs", "models", "environment.yml")
 PARTIAL = re.compile(rf"\.{re.escape(sep_models.WEIGHTS)}\.\d+")  # the runtime's, with its process
 
 

@@ -6,13 +6,17 @@ the memory for the sums, one for the rest. Where anything is missing, torch's op
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import hashlib
 import logging
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from sep_runtime.accel import caches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -233,7 +237,7 @@ def _kernels(device: torch.device, dtype: torch.dtype) -> dict[str, Any] | None:
     """Return the kernels, proved on the device; None where they cannot be made or are wrong."""
     try:
         with torch.cuda.device(device):
-            kernels = _compiled(dtype)
+            kernels = _loaded(dtype)
             error = _error(kernels, device, dtype)
     except Exception as fault:  # noqa: BLE001 (torch's private ways may be missing or changed)
         log.info("no kernels of our own on %s: %s", device, fault)
@@ -260,19 +264,33 @@ def _error(kernels: dict[str, Any], device: torch.device, dtype: torch.dtype) ->
     return worst
 
 
-def _compiled(dtype: torch.dtype) -> dict[str, Any]:
+def _loaded(dtype: torch.dtype) -> dict[str, Any]:
+    """Return the kernels for the current device, from the user's cache where they are."""
     from torch.cuda import _utils as torchs  # noqa: PLC0415 (private: it may not be there)
 
     source = SOURCE
     for name, body in HALVES[dtype].items():
         source = source.replace(f"{{ {name} }}", f"{{ {body} }}")
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    nvrtc = torchs._get_gpu_rtc_library()  # noqa: SLF001
+    target = f"sm_{properties.major}{properties.minor}"
+    key = hashlib.sha256(f"{torch.version.cuda} {target} {source}".encode()).hexdigest()
+    path = caches.folder()
+    kept = path / f"kernels-{key[:16]}" if path else None
+    load: Any = torchs._cuda_load_module  # noqa: SLF001
+    if kept is not None:
+        with contextlib.suppress(OSError, RuntimeError):
+            return dict(load(kept.read_bytes(), list(NAMES)))
+    binary = _compiled(torchs._get_gpu_rtc_library(), source, target)  # noqa: SLF001
+    caches.write(kept, binary)
+    return dict(load(binary, list(NAMES)))
+
+
+def _compiled(nvrtc: Any, source: str, target: str) -> bytes:  # noqa: ANN401 (a library)
     program = ctypes.c_void_p()
     _check(
         nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"sep.cu", 0, None, None)
     )
-    options = (ctypes.c_char_p * 1)(f"-arch=sm_{properties.major}{properties.minor}".encode())
+    options = (ctypes.c_char_p * 1)(f"-arch={target}".encode())
     failed = nvrtc.nvrtcCompileProgram(program, len(options), options)
     size = ctypes.c_size_t()
     if failed:
@@ -284,8 +302,7 @@ def _compiled(dtype: torch.dtype) -> dict[str, Any]:
     binary = ctypes.create_string_buffer(size.value)
     _check(nvrtc.nvrtcGetCUBIN(program, binary))
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    loaded: Any = torchs._cuda_load_module(binary.raw, list(NAMES))  # noqa: SLF001
-    return {name: loaded[name] for name in NAMES}
+    return binary.raw
 
 
 def _check(status: int) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import threading
 import time
-import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from sep_models import home
 from sep_protocol.codec import decode
-from sep_runtime.accel import hardware
+from sep_runtime.accel import caches, hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,16 +99,8 @@ class Tuning:
                 return
             rows = {_key(row): row for row in _read(self._path)} | self._found
             text = json.dumps([asdict(row) for row in list(rows.values())[-MOST_ROWS:]], indent=1)
-            partial = self._path.with_name(f".sep-tuning-{uuid.uuid4().hex}")
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                partial.write_text(text + "\n", encoding="utf-8")
-                partial.replace(self._path)
+            if caches.write(self._path, f"{text}\n".encode()):
                 self._found.clear()
-            except OSError as fault:
-                log.info("what was tuned is not kept: %s", fault)
-                with contextlib.suppress(OSError):
-                    partial.unlink()
 
 
 def machine(device: torch.device) -> str:
@@ -181,11 +170,5 @@ def _read(path: Path | None) -> list[Row]:
         return []
 
 
-def _path() -> Path | None:
-    try:
-        return home.cache() / FILE
-    except RuntimeError:  # a user without a home
-        return None
-
-
-TABLE = Tuning(_path())
+_FOLDER = caches.folder()
+TABLE = Tuning(_FOLDER / FILE if _FOLDER else None)

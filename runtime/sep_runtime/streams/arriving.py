@@ -26,6 +26,11 @@ class Arriving:
         else:
             self._host = there.cpu()
 
+    @property
+    def samples(self) -> int:
+        """How many it has along its last axis."""
+        return self._host.shape[-1]
+
     def arrived(self) -> Tensor:
         """Return it on the host."""
         if self._ended is not None:

@@ -116,7 +116,10 @@ class Pipeline:
 
     def _separated(self, mixes: Iterable[NDArray[np.float32]]) -> Iterator[Arriving]:
         for mix in mixes:
-            yield self._timed(torch.from_numpy(mix).expand(self._inner, -1))
+            stems = self._timed(torch.from_numpy(mix).expand(self._inner, -1))
+            # The queue is for what there is to wait for, so the next batch is sent meanwhile.
+            if stems.samples:
+                yield stems
         yield self._timed(None)
 
     def _timed(self, mix: torch.Tensor | None) -> Arriving:
