@@ -19,6 +19,7 @@ from sep_runtime.bench import bench
 from sep_runtime.models.install import install
 from sep_runtime.track import Batch, do, warning
 from sep_runtime.tracks import sweep
+from sep_runtime.upcoming import Upcoming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,31 +47,32 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         tuning.TABLE.keep()
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
-    batch = Batch(job=job, model=model, stems=stems, emit=emit)
     phases["load"] = time.perf_counter() - started
     for parent in sorted({Path(track.place()) for track in job.tracks}):
         for left in sweep(parent):
             emit(warning(left))
     failed = 0
-    for index in range(len(job.tracks)):
-        emit(Phase(name="separate", track=index))
-        try:
-            done = do(batch, index)
-        except TrackError as fault:
-            failed += 1
-            emit(
-                TrackFailed(
-                    track=index,
-                    error=type(fault).__name__,
-                    message=fault.template,
-                    hint=fault.command,
-                    path=fault.path,
+    with Upcoming(job, model) as upcoming:
+        batch = Batch(job=job, model=model, stems=stems, emit=emit, upcoming=upcoming)
+        for index in range(len(job.tracks)):
+            emit(Phase(name="separate", track=index))
+            try:
+                done = do(batch, index)
+            except TrackError as fault:
+                failed += 1
+                emit(
+                    TrackFailed(
+                        track=index,
+                        error=type(fault).__name__,
+                        message=fault.template,
+                        hint=fault.command,
+                        path=fault.path,
+                    )
                 )
-            )
-            continue
-        for name, seconds in done.phases.items():
-            phases[name] = phases.get(name, 0.0) + seconds
-        emit(done)
+                continue
+            for name, seconds in done.phases.items():
+                phases[name] = phases.get(name, 0.0) + seconds
+            emit(done)
     tuning.TABLE.keep()
     seconds = time.perf_counter() - begun
     return Done(done=len(job.tracks) - failed, failed=failed, seconds=seconds, phases=phases)

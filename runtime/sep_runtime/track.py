@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,18 +18,16 @@ from sep_models import RESIDUAL
 from sep_protocol import Progress, TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
 from sep_runtime.audio.chunks import carried
-from sep_runtime.audio.decode import open_mix
-from sep_runtime.audio.encode import LOSSY, StemFile, check_rate
+from sep_runtime.audio.encode import LOSSY, StemFile
 from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.lasting import reported
 from sep_runtime.made import Settings, unlike
-from sep_runtime.models import weights
 from sep_runtime.streams.behind import Behind
 from sep_runtime.tracks import Workspace, is_link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
     from sep_runtime.audio.mix import Mix
     from sep_runtime.streams.pipeline import Pipeline
     from sep_runtime.tracks import Left
+    from sep_runtime.upcoming import Coming, Upcoming
 
 SCHEMA = 1  # of the report; a field is never renamed or taken away under the same number
 PROGRESS_SECONDS = 0.1  # between two Progress events
@@ -57,6 +55,7 @@ class Batch:
     model: Model
     stems: tuple[str, ...]  # to write
     emit: Callable[[Event], None]
+    upcoming: Upcoming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,33 +78,21 @@ def do(batch: Batch, index: int) -> TrackDone:
     started = time.perf_counter()
     track = batch.job.tracks[index]
     out = Path(track.out)
-    with (
-        open_mix(Path(track.audio)) as mix,
-        ThreadPoolExecutor(1) as aside,
-    ):
-        check_rate(batch.job.output.format, mix.sample_rate)
-        # Its hash tells a later run whether it is the same mix; reading it is free beside the rest.
-        hashed = aside.submit(weights.digest, mix.path)
+    with batch.upcoming.take(index) as coming:
+        mix = coming.mix
         settings = _settings(batch, track, mix)
         taken = _is_taken(batch, track, mix)
         if taken:
-            resumed = _resumed(batch, index, settings, _mix_sha256(hashed.result, mix))
+            resumed = _resumed(batch, index, settings, _mix_sha256(coming))
             if resumed:
                 return resumed
-        pipeline = batch.model.open(
-            sample_rate=mix.sample_rate,
-            channels=mix.channels,
-            layout=mix.layout,
-            level=_again(mix),
-            residual=batch.job.output.residual,
-            downmix=batch.job.downmix,
-        )
+        pipeline = coming.open()
         work = _Pass(batch=batch, index=index, mix=mix, pipeline=pipeline, settings=settings)
         with _workspace(batch, index) as space:
             files = _files(work, space.new)
-            encode = _write(work, files)
+            encode = _write(work, files, coming.begin())
             done = _done(work, files, encode, time.perf_counter() - started)
-            report = _report(work, files, done, _mix_sha256(hashed.result, mix))
+            report = _report(work, files, done, _mix_sha256(coming))
             names = [file.path.name for file in files.values()]
             fault = space.commit(report, names, replace=taken or batch.job.output.overwrite)
         for note in _notes(work, done):
@@ -113,6 +100,20 @@ def do(batch: Batch, index: int) -> TrackDone:
     if fault:
         batch.emit(Warned(message=fault, track=index, path=str(out)))
     return done
+
+
+def _prepare(batch: Batch, index: int) -> None:
+    """Begin with a track while the one before it ends, unless there may be no work to it."""
+    tracks = batch.job.tracks
+    # A model that normalises hears a whole mix before it begins, which nothing could interrupt.
+    if index >= len(tracks) or batch.model.loaded.manifest.normalize:
+        return
+    try:
+        if _there(batch, tracks[index]) is not None:
+            return
+    except OSError:
+        return  # its turn tells
+    batch.upcoming.prepare(index)
 
 
 def _notes(work: _Pass, done: TrackDone) -> Iterator[str]:
@@ -215,11 +216,11 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
     )
 
 
-def _mix_sha256(hashed: Callable[[], str], mix: Mix) -> str:
+def _mix_sha256(coming: Coming) -> str:
     try:
-        return hashed()
+        return coming.sha256.result()
     except ModelError as fault:
-        raise AudioError(f"{mix.path.name} cannot be read to its end") from fault
+        raise AudioError(f"{coming.mix.path.name} cannot be read to its end") from fault
 
 
 def _settings(batch: Batch, track: Track, mix: Mix) -> Settings:
@@ -270,14 +271,8 @@ def _names(batch: Batch) -> tuple[str, ...]:
     return (*batch.stems, RESIDUAL) if batch.job.output.residual else batch.stems
 
 
-def _again(mix: Mix) -> Iterator[NDArray[np.float32]]:
-    """Yield the mix's blocks by a reader of their own, for a model that must hear it twice."""
-    with open_mix(mix.path) as first:
-        yield from first.blocks()
-
-
-def _write(work: _Pass, files: dict[str, StemFile]) -> float:
-    """Send the mix through and the stems to their files, each on a thread of its own.
+def _write(work: _Pass, files: dict[str, StemFile], blocks: Iterable[NDArray[np.float32]]) -> float:
+    """Send the stems [S, C, n] to their files, each on a thread of its own.
 
     Returns the seconds of encoding, those of the writer that had most to do.
     """
@@ -295,7 +290,7 @@ def _write(work: _Pass, files: dict[str, StemFile]) -> float:
             (order.index(stem), stack.enter_context(_writer(stem, file)))
             for stem, file in files.items()
         ]
-        for block in work.pipeline.run(mix.blocks()):
+        for block in blocks:
             for row, writer in writers:
                 writer.put(block[row])
             finished += block.shape[-1]
@@ -306,6 +301,7 @@ def _write(work: _Pass, files: dict[str, StemFile]) -> float:
         for _, writer in writers:
             writer.end()
         progress(finished)
+        _prepare(work.batch, work.index + 1)
         for _, writer in writers:
             writer.finish()
     return max(writer.seconds for _, writer in writers)

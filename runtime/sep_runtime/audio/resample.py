@@ -37,7 +37,8 @@ class Resampler:
 
         def convert(at: int) -> NDArray[np.float32]:
             row = np.ascontiguousarray(samples[at])
-            return self._streams[at].resample_chunk(row, last=last)
+            found: NDArray[np.float32] = self._streams[at].resample_chunk(row, last=last)
+            return found
 
         every = range(len(self._streams))
         return np.stack(list(pool.map(convert, every) if pool else map(convert, every)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Ahead(Generic[T]):
                     return
         except BaseException as caught:  # noqa: BLE001 (it is raised again on the other side)
             fault = caught
+        finally:
+            if isinstance(items, Generator):
+                items.close()  # here, so that its own threads are gone before this one is
         self._put(_End(fault))
 
     def _put(self, item: T | _End) -> bool:
