@@ -33,6 +33,14 @@ for line in sys.stdin:
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept(tmp_path_factory):
+    """What is tuned stays in a home of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEP_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def forks():
     """Run `python -m sep_runtime ARGUMENTS`; returns exit code, standard output and stderr."""

@@ -51,10 +51,10 @@ class Row(Found):
 class Tuning:
     """The rows that are known, those of this process marked; threads may share it."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._rows = {_key(row): row for row in _read(path)}
+    def __init__(self, folder: Callable[[], Path | None]) -> None:
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._rows: dict[tuple[str, str, str], Row] | None = None  # until one is asked for
         self._found: dict[tuple[str, str, str], Row] = {}  # in this process
         self._used: dict[tuple[str, str, str], Row] = {}
 
@@ -80,6 +80,8 @@ class Tuning:
         row = self._used.get(key)
         if row is None:
             with self._lock:
+                if self._rows is None:
+                    self._rows = _read(self._path())
                 row = self._rows.get(key)
                 if row is None:
                     found = measure()
@@ -95,12 +97,17 @@ class Tuning:
     def keep(self) -> None:
         """Write what is new into the file; where that cannot be, the next one measures again."""
         with self._lock:
-            if self._path is None or not self._found:
+            path = self._path()
+            if path is None or not self._found:
                 return
-            rows = {_key(row): row for row in _read(self._path)} | self._found
+            rows = _read(path) | self._found
             text = json.dumps([asdict(row) for row in list(rows.values())[-MOST_ROWS:]], indent=1)
-            if caches.write(self._path, f"{text}\n".encode()):
+            if caches.write(path, f"{text}\n".encode()):
                 self._found.clear()
+
+    def _path(self) -> Path | None:
+        folder = self._folder()
+        return None if folder is None else folder / FILE
 
 
 def machine(device: torch.device) -> str:
@@ -155,20 +162,15 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _key(row: Row) -> tuple[str, str, str]:
-    return row.machine, row.operator, row.shape
-
-
-def _read(path: Path | None) -> list[Row]:
+def _read(path: Path | None) -> dict[tuple[str, str, str], Row]:
     """Return the rows in the file; none where it is missing, damaged or another sep's."""
     if path is None:
-        return []
+        return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return [decode(Row, each) for each in found]
+        rows = [decode(Row, each) for each in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, RecursionError):
-        return []
+        return {}
+    return {(row.machine, row.operator, row.shape): row for row in rows}
 
 
-_FOLDER = caches.folder()
-TABLE = Tuning(_FOLDER / FILE if _FOLDER else None)
+TABLE = Tuning(caches.folder)
