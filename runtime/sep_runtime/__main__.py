@@ -102,7 +102,7 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
     if job.install is None and (weights := _weights(job.model)):
         digests.begin(weights)
     emit(Phase(name="import"))
-    gc.disable()  # looking for garbage in a million new objects takes a tenth of the import
+    gc.disable()  # of all that torch makes while it is imported nothing is garbage
     try:
         from sep_runtime.separate import separate  # noqa: PLC0415 (hello comes before torch)
     except ImportError as fault:
@@ -172,5 +172,5 @@ if __name__ == "__main__":
     logging.shutdown()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    # What we wrote is closed and on the disk. Taking torch's modules apart takes most of a second.
+    # What we wrote is closed and on the disk; taking torch's modules apart is work for nothing.
     os._exit(ended)
