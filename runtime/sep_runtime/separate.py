@@ -41,7 +41,8 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     model = api.load_on(choice, job.model, overlap=job.overlap, batch=job.batch)
     emit(ModelLoaded(precision="fp32", batch=model.loaded.separator.cut.batch))
     if job.bench is not None:
-        emit(bench(model, job.bench, emit))
+        phases["load"] = time.perf_counter() - started
+        emit(bench(model, job, emit, phases=phases))
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
     batch = Batch(job=job, model=model, stems=stems, emit=emit)
