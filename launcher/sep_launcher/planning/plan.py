@@ -77,6 +77,7 @@ def plan(
         fallback=request.fallback,
         overlap=request.overlap,
         batch=request.batch,
+        precision=request.precision,
         downmix=request.downmix,
     )
     return Plan(
