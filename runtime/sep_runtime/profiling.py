@@ -15,9 +15,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from sep_protocol import Operator, Profiled, Share
 from sep_protocol.errors import PathError
+from sep_runtime.streams.ahead import Ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
@@ -49,10 +50,18 @@ def profiled(
 ) -> Profiled:
     """[C, T] on the host, at the model's rate, to where the time of a pass over it goes.
 
-    The model has to be warm. It is driven from this thread, for the profiler does not see other
-    ones. `trace` is the file for the times of every single call, which Chrome and Perfetto show.
-    Raises PathError where that cannot be written.
+    The model has to be warm. `trace` is the file for the times of every single call, which Chrome
+    and Perfetto show. Raises PathError where that cannot be written.
     """
+    # The profiler sees one thread alone. It is a new one, as in a run: the threads that compute
+    # for this one would wait in another way.
+    with Ahead(_profiled(separator, mix, device, trace), 1) as found:
+        return next(iter(found))
+
+
+def _profiled(
+    separator: Separator, mix: Tensor, device: torch.device, trace: str | None
+) -> Iterator[Profiled]:
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
@@ -62,9 +71,7 @@ def profiled(
         seconds = time.perf_counter() - begun
     if trace is not None:
         _export(seen, Path(trace))
-    if device.type == "cuda":
-        return _of_kernels(seen, seconds)
-    return _of_operators(seen, seconds)
+    yield _of_kernels(seen, seconds) if device.type == "cuda" else _of_operators(seen, seconds)
 
 
 def group_of(name: str) -> str:

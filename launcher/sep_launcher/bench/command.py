@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sep_launcher.bench import compare as comparison
 from sep_launcher.bench import matrix, table
 from sep_launcher.bench.computer import describe
-from sep_launcher.bench.document import Document, Fault, Nameless, dumped, exit_fault, load
+from sep_launcher.bench.document import Document, Fault, Nameless, dumped, load
 from sep_launcher.bench.folder import Folder, check_free
 from sep_launcher.bench.measure import Bencher
 from sep_launcher.doctor.deep import ways
@@ -72,7 +72,7 @@ def bench(wish: Wish, told: Told) -> int:
     screen = Screen(Style())
     with awake():
         rows = _rows(requests, bencher, screen)
-    fault = exit_fault(rows, wish.named)
+    fault = matrix.fault(wish, requests, rows)
     document = Document(
         code=code.digest(),
         date=dt.datetime.now(dt.UTC).date().isoformat(),

@@ -14,7 +14,7 @@ from sep_launcher.doctor.redact import Redactor
 from sep_launcher.machine.host import Gpu  # noqa: TC001 (a document is decoded by its types)
 from sep_protocol import Benched, DeviceChosen, ModelLoaded  # noqa: TC001 (the same)
 from sep_protocol.codec import FormError, decode
-from sep_protocol.errors import ExitCode, PathError, UsageError
+from sep_protocol.errors import PathError, UsageError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
@@ -159,32 +159,3 @@ class Nameless:
     def argument(self, text: str) -> str:
         """Return what was typed, files without their folders."""
         return self._redactor.text(re.sub(r"[^,=]*[/\\]", "", text))
-
-
-def exit_fault(rows: tuple[Row, ...], named: dict[str, set[str]]) -> Fault | None:
-    """Return the fault that the command ends with: the first of what was asked for and never was.
-
-    `named` has the values that the user named by the field of a row. A value is served when one
-    row with it was measured, so what a device cannot do is no fault where another one did it.
-    """
-    if stopped := _first(rows, lambda fault: fault.code == ExitCode.INTERRUPTED):
-        return stopped
-    measured = [row for row in rows if row.bench and not row.error]
-    if not measured:
-        return _first(rows)
-    for name, values in named.items():
-        served = {_told(row, name) for row in measured}
-        failed = tuple(
-            row for row in rows if _told(row, name) in values - served and row not in measured
-        )
-        if fault := _first(failed):
-            return fault
-    return None
-
-
-def _told(row: Row, name: str) -> str:
-    return str(getattr(row, name))
-
-
-def _first(rows: tuple[Row, ...], wanted: Any = bool) -> Fault | None:  # noqa: ANN401
-    return next((row.error for row in rows if row.error and wanted(row.error)), None)

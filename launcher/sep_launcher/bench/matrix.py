@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 from sep_launcher.planning.request import Request
 from sep_launcher.planning.route import Wanted
 from sep_protocol import Bench, Precision
-from sep_protocol.errors import UsageError
+from sep_protocol.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sep_launcher.bench.document import Fault, Row
     from sep_launcher.planning.route import Engine, Kind
 
     Way = tuple[Engine, Kind]
@@ -42,18 +43,6 @@ class Wish:
     measure: Bench = field(default_factory=Bench)
     whole: bool = False  # whether whole commands are measured, too
 
-    @property
-    def named(self) -> dict[str, set[str]]:
-        """The values by the field of a row, as texts; `auto` names nothing."""
-        found = {
-            "engine": self.engines,
-            "device": self.devices,
-            "precision": self.precisions,
-            "overlap": self.overlaps,
-            "batch": self.batches,
-        }
-        return {name: {str(each) for each in values} - {"auto"} for name, values in found.items()}
-
 
 def wish(
     *,
@@ -70,7 +59,7 @@ def wish(
     """Return what was asked for; raise UsageError for what has no meaning, before any work."""
     made = Wish(
         engines=tuple(_of(each, ENGINES, "--engine") for each in parted(engines, "--engine")),
-        devices=tuple(each.lower() for each in parted(devices, "--device")),
+        devices=tuple(parted([each.lower() for each in devices or ()], "--device")),
         models=tuple(parted(models, "--model", os.path.exists)),
         precisions=tuple(
             _of(each, PRECISIONS, "--precision") for each in parted(precisions, "--precision")
@@ -175,3 +164,31 @@ def requests(wish: Wish, ways: Sequence[Way]) -> list[Request]:
             wish.batches or (None,),
         )
     ]
+
+
+def fault(wish: Wish, asked: Sequence[Request], rows: Sequence[Row]) -> Fault | None:
+    """Return what the command ends with: the first fault of a value that was named in vain.
+
+    A value is served when one row with it was measured, so what one device cannot do is no fault
+    where another one did it. Where nothing was measured it is the first fault of all.
+    """
+    pairs = list(zip(asked, rows, strict=False))  # an interrupt leaves the last rows out
+    faults = [row.error for row in rows if row.error]
+    if stopped := [each for each in faults if each.code == ExitCode.INTERRUPTED]:
+        return stopped[0]
+    if len(faults) == len(rows):
+        return next(iter(faults), None)
+    named: tuple[tuple[Sequence[object], Callable[[Request], object]], ...] = (
+        (wish.models, lambda request: request.model),
+        (wish.engines, lambda request: request.wanted.engine),
+        (wish.devices, lambda request: request.wanted.device),
+        (wish.precisions, lambda request: request.precision),
+        (wish.overlaps, lambda request: request.overlap),
+        (wish.batches, lambda request: request.batch),
+    )
+    for values, of in named:
+        served = {of(request) for request, row in pairs if not row.error}
+        for request, row in pairs:
+            if row.error and of(request) in values and of(request) not in served:
+                return row.error
+    return None

@@ -149,6 +149,7 @@ class Bencher:
             asked = replace(request, out=out, output=Output(format=form))
             plan = self._plan(asked, found, chosen, (Found(path=mix, name=PurePath("mix")),))
             quiet = Watch(Style(quiet=True))
+            quiet.route(plan)
             begun = time.perf_counter()
             session.follow(plan, session.engine_of(plan, watch), quiet)
             seconds = time.perf_counter() - begun
