@@ -268,6 +268,29 @@ def test_the_figures_that_people_ask_for():
     assert "GPU memory" not in table.summary([row()])[0]
 
 
+AT = "void at::native::"
+EACH = f"{AT}elementwise_kernel<128, 2, at::native::gpu_kernel_impl_nocast<at::native::"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("aten::mkldnn_convolution", "mkldnn_convolution"),
+        (f"{EACH}(anonymous namespace)::GroupNormKernel<float>(at::T", "GroupNormKernel"),
+        (f"{EACH}direct_copy_kernel_cuda(at::Tensor&)", "direct_copy_kernel_cuda"),
+        (f"{AT}vectorized_elementwise_kernel<4, at::native::GeluImpl(at::T)", "GeluImpl"),
+        (f"{EACH}BinaryFunctor<float, at::native::MulFunctor<float> >", "MulFunctor"),
+        (f"{EACH}CUDAFunctor_add<c10::Half> >(at::Ten", "CUDAFunctor_add"),
+        ("void cudnn::engines::nchwToNhwcKernel<float, false>(int)", "nchwToNhwcKernel"),
+        ("Memcpy DtoH (Device -> Pageable)", "Memcpy DtoH"),
+        ("sm80_xmma_fprop_implicit_gemm_f32f32_nchwkcrs", "sm80_xmma_fprop_implicit_gemm_f32..."),
+        ("<odd>", "<odd>"),
+    ],
+)
+def test_kernels_have_names_that_fit(name, told):
+    assert table.name(name) == told
+
+
 def test_tables_fit_a_terminal():
     from sep_launcher.show.layout import table as laid
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 EXACT = 200.0  # dB; equal to the bit
 NONE = "-"
 TOP = 15  # operators that are shown
+LONGEST = 36  # columns of an operator's name
+FUNCTOR = re.compile(r"\w*Functor_?\w*")
+# Around the name of what is computed, and behind it.
+WRAPPERS = re.compile(
+    r"\b(?:void |aten::|at::native::|cudnn::\w+::)|\(anonymous namespace\)::"
+    r"|\b\w*elementwise_kernel<[\d, ]+|\bgpu_kernel_impl\w*<"
+)
+TYPES = re.compile(r"[<(].*")
 PHASES = ("import", "load", "first", "decode", "network", "encode")
 
 
@@ -70,7 +79,7 @@ def full_label(row: Row, rows: Sequence[Row]) -> str:
     for name, told in (
         ("model", row.model),
         ("precision", row.precision),
-        ("overlap", f"overlap {row.overlap or 'own'}"),
+        ("overlap", f"overlap {overlap(row) if row.bench else row.overlap or 'own'}"),
         ("batch", f"batch {row.batch or 'auto'}"),
     ):
         if len({getattr(each, name) for each in rows}) > 1:
@@ -240,10 +249,13 @@ def operators(found: Profiled) -> Table:
     ]
 
 
-def name(operator: str, most: int = 36) -> str:
-    """Return an operator's name without its types, and not longer than a column."""
-    told = operator.removeprefix("void ").removeprefix("aten::").replace("at::native::", "")
-    return told if len(told) <= most else f"{told[: most - 3]}..."
+def name(operator: str) -> str:
+    """Return an operator's or a kernel's name without its types, and not longer than a column."""
+    if functors := FUNCTOR.findall(operator):  # what an elementwise kernel computes
+        told = str(functors[-1])
+    else:
+        told = TYPES.sub("", WRAPPERS.sub("", operator)).strip() or operator
+    return told if len(told) <= LONGEST else f"{told[: LONGEST - 3]}..."
 
 
 def seconds(value: float) -> str:
