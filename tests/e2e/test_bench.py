@@ -117,7 +117,7 @@ def test_models_that_cannot_be(sep, tmp_path):
         ("--report there.json", 3, "cannot be written"),
         ("--report there.json/below", 3, "cannot be written"),
         ("--compare there.json", 2, "--compare"),
-        ("--compare there.json nope.json", 3, "nope.json cannot be read"),
+        ("--compare nope.json there.json", 3, "nope.json cannot be read"),
         ("--compare there.json there.json --json", 2, "--compare measures"),
         ("--compare there.json there", 2, "there.json is not a document of sep bench"),
         ("--model-config x.yaml", 2, "--model-config"),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.doctor.redact import Redactor
+from sep_launcher.machine import disk
 from sep_launcher.machine.host import Gpu  # noqa: TC001 (a document is decoded by its types)
 from sep_protocol import Benched, DeviceChosen, ModelLoaded  # noqa: TC001 (the same)
 from sep_protocol.codec import FormError, decode
@@ -118,7 +119,7 @@ def load(path: Path) -> Document:
 
     Raises PathError where there is none that can be read, UsageError where it is something else.
     """
-    if path.is_dir():
+    if disk.is_dir(path):
         path /= "bench.json"
     try:
         with path.open("rb") as file:
