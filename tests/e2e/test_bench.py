@@ -186,10 +186,10 @@ def test_an_interrupt_keeps_what_was_measured(home, tmp_path, with_tiny):
 @pytest.mark.slow
 def test_whole_commands_and_baselines(sep, with_tiny):
     asked = ("bench", "--device", "cpu", *SHORT, "--whole", "--baselines", *with_tiny)
-    done = sep(*asked)
+    done = sep(*asked, timeout=900)
     for words in ("demix", "uvr", "whole command", "flac"):
         assert words in done.stdout
-    row = checked(sep(*asked, "--json"))["rows"][0]
+    row = checked(sep(*asked, "--json", timeout=900))["rows"][0]
     assert [each["scheme"] for each in row["bench"]["measured"]] == ["sep", "demix", "uvr"]
     assert [each["format"] for each in row["whole"]] == ["wav", "flac"]
     for each in row["whole"]:

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from sep_launcher.bench import compare as comparison
 from sep_launcher.bench import matrix, table
 from sep_launcher.bench.computer import describe
-from sep_launcher.bench.document import Document, Fault, Nameless, dumped, load
+from sep_launcher.bench.document import Document, Nameless, dumped, fault_of, load
 from sep_launcher.bench.folder import Folder, check_free
-from sep_launcher.bench.measure import Bencher
+from sep_launcher.bench.measure import Bencher, asked
 from sep_launcher.doctor.deep import ways
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
+from sep_launcher.machine.stopping import stoppable
 from sep_launcher.show import layout, render
 from sep_launcher.show.render import Screen, Style
 from sep_protocol import code
-from sep_protocol.errors import ExitCode, PathError, UsageError
+from sep_protocol.errors import ExitCode, InterruptedJob, PathError, UsageError
 
 if TYPE_CHECKING:
     from sep_launcher.bench.document import Row
@@ -70,7 +71,7 @@ def bench(wish: Wish, told: Told) -> int:
         nameless=nameless,
     )
     screen = Screen(Style())
-    with awake():
+    with awake(), stoppable():
         rows = _rows(requests, bencher, screen)
     fault = matrix.fault(wish, requests, rows)
     document = Document(
@@ -90,22 +91,30 @@ def _rows(requests: list[Request], bencher: Bencher, screen: Screen) -> tuple[Ro
     """Measure one after the other; an interrupt ends it, and what was measured stays."""
     rows: list[Row] = []
     for number, request in enumerate(requests, 1):
-        where = [each for each in (request.wanted.engine, request.wanted.device) if each != "auto"]
-        asked = [
-            " ".join(where) or "the way that runs take",
-            *([request.model] if request.model else []),
-            *([request.precision] if request.precision != "auto" else []),
-            *([f"overlap {request.overlap:g}"] if request.overlap else []),
-            *([f"batch {request.batch}"] if request.batch else []),
-        ]
-        screen.say(f"{number}/{len(requests)} {', '.join(asked)}")
-        row = bencher.row(request)
+        try:
+            screen.say(f"{number}/{len(requests)} {_words(request)}")
+            row = bencher.row(request)
+            if row.error and row.error.code != ExitCode.INTERRUPTED:
+                screen.say(f"     not measured: {row.error.message}", hint=row.error.hint)
+        except KeyboardInterrupt:  # outside of a runtime's work, which ends in its own way
+            row = asked(request, InterruptedJob("interrupted"))
         rows.append(row)
-        if row.error:
-            if row.error.code == ExitCode.INTERRUPTED:
-                break
-            screen.say(f"     not measured: {row.error.message}", hint=row.error.hint)
+        if row.error and row.error.code == ExitCode.INTERRUPTED:
+            break
     return tuple(rows)
+
+
+def _words(request: Request) -> str:
+    """Return what was asked for."""
+    where = [each for each in (request.wanted.engine, request.wanted.device) if each != "auto"]
+    parts = [
+        " ".join(where) or "the way that runs take",
+        request.model or "",
+        request.precision if request.precision != "auto" else "",
+        f"overlap {request.overlap:g}" if request.overlap else "",
+        f"batch {request.batch}" if request.batch else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _end(document: Document, told: Told, folder: Folder | None, screen: Screen) -> int:
@@ -116,7 +125,7 @@ def _end(document: Document, told: Told, folder: Folder | None, screen: Screen) 
                 written = folder.write(document)
                 screen.say(f"written: {', '.join(layout.near(str(each)) for each in written)}")
         except PathError as fault:
-            document = replace(document, exit_code=fault.code, error=_written_not(fault))
+            document = replace(document, exit_code=fault.code, error=fault_of(fault))
         finally:
             folder.leave()
     if told.json:
@@ -126,12 +135,6 @@ def _end(document: Document, told: Told, folder: Folder | None, screen: Screen) 
     if error := document.error:
         screen.say(f"error: {error.message}", hint=error.hint, loud=True)
     return document.exit_code
-
-
-def _written_not(fault: PathError) -> Fault:
-    return Fault(
-        code=fault.code, error=type(fault).__name__, message=fault.message, hint=fault.hint
-    )
 
 
 def _show(document: Document) -> None:

@@ -21,6 +21,8 @@ from sep_protocol.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sep_protocol.errors import SepError
+
 SCHEMA = 1
 MOST_BYTES = 64 << 20  # of a document that is read
 # A path in a sentence, up to its last part; with `~` for a home, as the redactor leaves it.
@@ -145,6 +147,13 @@ def load(path: Path) -> Document:
         return decode(Document, raw)
     except FormError as fault:
         raise UsageError(f"{path} is not whole: {fault}", hint=hint) from fault
+
+
+def fault_of(fault: SepError) -> Fault:
+    """Return an error as it is written."""
+    return Fault(
+        code=int(fault.code), error=type(fault).__name__, message=fault.message, hint=fault.hint
+    )
 
 
 class Nameless:

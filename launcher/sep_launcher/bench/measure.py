@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sep_launcher import session
-from sep_launcher.bench.document import Fault, Row, Whole
+from sep_launcher.bench.document import Fault, Row, Whole, fault_of
 from sep_launcher.engines import native
 from sep_launcher.planning import models
 from sep_launcher.planning import plan as plans
@@ -18,7 +18,7 @@ from sep_launcher.planning.naming import Found
 from sep_launcher.planning.request import check_fits
 from sep_launcher.show.render import Screen, Style
 from sep_protocol import Benched, Hello, ModelLoaded, Output, TrackFailed
-from sep_protocol.errors import InterruptedJob, RuntimeFailedError, SepError
+from sep_protocol.errors import RuntimeFailedError, SepError
 
 if TYPE_CHECKING:
     from sep_launcher.bench.document import Nameless
@@ -73,15 +73,7 @@ class Bencher:
     def row(self, request: Request) -> Row:
         """Return what was measured, or why it was not."""
         watch = Watch(self.style)
-        wanted = request.wanted
-        row = Row(
-            engine=wanted.engine,
-            device=wanted.device,
-            model=PurePath(request.model or "").stem,
-            overlap=request.overlap,
-            precision=request.precision,
-            batch=request.batch,
-        )
+        wanted, row = request.wanted, asked(request)
         whole: tuple[Whole, ...] = ()
         try:
             model, manifest = models.choose(request)
@@ -94,8 +86,6 @@ class Bencher:
             whole = self._measured(request, (model, manifest), chosen, watch)
         except SepError as fault:
             watch.fault(fault)
-        except KeyboardInterrupt:
-            watch.fault(InterruptedJob("interrupted"))
         watch.meter_end()
         return self._row(row, watch, whole)
 
@@ -172,6 +162,19 @@ class Bencher:
             warnings=tuple(map(text, watch.report.warnings)),
             error=error and replace(error, message=text(error.message), hint=text(error.hint)),
         )
+
+
+def asked(request: Request, fault: SepError | None = None) -> Row:
+    """Return a row of which only is known what it is to be, or what stopped it."""
+    return Row(
+        engine=request.wanted.engine,
+        device=request.wanted.device,
+        model=PurePath(request.model or "").stem,
+        overlap=request.overlap,
+        precision=request.precision,
+        batch=request.batch,
+        error=fault_of(fault) if fault else None,
+    )
 
 
 def _check(watch: Watch) -> None:

@@ -70,7 +70,7 @@ def heading(document: Document) -> list[str]:
 
 def label(row: Row) -> str:
     """Return where a row was measured."""
-    return f"{row.engine} {row.device}"
+    return " ".join(each for each in (row.engine, row.device) if each != "auto") or "auto"
 
 
 def full_label(row: Row, rows: Sequence[Row]) -> str:
@@ -79,12 +79,17 @@ def full_label(row: Row, rows: Sequence[Row]) -> str:
     for name, told in (
         ("model", row.model),
         ("precision", row.precision),
-        ("overlap", f"overlap {overlap(row) if row.bench else row.overlap or 'own'}"),
+        ("overlap", f"overlap {_overlap(row)}"),
         ("batch", f"batch {row.batch or 'auto'}"),
     ):
         if len({getattr(each, name) for each in rows}) > 1:
             parts.append(told)
     return ", ".join(parts)
+
+
+def _overlap(row: Row) -> str:
+    asked = "own" if row.overlap is None else f"{row.overlap:g}"
+    return overlap(row) if row.bench else asked
 
 
 def bench(row: Row) -> Benched:
@@ -225,9 +230,11 @@ def tuning(row: Row) -> Table:
 
 def groups(found: Profiled) -> Table:
     """Return the kinds of operators."""
+    whose = "the processor's" if found.side == "cpu" else "the GPU's"
     return [
-        ("time in", "%", "ms"),
+        (f"{whose} time", "%", "ms"),
         *((each.group, percent(each.share), millis(each.seconds)) for each in found.groups),
+        ("whole pass", percent(1), millis(found.seconds)),
     ]
 
 
