@@ -16,7 +16,7 @@ from sep_launcher import options as o
 from sep_launcher.engines import native
 from sep_launcher.machine.probe import probe
 from sep_launcher.planning import route as routes
-from sep_launcher.planning.request import NAME, Request, bench_of, bytes_of
+from sep_launcher.planning.request import NAME, Request, bytes_of
 from sep_launcher.planning.route import Wanted
 from sep_launcher.show import phrases, render
 from sep_launcher.show.render import Screen, Style
@@ -197,32 +197,56 @@ def setup(
 @app.command(cls=Page, epilog=texts.BENCH)
 def bench(
     *,
-    model: o.ModelName = None,
+    model: o.BenchModels = None,
     model_config: o.ModelConfig = None,
-    device: o.DeviceName = "auto",
-    engine: o.EngineName = "auto",
-    overlap: o.Overlap = None,
-    batch: o.BatchSize = None,
+    overlap: o.BenchOverlaps = None,
+    device: o.BenchDevices = None,
+    engine: o.BenchEngines = None,
+    precision: o.BenchPrecisions = None,
+    batch: o.BenchBatches = None,
     seconds: o.Seconds = 30.0,
     runs: o.Runs = 3,
-    no_baselines: o.NoBaselines = False,
+    baselines: o.Baselines = False,
+    snr: o.Snr = True,
+    whole: o.Whole = False,
+    profile: o.Profile = False,
+    tuning: o.Tuning = False,
+    report: o.ReportFolder = None,
+    trace: o.Trace = None,
+    compare: o.Compare = None,
     json_: o.Json = False,
+    verbose: o.Verbose = False,
 ) -> int:
-    """Measure how fast a model is here."""
+    """Measure how fast models are here, on every device.
 
-    def request() -> Request:
-        return Request(
-            files=(),
-            out=Path(),
-            model=model,
-            model_config=model_config,
-            wanted=Wanted(engine=engine, device=device.lower()),
-            overlap=overlap,
-            batch=batch,
-        )
+    Each option may have many values: every combination is measured.
+    """
+    from sep_launcher.bench import command, matrix  # noqa: PLC0415 (runs need none of it)
 
-    measure = bench_of(seconds=seconds, runs=runs, baselines=not no_baselines)
-    return session.bench(request, Screen(Style(machine="json" if json_ else "")), measure)
+    if compare is not None:
+        if json_ or report or trace or profile or whole or tuning:
+            raise UsageError("--compare measures and writes nothing", hint="leave out the others")
+        return command.compare(compare)
+    wish = matrix.wish(
+        engines=engine,
+        devices=device,
+        models=model,
+        precisions=precision,
+        overlaps=overlap,
+        batches=batch,
+        model_config=model_config,
+        measure=matrix.measure(
+            seconds=seconds,
+            runs=runs,
+            baselines=baselines,
+            snr=snr,
+            profile=profile,
+            tuning=tuning,
+        ),
+        whole=whole,
+    )
+    told = command.Told(json=json_, verbose=verbose, report=report, trace=trace)
+    return command.bench(wish, told)
 
 
 @app.command(cls=Page, epilog=texts.DOCTOR)

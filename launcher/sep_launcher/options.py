@@ -14,7 +14,7 @@ import click
 import typer
 
 from sep_launcher.planning import models
-from sep_launcher.words.completion import SHELLS, Offered
+from sep_launcher.words.completion import SHELLS, Listed, Offered
 
 
 class Place(click.Path):
@@ -36,11 +36,17 @@ FILES: Any = Offered("file", files=True)
 MODEL: Any = Offered("model", models.names, files=True)
 KNOWN: Any = Offered("model", models.names)
 STEMS: Any = Offered("stems", models.default_stems, separator=",")
+MODELS_LISTED: Any = Listed("models", models.names, files=True)
+DEVICES: Any = Listed("devices", lambda: ("auto", "cpu", "mps", "cuda"))
+ENGINES: Any = Listed("engines", lambda: ("auto", "native", "container"))
+PRECISIONS: Any = Listed("precisions", lambda: ("auto", "fp32", "fp16", "bf16"))
+NUMBERS: Any = Listed("numbers", tuple)
 DEVICE: Any = Offered("device", lambda: ("auto", "cpu", "mps", "cuda"))
 
 INPUT, OUTPUT, MODELS, WHERE = "Input", "Output", "Model", "Where it runs"
 THERE = "If stems are there already"
 ASKING, SAID = "Questions and downloads", "What it prints"
+MEASURED = "What is measured"
 PREPARED, PYTHON, IMAGE = "What is prepared", "The Python environment", "The container image"
 
 
@@ -377,12 +383,133 @@ Bundle = Annotated[
     ),
 ]
 ListRules = Annotated[bool, typer.Option("--list-rules", help="Show all that is looked for.")]
-Seconds = Annotated[float, typer.Option(metavar="NUMBER", help="Length of the audio, 0.1 to 600.")]
-Runs = Annotated[
-    int, typer.Option(metavar="NUMBER", help="Each figure is the median of so many, 1 to 1000.")
+BenchModels = Annotated[
+    list[str] | None,
+    _in(
+        MODELS,
+        "--model",
+        "-m",
+        metavar="MODELS",
+        envvar="SEP_MODEL",
+        click_type=MODELS_LISTED,
+        help="Names that 'sep models list' shows, or checkpoints. Without it what runs take.",
+    ),
 ]
-NoBaselines = Annotated[
-    bool, typer.Option("--no-baselines", help="Leave out the schemes of other tools.")
+BenchOverlaps = Annotated[
+    list[str] | None,
+    _in(
+        MODELS,
+        "--overlap",
+        metavar="NUMBERS",
+        envvar="SEP_OVERLAP",
+        click_type=NUMBERS,
+        help="As in 1.25,2. Without it each model's own.",
+    ),
+]
+BenchDevices = Annotated[
+    list[str] | None,
+    _in(
+        WHERE,
+        "--device",
+        metavar="DEVICES",
+        envvar="SEP_DEVICE",
+        click_type=DEVICES,
+        help="As in cpu,cuda. Without it all that are set up; auto: the one that runs take.",
+    ),
+]
+BenchEngines = Annotated[
+    list[str] | None,
+    _in(
+        WHERE,
+        "--engine",
+        metavar="ENGINES",
+        envvar="SEP_ENGINE",
+        click_type=ENGINES,
+        help="native, container. Without it all that are set up.",
+    ),
+]
+BenchPrecisions = Annotated[
+    list[str] | None,
+    _in(
+        WHERE,
+        "--precision",
+        metavar="PRECISIONS",
+        envvar="SEP_PRECISION",
+        click_type=PRECISIONS,
+        help="auto, fp32, fp16, bf16. Without it auto.",
+    ),
+]
+BenchBatches = Annotated[
+    list[str] | None,
+    _in(
+        WHERE,
+        "--batch",
+        metavar="NUMBERS",
+        click_type=NUMBERS,
+        help="As in 1,8. Without it sep's choice.",
+    ),
+]
+Seconds = Annotated[float, _in(MEASURED, metavar="NUMBER", help="Length of the audio, 0.1 to 600.")]
+Runs = Annotated[
+    int, _in(MEASURED, metavar="NUMBER", help="Each figure is the median of so many, 1 to 1000.")
+]
+Baselines = Annotated[
+    bool,
+    _in(
+        MEASURED,
+        "--baselines/--no-baselines",
+        help="Also the schemes of other tools with the same network; uvr takes 8 passes.",
+    ),
+]
+Snr = Annotated[
+    bool,
+    _in(
+        MEASURED,
+        "--snr/--no-snr",
+        help="Do not compare the stems with those of the CPU in fp32.",
+    ),
+]
+Whole = Annotated[
+    bool,
+    _in(
+        MEASURED,
+        "--whole/--no-whole",
+        help="Also whole commands: a file in, wav and flac files out, each in a new process.",
+    ),
+]
+Profile = Annotated[
+    bool,
+    _in(MEASURED, "--profile", help="Also which operators take the time, of one combination."),
+]
+Tuning = Annotated[
+    bool, _in(MEASURED, "--tuning", help="Also what the fast ways chose for each shape.")
+]
+ReportFolder = Annotated[
+    Path | None,
+    _in(
+        SAID,
+        "--report",
+        metavar="FOLDER",
+        click_type=PLACE,
+        help="Write a page, a picture and a document to send, without names, into a new folder.",
+    ),
+]
+Trace = Annotated[
+    Path | None,
+    _in(
+        SAID,
+        metavar="FILE",
+        click_type=PLACE,
+        help="Where a profile writes the times of every call; else in the report's folder.",
+    ),
+]
+Compare = Annotated[
+    tuple[Path, Path] | None,
+    _in(
+        SAID,
+        metavar="FILE FILE",
+        help="Measure nothing: put two documents side by side.",
+    ),
 ]
 Shell = Annotated[
     str,

@@ -16,7 +16,7 @@ from sep_launcher.planning import files, models, names, outputs, preview
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY, check_fits
-from sep_protocol import Bench, DeviceChosen, Fallback, Hello, code
+from sep_protocol import DeviceChosen, Fallback, Hello, code
 from sep_protocol.errors import (
     DeviceError,
     InterruptedJob,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sep_launcher.engines import Engine
-    from sep_launcher.planning.naming import Found
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.show.render import Screen
@@ -53,10 +52,10 @@ def run(
             command.offer(screen, why, plan.route.engine, yes=yes, offline=offline)
             plan = _plan(request, screen)
         screen.route(plan)
-        _check_ready(plan)
+        check_ready(plan)
         with awake():
             try:
-                _follow(plan, _engine(plan, screen), screen)
+                follow(plan, engine_of(plan, screen), screen)
             except GpuRefusedError as fault:
                 if not request.fallback or request.wanted.device != "auto":
                     raise
@@ -65,7 +64,8 @@ def run(
     return _told(work, screen)
 
 
-def _engine(plan: Plan, screen: Screen) -> Engine:
+def engine_of(plan: Plan, screen: Screen) -> Engine:
+    """Return the engine that the plan is for; the screen gets what the runtime logs."""
     if plan.route.engine == "native":
         return native.NativeEngine(screen.log)
     from sep_launcher.engines.docker import container  # noqa: PLC0415 (other runs need none of it)
@@ -76,25 +76,13 @@ def _engine(plan: Plan, screen: Screen) -> Engine:
 def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Screen) -> None:
     """Do the run without what the engine refused, and say so. Nothing was done before."""
     plan = _plan(request, screen, gpu_refused=True)
-    _check_ready(plan)
+    check_ready(plan)
     now = f"{plan.route.engine} {plan.route.device}"
     before = f"{was.route.engine} {was.route.device}"
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
     screen.route(plan)
-    _follow(plan, _engine(plan, screen), screen)
-
-
-def bench(make: Callable[[], Request], screen: Screen, measure: Bench) -> int:
-    """Measure the model that the request names; return the exit code."""
-
-    def work() -> None:
-        plan = _plan(make(), screen, measure)
-        _check_ready(plan)
-        screen.route(plan)
-        _follow(plan, _engine(plan, screen), screen)
-
-    return _told(work, screen)
+    follow(plan, engine_of(plan, screen), screen)
 
 
 def _told(work: Callable[[], None], screen: Screen) -> int:
@@ -111,9 +99,7 @@ def _told(work: Callable[[], None], screen: Screen) -> int:
     return screen.close()
 
 
-def _plan(
-    request: Request, screen: Screen, measure: Bench | None = None, *, gpu_refused: bool = False
-) -> Plan:
+def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Plan:
     # What the command line and the machine tell comes before what is on the disk.
     model, manifest = models.choose(request)
     if manifest is not None:
@@ -126,14 +112,10 @@ def _plan(
         raise UsageError(NO_MEMORY, hint="leave out --memory, or --engine container")
     if route.engine == "native" and host.native:
         native.check_python(host.native.python)
-    found: tuple[Found, ...] = ()
-    if not measure:
-        search = files.find(request.files, request.include)
-        found = search.files
-        for each in search.warnings:
-            screen.warn(each)
-    plan = plans.plan(request, host, route, found=found, model=model, manifest=manifest)
-    return replace(plan, job=replace(plan.job, bench=measure)) if measure else plan
+    search = files.find(request.files, request.include)
+    for each in search.warnings:
+        screen.warn(each)
+    return plans.plan(request, host, route, found=search.files, model=model, manifest=manifest)
 
 
 def _check_outputs(plan: Plan) -> None:
@@ -146,7 +128,7 @@ def _check_outputs(plan: Plan) -> None:
     outputs.check_shared(shared, plan.stems, mixes, output)
 
 
-def _check_ready(plan: Plan) -> None:
+def check_ready(plan: Plan) -> None:
     """Raise NotReadyError unless what the route needs is set up."""
     if why := _not_ready(plan):
         raise why
@@ -182,7 +164,7 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
     except SepError as why:
         fault = why
     screen.preview(preview.preview(plan), fault)
-    _check_ready(plan)
+    check_ready(plan)
     if not screen.wants_command:
         return
     if plan.route.engine == "container":
@@ -196,7 +178,7 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
     screen.command(line)
 
 
-def _follow(plan: Plan, engine: Engine, screen: Screen) -> None:
+def follow(plan: Plan, engine: Engine, screen: Screen) -> None:
     """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
     missing = _missing(plan)
 
@@ -255,7 +237,7 @@ def _sweep(plan: Plan, screen: Screen) -> None:
     folders = tuple(sorted({track.place() for track in plan.job.tracks}))
     there = tuple(each for each in folders if disk.is_dir(each))
     if there:
-        engine = _engine(plan, screen)
+        engine = engine_of(plan, screen)
         with suppress(SepError):
             for _ in engine.start(replace(plan, job=replace(plan.job, tracks=(), sweep=there))):
                 pass

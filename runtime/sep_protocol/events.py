@@ -142,6 +142,48 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """What was chosen for one shape of one operator."""
+
+    operator: str
+    shape: str  # for people
+    way: str  # that is taken
+    plain_ms: float  # milliseconds of the plain operator
+    ms: float  # milliseconds of the way that is taken
+    error: float  # relative to the plain operator's result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Operators of one kind, or the time between operators."""
+
+    group: str
+    seconds: float
+    share: float  # of the whole pass, 0 to 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator or kernel, all its calls together."""
+
+    name: str
+    group: str
+    calls: int
+    seconds: float  # of its own, without the operators that it calls
+    share: float  # of the whole pass, 0 to 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """Where the time of one pass goes, measured with the profiler's own cost in it."""
+
+    seconds: float  # of the whole pass
+    side: str  # whose operators are listed: cpu or cuda
+    groups: tuple[Share, ...]  # the largest first
+    operators: tuple[Operator, ...]  # the largest first; the smallest are left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Benched:
     """What a bench found."""
 
@@ -151,8 +193,14 @@ class Benched:
     runs: int
     chunk: int
     hop: int
-    peak_memory: int  # bytes, of sep alone; 0: not known
+    peak_memory: int  # bytes of the runtime's process at most; 0: not known
     measured: tuple[Measured, ...]
+    gpu_memory: int = 0  # bytes of the GPU at most; 0: none, or not known
+    threads: int = 0  # of the processor that torch uses; 0: not known
+    snr: float | None = None  # dB beside plain CPU fp32, of the worst stem; None: not measured
+    phases: dict[str, float] = field(default_factory=dict)  # seconds: of the start, and of a pass
+    tuning: tuple[Tuned, ...] = ()
+    profile: Profiled | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

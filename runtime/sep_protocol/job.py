@@ -120,6 +120,11 @@ class Bench:
     seconds: float = 30.0  # of audio
     runs: int = 3
     baselines: bool = True  # whether to measure the field's own schemes beside ours
+    snr: bool = True  # whether to compare the golden clip's stems with those of plain CPU fp32
+    tuning: bool = False  # whether to say what the fast ways chose
+    profile: bool = False  # whether to say which operators take the time
+    trace: str | None = path_field(default=None)  # the file for every operator's times
+    mix: str | None = path_field(default=None)  # the file that the audio is left in, as WAV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,8 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     model = _model(job, choice, emit)
     emit(model.running)
     if job.bench is not None:
-        emit(bench(model, job.bench, emit))
+        phases["load"] = time.perf_counter() - started
+        emit(bench(model, job, emit, phases=phases))
         tuning.TABLE.keep()
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)

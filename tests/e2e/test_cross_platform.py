@@ -100,11 +100,9 @@ def test_the_device_that_was_named_is_used_and_right(way, reference, tmp_path, p
 def test_speed(way):
     """A measurement, not a judgement: on the CPU a shorter one."""
     seconds = "5" if way[1] == "cpu" else str(SECONDS)
-    document, code = sep(
-        "bench", *options(way), "--seconds", seconds, "--runs", "1", "--no-baselines"
-    )
+    document, code = sep("bench", *options(way), "--seconds", seconds, "--runs", "1", "--no-snr")
     assert code == 0, document["error"]
-    measured = document["bench"]["measured"][0]
+    measured = document["rows"][0]["bench"]["measured"][0]
     took = SECONDS / measured["real_time"]
     print(
         f"\n{way[0]} {way[1]}: {measured['real_time']:.1f}x real time, {took:.0f} s for {SECONDS} s"

@@ -271,21 +271,6 @@ def test_version_and_help(sep):
     assert "--overwrite" in sep("run", "--help").stdout
 
 
-@pytest.mark.parametrize("words", ["--seconds nan", "--seconds 1e300", "--runs 9999999999999"])
-def test_benches_without_an_end_are_refused(sep, words):
-    assert words.split()[0] in sep("bench", *words.split(), check=2).stderr
-
-
-@pytest.mark.slow
-def test_bench(sep, with_tiny):
-    done = sep("bench", "--seconds", "0.5", "--runs", "1", *with_tiny)
-    assert "demix" in done.stdout
-    assert "x real time" in done.stdout
-    found = json.loads(sep("bench", "--seconds", "0.5", "--runs", "1", "--json", *with_tiny).stdout)
-    assert [each["scheme"] for each in found["bench"]["measured"]] == ["sep", "demix", "uvr"]
-    assert found["tracks"] == []
-
-
 def test_resume_of_a_folder(sep, clip, with_tiny, tmp_path):
     (tmp_path / "album" / "cd 2").mkdir(parents=True)
     for name in ("a.wav", "cd 2/a.wav", "cd 2/b.wav"):

@@ -16,7 +16,7 @@ from sep_launcher.planning import models
 from sep_launcher.planning.names import fitted
 from sep_launcher.planning.naming import Found
 from sep_launcher.planning.plan import environment, plan
-from sep_launcher.planning.request import Request, bench_of, check_fits
+from sep_launcher.planning.request import Request, check_fits
 from sep_launcher.planning.route import Wanted, choose
 from sep_protocol import Model, Output
 from sep_protocol.errors import ModelError, PathError, UsageError
@@ -275,14 +275,6 @@ def test_how_threads_wait_is_the_users_if_they_say_it(monkeypatch, name):
 def test_requests_without_meaning_are_refused(options):
     with pytest.raises(UsageError):
         Request(files=("x",), out=Path("/out"), **options)
-
-
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e300, 0.0, -1.0])
-def test_benches_without_an_end_are_refused(seconds):
-    with pytest.raises(UsageError, match="--seconds"):
-        bench_of(seconds=seconds, runs=3, baselines=True)
-    with pytest.raises(UsageError, match="--runs"):
-        bench_of(seconds=1.0, runs=10**12, baselines=True)
 
 
 def test_models_are_found_by_name_alias_and_file(home, tiny):

@@ -156,6 +156,32 @@ def test_other_commands_have_tables_of_their_own(file, sep):
     assert "--model nope is from" in sep("setup", check=16).stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        ('device = ["mps", "cuda"]', 2),
+        ('device = "mps,cuda"\noverlap = [1.25, "2"]', 4),
+        ('device = "mps"\nbatch = 8', 1),
+        ('device = ["mps", true]', 0),
+        ('device = ["mps", ""]', 0),
+    ],
+)
+def test_many_values_are_lists_or_texts_with_commas(file, sep, given, rows):
+    file(f"[bench]\n{given}\n")
+    done = sep("bench", "--json", check=13 if rows else 2)
+    assert rows == len(json.loads(done.stdout).get("rows", []))
+    if not rows:
+        assert "must be one or a list" in done.stderr
+
+
+def test_a_variable_holds_all_of_them(sep):
+    env = {"SEP_DEVICE": "mps,cuda", "SEP_MODEL": "no such,model"}
+    found = json.loads(sep("bench", "--json", env=env, check=16).stdout)
+    assert [(each["model"], each["device"]) for each in found["rows"]] == [
+        *(("no such", "mps"), ("no such", "cuda"), ("model", "mps"), ("model", "cuda"))
+    ]
+
+
 def test_where_a_value_is_from(file, sep):
     path = file("[run]\nformat = 'flac'\nfallback = false\n")
     env = {"SEP_MODEL": "nope"}

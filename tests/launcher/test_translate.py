@@ -2,6 +2,7 @@
 
 import os
 import string
+from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sep_launcher.engines.docker.translate import Mapping, check_mountable, mapping
-from sep_protocol import Job, Model, Track, dump_job, load_job
+from sep_protocol import Bench, Job, Model, Track, dump_job, load_job
 from sep_protocol.errors import PathError
 
 # What a file may be called: anything but separators, on Windows without what it forbids.
@@ -192,6 +193,18 @@ def test_windows_does_not_care_about_case():
     assert len(mapped.binds) == 2
     assert mapped.reading("c:\\MUSIC\\b.wav") == "/app/in/0/b.wav"
     assert mapped.to_host("/app/in/0/A.wav").lower() == "c:\\music\\a.wav"
+
+
+def test_what_a_bench_leaves_is_written():
+    left = Bench(trace="/music/why/trace.json", mix="/made/sep-bench-1/mix.wav")
+    there = Job(id="0a1b2c3d", tracks=(), model=Model(name="x"), bench=left)
+    mapped = mapping(there)
+    inside = mapped.job(there).bench
+    assert inside.trace == mapped.writing("/music/why") + "/trace.json"
+    assert inside.mix == mapped.writing("/made/sep-bench-1") + "/mix.wav"
+    assert mapped.to_host(inside.trace) == left.trace
+    assert all(bind.writable for bind in mapped.binds)
+    assert mapping(replace(there, bench=Bench())).binds == ()
 
 
 def test_models_are_read_only():

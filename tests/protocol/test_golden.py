@@ -22,13 +22,17 @@ from sep_protocol import (
     Measured,
     Model,
     ModelLoaded,
+    Operator,
     Output,
     Phase,
+    Profiled,
     Progress,
     Published,
+    Share,
     Track,
     TrackDone,
     TrackFailed,
+    Tuned,
     Warned,
     dump_event,
     dump_job,
@@ -79,6 +83,34 @@ EVENTS = {
         hop=65280,
         peak_memory=1 << 30,
         measured=(Measured(scheme="sep", seconds=3.0, real_time=10.0, chunks=20, ratio=1.0),),
+        gpu_memory=1 << 20,
+        threads=2,
+        snr=58.5,
+        phases={"import": 2.0, "network": 2.5},
+        tuning=(
+            Tuned(
+                operator="convolution",
+                shape="64 to 64, 3x3, 128x128",
+                way="nnpack",
+                plain_ms=16.5,
+                ms=11.0,
+                error=4.5e-6,
+            ),
+        ),
+        profile=Profiled(
+            seconds=4.0,
+            side="cpu",
+            groups=(Share(group="convolutions", seconds=3.0, share=0.75),),
+            operators=(
+                Operator(
+                    name="aten::mkldnn_convolution",
+                    group="convolutions",
+                    calls=640,
+                    seconds=3.0,
+                    share=0.75,
+                ),
+            ),
+        ),
     ),
     "done": Done(done=1, failed=1, seconds=2.5, phases={"import": 1.0}),
     "failed": Failed(code=16, error="ModelError", message="no model", hint="sep models list"),
@@ -100,7 +132,7 @@ JOB = Job(
     overlap=2.0,
     batch=4,
     precision="fp16",
-    bench=Bench(seconds=30.0, runs=3, baselines=True),
+    bench=Bench(seconds=30.0, runs=3, baselines=True, profile=True, trace="/app/out/0/trace.json"),
     install=Install(
         files=(Published(file="/app/in/1/kick.pth", stem="kick"),), folder="/app/models/larsnet"
     ),
@@ -174,6 +206,7 @@ def test_only_paths_are_translated_and_back():
     assert there.model.folder == "/host/models/larsnet"
     assert there.model.checkpoint is None
     assert there.sweep == ("/host/out/0",)
+    assert there.bench.trace == "/host/out/0/trace.json"
     assert (there.id, there.device, there.output) == (JOB.id, JOB.device, JOB.output)
     assert map_paths(there, lambda path: path.replace("/host", "/app")) == JOB
     done = map_paths(EVENTS["track-done"], str.upper)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
 from sep_models import canonical, wanted_stems
-from sep_protocol import Bench, Output, fill, speed_fault
+from sep_protocol import Output, Precision, fill, speed_fault
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ MARK = "\0"  # stands for what is filled in
 NO_MEMORY = "--memory limits a container, and this run is native"
 LEAST_MEMORY = 6 << 20  # what Docker allows
 MOST_MEMORY = 1 << 60
-BENCH_SECONDS = (0.1, 600.0)
-MOST_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,16 +121,6 @@ def _check_name(name: str) -> None:
         raise UsageError(f"--name {name!r} begins like sep's own work folders")
     if never := names.NEVER.search(name.replace("/", "")):
         raise UsageError(f"--name {name!r} has {never[0]!r}, which not every system takes")
-
-
-def bench_of(*, seconds: float, runs: int, baselines: bool) -> Bench:
-    """Return what is to be measured; raise UsageError for more than fits in memory and a day."""
-    least, most = BENCH_SECONDS
-    if not least <= seconds <= most:  # also for nan
-        raise UsageError(f"--seconds must be from {least:g} to {most:g}, not {seconds:g}")
-    if not 1 <= runs <= MOST_RUNS:
-        raise UsageError(f"--runs must be from 1 to {MOST_RUNS}, not {runs}")
-    return Bench(seconds=seconds, runs=runs, baselines=baselines)
 
 
 def bytes_of(size: str | None) -> int | None:

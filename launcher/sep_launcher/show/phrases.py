@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sep_launcher.planning.preview import Action, Preview
     from sep_launcher.planning.route import Route
     from sep_launcher.show.report import Report
-    from sep_protocol import Benched
 
 ACTIONS: dict[Action, str] = {
     "separate": "",
@@ -28,10 +27,8 @@ ACTIONS: dict[Action, str] = {
 
 def start(plan: Plan) -> str:
     """Return a run's first line."""
-    tracks, measure = plan.job.tracks, plan.job.bench
+    tracks = plan.job.tracks
     what = Path(tracks[0].shown or tracks[0].audio).name if len(tracks) == 1 else ""
-    if measure:
-        what = f"a bench of {measure.seconds:g} s, {_count(measure.runs, 'run')}"
     model = f"model {plan.job.model.name}" + (f" (for {plan.expects})" if plan.expects else "")
     return f"{what or f'{len(tracks)} tracks'}: {plan.place}, {model}"
 
@@ -139,26 +136,6 @@ def previews(found: Sequence[Preview]) -> list[str]:
         files = "  ".join(found[0].files) or "as many stems as the checkpoint has"
         lines.append(f"     {'in each: ' if len(found) > 1 else ''}{files}")
     return lines
-
-
-def bench(found: Benched) -> list[str]:
-    """Return what was measured."""
-    memory = f"{found.peak_memory / (1 << 20):.0f} MiB" if found.peak_memory else "not known"
-    head = (
-        f"{found.model} on {found.device}: {found.audio_seconds:g} s of audio, chunks of "
-        f"{found.chunk}, hop {found.hop}, medians of {found.runs}, peak memory {memory}"
-    )
-    rows = [
-        (
-            each.scheme,
-            f"{each.seconds:.2f}",
-            f"{each.real_time:.2f}",
-            str(each.chunks),
-            f"{each.ratio:.2f}",
-        )
-        for each in found.measured
-    ]
-    return [head, *table([("scheme", "seconds", "x real time", "chunks", "time / sep's"), *rows])]
 
 
 def _took(seconds: float, audio: float) -> str:

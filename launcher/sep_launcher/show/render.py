@@ -196,8 +196,6 @@ class Screen:
                 self.say(each)
         for told, hint in folded.faults(report.error, report.findings):
             self.say(told, hint=hint, loud=True)
-        if report.bench and not self._style.machine:
-            lines(phrases.bench(report.bench))
         if self._style.machine == "json":
             document(report.document())
         elif self._style.machine == "events":

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sep_protocol import (
-    Benched,
     DeviceChosen,
     Done,
     Failed,
@@ -42,7 +41,6 @@ class Report:
     command: str = ""  # of a dry run
     previews: list[Preview] | None = None  # of a dry run
     refused: dict[str, Any] | None = None  # why a run would not begin, of a dry run
-    bench: Benched | None = None
     done: Done | None = None
     error: dict[str, Any] | None = None
     findings: list[Finding] = field(default_factory=list)  # of the rules, behind what failed
@@ -62,8 +60,6 @@ class Report:
                 self.warnings.append(event.message)
             case Fallback():
                 self.fallbacks.append(event)
-            case Benched():
-                self.bench = event
             case Done():
                 self.done = event
                 if event.failed:
@@ -156,7 +152,6 @@ class Report:
             ],
             **({"dry_run": self._dry_run()} if self.previews is not None else {}),
             **({"command": self.command} if self.command else {}),
-            **({"bench": asdict(self.bench)} if self.bench else {}),
             "phases": self.done.phases if self.done else {},
             "findings": [asdict(each) for each in self.findings],
             "seconds": self.seconds,

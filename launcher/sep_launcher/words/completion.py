@@ -55,6 +55,17 @@ class Offered(click.ParamType):  # type: ignore[type-arg, unused-ignore] # click
         return [CompletionItem(incomplete, type="file")] if self._files else []
 
 
+class Listed(Offered):
+    """Many texts with commas between them, of which a variable holds all."""
+
+    envvar_list_splitter = "\0"  # in no variable: it is parted where the command line is
+
+    def __init__(
+        self, name: str, offered: Callable[[], Iterable[str]], *, files: bool = False
+    ) -> None:
+        super().__init__(name, offered, files=files, separator=",")
+
+
 class _Fish(shell_completion.FishComplete):
     """The parser's script splits at commas, and texts have some."""
 

@@ -84,8 +84,10 @@ def _value(param: click.Parameter, value: object, where: str) -> object:
     if isinstance(param, click.Option) and param.is_flag:
         fits, wanted = isinstance(value, bool), "true or false"
     elif param.multiple:
-        fits = isinstance(value, list) and all(isinstance(each, str) for each in value)
-        wanted = 'a list of texts, as in ["larsnet"]'
+        given = value if isinstance(value, list) else [value]
+        fits = all(type(each) in (str, int, float) and each != "" for each in given)
+        wanted = 'one or a list, as in ["larsnet"]'
+        value = [str(each) for each in given] if fits else value
     elif param.type in (click.INT, click.FLOAT):
         fits, wanted = type(value) in (int, float), "a number"
     elif isinstance(param.type, click.Choice):

@@ -43,12 +43,17 @@ Examples:
 """
 
 BENCH = """
-demix is the scheme of the public training tools, uvr that of
-Ultimate Vocal Remover, both with the same network.
+Every combination of what is named is measured in a process of
+its own. One that cannot be is told, and the others go on; the
+exit code is 0 if every value that you named was measured.
 
 Examples:
-  sep bench --seconds 10
-  sep bench --device cpu --no-baselines
+  sep bench                          all devices that are set up
+  sep bench --device cpu --seconds 10
+  sep bench --precision fp32,fp16 --batch 1,8 --overlap 1.25,2
+  sep bench --report mine            a page and a file to send
+  sep bench --compare mine theirs
+  sep bench --profile --report why   which operators take the time
 
 {settings}
 """

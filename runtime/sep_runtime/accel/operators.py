@@ -37,6 +37,11 @@ def plain() -> Iterator[None]:
         _PLAIN.reset(token)
 
 
+def only_plain() -> bool:
+    """Say whether plain operators are wanted, or a gradient, which nothing here has."""
+    return _PLAIN.get() or torch.is_grad_enabled()
+
+
 def laid(x: Tensor, weight: Tensor) -> Tensor:
     """Return x in the type and the order in memory of the weights that it goes to."""
     last = weight.is_cuda and weight.dtype != torch.float32
@@ -47,7 +52,7 @@ def laid(x: Tensor, weight: Tensor) -> Tensor:
 def norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
     """[B, C, T, F] to the same: act(norm(x))."""
     if isinstance(norm, nn.InstanceNorm2d):
-        if isinstance(act, nn.GELU) and not _PLAIN.get():
+        if isinstance(act, nn.GELU):
             fused = cuda.norm_gelu(x, norm)
             if fused is not None:
                 return fused
@@ -215,7 +220,7 @@ def _by_the_best(
     others: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
 ) -> Tensor:
     size = x[0].numel() * weight.numel() // weight.shape[1]
-    if x.device.type != "cpu" or x.dtype != torch.float32 or size < LEAST or _PLAIN.get():
+    if x.device.type != "cpu" or x.dtype != torch.float32 or size < LEAST:
         return by_torch(x, weight)
     ways = {tuning.PLAIN: by_torch, **others}
 

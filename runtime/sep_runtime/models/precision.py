@@ -15,7 +15,7 @@ import torch
 import sep_models
 from sep_protocol.errors import DeviceError, UsageError
 from sep_runtime import memory
-from sep_runtime.accel import operators, tuning
+from sep_runtime.accel import tuning
 from sep_runtime.models.running import NAMES, Runner
 
 if TYPE_CHECKING:
@@ -105,10 +105,9 @@ def _compared(make: Make, facts: Facts, device: torch.device, dtype: torch.dtype
     """Compare a precision with plain fp32 on the device: the worst stem's error, and both times."""
     example = facts.example().to(device)
     with torch.inference_mode():
-        exact = Runner(make, device)
-        with operators.plain():
-            true = exact(example)
-            plain = tuning.best_of(partial(exact, example), device)
+        exact = Runner(make, device).exact()
+        true = exact(example)
+        plain = tuning.best_of(partial(exact, example), device)
         del exact
         try:
             short = make(device, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -57,6 +57,7 @@ class Runner:
         self.dtype = dtype
         self.batch = batch
         self.tell: Callable[[Fallback], None] = lambda step: log.warning("%s", step.reason)
+        self.plain = False  # whether nothing but torch's plain operators is used
         self._make = make
         self._shape = shape
         self._to_cpu = to_cpu
@@ -80,8 +81,10 @@ class Runner:
         return tuple(sorted(found - {tuning.PLAIN}))
 
     def exact(self) -> Runner:
-        """Return the same in float32, one item at a time."""
-        return Runner(self._make, self.device)
+        """Return the same in float32 by plain operators, to compare others with."""
+        exact = Runner(self._make, self.device)
+        exact.plain = True
+        return exact
 
     def __call__(self, x: Tensor) -> Tensor:
         """[n, ...] to [n, ...] on the device that did it."""
@@ -92,7 +95,7 @@ class Runner:
                 part = self._sent(x.narrow(0, at, min(self.batch, len(x) - at)))
                 short = ""
                 try:
-                    with self._strict():
+                    with self._exactly():
                         done.append(self._run(part))
                     at += len(part)
                 except (RuntimeError, MemoryError) as fault:
@@ -129,12 +132,13 @@ class Runner:
         return self._graph(x)
 
     @contextmanager
-    def _strict(self) -> Iterator[None]:
+    def _exactly(self) -> Iterator[None]:
         """Keep float32 what it says: by default cuDNN rounds what it multiplies to ten bits."""
-        if self.device.type == "cuda" and self.dtype == torch.float32:
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                yield
-        else:
+        with ExitStack() as stack:
+            if self.plain:
+                stack.enter_context(operators.plain())
+            if self.device.type == "cuda" and self.dtype == torch.float32:
+                stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
             yield
 
     def _less(self, reason: str) -> None:

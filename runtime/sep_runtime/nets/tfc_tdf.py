@@ -172,7 +172,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_c, T, F] to [B, c, T, F]."""
-        if torch.is_grad_enabled():
+        if ops.only_plain():
             shortcut = self.shortcut(x)
             x = self.tfc1(x)
             x = x + self.tdf(x)
@@ -214,7 +214,7 @@ class _Rescale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_c, T, F] to [B, out_c, T', F']."""
-        if torch.is_grad_enabled():
+        if ops.only_plain():
             return self.conv(x)  # type: ignore[no-any-return]
         norm, act, conv = self.conv
         scale = ops.down if isinstance(conv, nn.Conv2d) else ops.up

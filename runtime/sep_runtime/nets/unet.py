@@ -23,7 +23,7 @@ class _Down(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, in_c, F, T] to (activated, raw convolution), each [B, out_c, F / 2, T / 2]."""
-        if torch.is_grad_enabled():
+        if ops.only_plain():
             raw = self.conv(x)
             return functional.leaky_relu(self.bn(raw), 0.2), raw
         raw = ops.halve(x, self.conv)
@@ -38,7 +38,7 @@ class _Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_c, F, T] to [B, out_c, 2 F, 2 T]; the activation comes before the norm."""
-        if torch.is_grad_enabled():
+        if ops.only_plain():
             return self.bn(functional.relu(self.conv_trans(x)))  # type: ignore[no-any-return]
         return self.bn(functional.relu_(ops.double(x, self.conv_trans)))  # type: ignore[no-any-return]
 

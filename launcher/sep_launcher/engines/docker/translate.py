@@ -15,7 +15,7 @@ from sep_protocol.errors import PathError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sep_protocol import Job, Track
+    from sep_protocol import Bench, Job, Track
 
 IN = PurePosixPath("/app/in")
 OUT = PurePosixPath("/app/out")
@@ -90,6 +90,14 @@ class Mapping:
                 checkpoint=model.checkpoint and self.reading(model.checkpoint),
                 settings=model.settings and self.reading(model.settings),
             ),
+            bench=job.bench and self._bench(job.bench),
+        )
+
+    def _bench(self, bench: Bench) -> Bench:
+        return replace(
+            bench,
+            trace=bench.trace and self.writing(bench.trace),
+            mix=bench.mix and self.writing(bench.mix),
         )
 
     def _track(self, track: Track) -> Track:
@@ -107,7 +115,12 @@ def mapping(
     model = job.model
     audio = [str(flavour(track.audio).parent) for track in job.tracks]
     files = [str(flavour(each).parent) for each in (model.checkpoint, model.settings) if each]
-    outs = [*(track.place(flavour) for track in job.tracks), *job.sweep]
+    left = (job.bench.trace, job.bench.mix) if job.bench else ()
+    outs = [
+        *(track.place(flavour) for track in job.tracks),
+        *job.sweep,
+        *(str(flavour(each).parent) for each in left if each),
+    ]
     binds = [
         *_numbered([*audio, *files], IN, flavour, real, writable=False),
         *_numbered(outs, OUT, flavour, real, writable=True),
