@@ -189,11 +189,13 @@ def follow(plan: Plan, engine: Engine, screen: Screen) -> None:
     with stoppable(), pausable(pause, engine.go_on):
         try:
             with closing(engine.start(plan)) as heard:
+                told = False
                 for event in heard:
                     screen.event(event)
+                    told = told or isinstance(event, Fallback)
                     if isinstance(event, Hello):
                         _compare_code(plan, event, screen)
-                    if isinstance(event, DeviceChosen):
+                    if isinstance(event, DeviceChosen) and not told:
                         _compare(plan, event, screen)
         except KeyboardInterrupt:
             screen.stopping()

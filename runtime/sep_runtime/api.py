@@ -93,7 +93,10 @@ class Model:
         """How the network runs on the device: its precision, and how many chunks at once."""
         runner = self.loaded.runner
         return ModelLoaded(
-            precision=runner.precision, batch=runner.batch, snr=self.loaded.snr, ways=runner.ways()
+            precision=runner.precision,
+            batch=runner.batch,
+            snr=None if runner.precision == "fp32" else self.loaded.snr,
+            ways=runner.ways(),
         )
 
     def separate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -42,9 +43,14 @@ def is_short(fault: BaseException) -> bool:
     )
 
 
+def brief(fault: BaseException) -> str:
+    """Return the first two sentences of what was raised: torch's go on about its allocator."""
+    return " ".join(re.split(r"(?<=\.) ", str(fault).partition("\n")[0])[:2])
+
+
 def error(fault: BaseException) -> MemoryLimitError:
     """Return what people are told of it."""
-    first = str(fault).partition("\n")[0]
+    first = brief(fault)
     return MemoryLimitError(
         f"out of memory: {first}" if first else "out of memory",
         hint="close other programs, or load the model with batch=1 or device='cpu'",

@@ -81,10 +81,11 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
 
 def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> api.Model:
     """Load the model on the device, or on the CPU where the memory of a GPU is too short."""
-    to_cpu = job.device == "auto" and job.fallback
+    # A precision that was named is not replaced by that of the CPU.
+    to_cpu = job.device == "auto" and job.fallback and job.precision in ("auto", "fp32")
 
     def load(choice: devices.Choice) -> api.Model:
-        model = api.load_on(
+        return api.load_on(
             choice,
             job.model,
             overlap=job.overlap,
@@ -92,33 +93,45 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> a
             precision=job.precision,
             to_cpu=to_cpu,
         )
-        model.loaded.runner.tell = emit
-        return model
 
     try:
-        return load(choice)
+        model = load(choice)
     except (RuntimeError, MemoryLimitError) as fault:
         if not (to_cpu and choice.device.type != "cpu" and memory.is_short(fault)):
             raise
-        reason = str(fault).partition("\n")[0]
+        reason = memory.brief(fault)
+    else:
+        model.loaded.runner.tell = lambda step: _tell(step, job, model, emit)
+        return model
     emit(Fallback(was=str(choice.device), now="cpu", reason=reason))
-    return load(devices.choose("cpu"))
+    cpu = devices.choose("cpu")
+    emit(_chosen(job, cpu, reason))
+    return load(cpu)
+
+
+def _tell(step: Fallback, job: Job, model: api.Model, emit: Callable[[Event], None]) -> None:
+    """Say that the network goes on with less, and with what."""
+    emit(step)
+    if step.now == "cpu":
+        emit(_chosen(job, devices.choose("cpu"), step.reason))
+    emit(model.running)
 
 
 def _device(job: Job, emit: Callable[[Event], None]) -> devices.Choice:
     choice = devices.choose(job.device)
-    now = str(choice.device)
     for failure in choice.failures:
         if not job.fallback:
             raise DeviceError(failure, hint="leave out --no-fallback to go on with the next best")
-        emit(Fallback(was=failure.partition(" ")[0], now=now, reason=failure))
-    emit(
-        DeviceChosen(
-            requested=job.device,
-            device=now,
-            name=choice.name,
-            torch=torch.__version__,
-            reason=choice.reason,
-        )
-    )
+        emit(Fallback(was=failure.partition(" ")[0], now=str(choice.device), reason=failure))
+    emit(_chosen(job, choice, choice.reason))
     return choice
+
+
+def _chosen(job: Job, choice: devices.Choice, reason: str) -> DeviceChosen:
+    return DeviceChosen(
+        requested=job.device,
+        device=str(choice.device),
+        name=choice.name,
+        torch=torch.__version__,
+        reason=reason,
+    )

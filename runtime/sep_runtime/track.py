@@ -17,6 +17,7 @@ from soundfile import LibsndfileError
 from sep_models import RESIDUAL
 from sep_protocol import Progress, TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
+from sep_runtime.accel import hardware
 from sep_runtime.audio.chunks import carried
 from sep_runtime.audio.encode import LOSSY, StemFile
 from sep_runtime.audio.ffmpeg import labels
@@ -336,8 +337,8 @@ def _report(
     work: _Pass, files: dict[str, StemFile], done: TrackDone, sha256: str
 ) -> dict[str, object]:
     """Return what a track's report says."""
-    loaded, choice = work.batch.model.loaded, work.batch.model.choice
-    running = work.batch.model.running
+    model = work.batch.model
+    loaded, running = model.loaded, model.running
     return {
         "schema": SCHEMA,
         "sep": __version__,
@@ -345,8 +346,8 @@ def _report(
         "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},
         "settings": asdict(work.settings),
         "device": {
-            "device": str(choice.device),
-            "name": choice.name,
+            "device": model.device,
+            "name": hardware.name_of(loaded.runner.device),
             "torch": torch.__version__,
             "precision": running.precision,
             "snr": running.snr,

@@ -15,13 +15,17 @@ from sep_runtime.schemes import demix, uvr
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
 
+CPU = torch.device("cpu")
+
+
 def identity(x):
     return x.unsqueeze(1)
 
 
 @pytest.mark.parametrize("samples", [900, 1000, 1001, 5000, 12345])
 @pytest.mark.parametrize("overlap", [2, 4])
-def test_demix_gives_an_identity_back(samples, overlap):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_demix_gives_an_identity_back(samples, overlap, batch):
     mix = torch.randn(2, samples)
     found, count = demix(identity, mix, 1000, 1000 // overlap, batch=batch, device=CPU)
     assert found.shape == (1, 2, samples)
@@ -46,7 +50,11 @@ def test_ours_needs_the_fewest_chunks():
     )
     stream.push(mix)
     stream.finish()
-    assert stream.chunks < demix(identity, mix, 1000, 500, batch=1, device=CPU)[1] < uvr(identity, mix, 1000)[1]
+    assert (
+        stream.chunks
+        < demix(identity, mix, 1000, 500, batch=1, device=CPU)[1]
+        < uvr(identity, mix, 1000)[1]
+    )
 
 
 def job_of(tiny, **wanted):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from sep_protocol import Fallback
-from sep_protocol.errors import MemoryLimitError
 from sep_runtime import memory
 from sep_runtime.accel import cuda, operators, tuning
 from sep_runtime.accel.graph import Graph
@@ -101,7 +100,7 @@ class Runner:
                 except (RuntimeError, MemoryError) as fault:
                     if not memory.is_short(fault):
                         raise
-                    short = str(fault).partition("\n")[0]
+                    short = memory.brief(fault)
                 # Out of the handler, whose fault holds on to what did not fit.
                 if short:
                     self._less(short)
@@ -157,5 +156,5 @@ class Runner:
             self.network = self._make(CPU, torch.float32)
             step = Fallback(was=was_device, now="cpu", reason=reason)
         else:
-            raise memory.error(MemoryLimitError(reason))
+            raise memory.error(RuntimeError(reason))
         self.tell(step)
