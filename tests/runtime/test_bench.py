@@ -14,7 +14,6 @@ from sep_runtime.bench import bench
 from sep_runtime.schemes import demix, uvr
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
-
 CPU = torch.device("cpu")
 
 

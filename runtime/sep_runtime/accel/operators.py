@@ -102,7 +102,11 @@ def frequency(x: Tensor, weight: Tensor) -> Tensor:
     """[B, C, T, F] with [G, F] to [B, C, T, G]: a linear layer along frequency."""
     if not _is_last(x):
         return functional.linear(x, weight)
-    return torch.matmul(weight, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    b, c, t, f = x.shape
+    # Not torch.matmul, which copies x to make one product of them.
+    rows = x.permute(0, 2, 3, 1).view(b * t, f, c)
+    mixed = torch.bmm(weight.expand(b * t, -1, -1), rows)
+    return mixed.view(b, t, -1, c).permute(0, 3, 1, 2)
 
 
 def frequency_add_(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
