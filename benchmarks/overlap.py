@@ -3,7 +3,7 @@
 OMP_NUM_THREADS=1 PYTHONPATH=models/training python benchmarks/overlap.py \
     --kits DIR --grooves DIR --work DIR --out docs
 
-Every chunk goes through the network once and its stems are kept in the work folder (about 10 GB),
+Every chunk goes through the network once and its stems are kept in the work folder (about 4 GB),
 so a run that was stopped goes on, and another window costs no network. What the windows make of
 the chunks becomes OUT/overlap.csv and OUT/overlap-edges.csv; `overlap_pictures.py` draws them.
 
@@ -390,36 +390,6 @@ def collect(
     return scores
 
 
-def fitted(done: list[tuple[Figures, Tensor]], own: int) -> dict[Key, Scores]:
-    """Return the scores of weights that were fitted to the errors of all other clips.
-
-    No window can be much better: at every position, for every set of positions that cover a
-    sample together, they are those with the least squared error, of stems that count alike.
-    """
-    scores: dict[Key, Scores] = defaultdict(Scores)
-    pooled = [pool(sums) for _, sums in done]
-    for every in range(1, PARTS + 1):
-        for left, (figures, _) in enumerate(done):
-            stretch = figures["steady"]
-            energy = torch.zeros(len(STEMS), dtype=torch.float64)
-            for first in range(every):
-                chosen = torch.arange(first, PARTS, every)
-                blocks = [sums[:, :, chosen][..., chosen] for sums in pooled]
-                seen = torch.zeros_like(blocks[0][0])
-                for other, block in enumerate(blocks):
-                    if other != left:
-                        total = block.diagonal(dim1=-2, dim2=-1).sum((1, 2))
-                        counts = torch.tensor(done[other][0]["steady"][2]) & (total > 0)
-                        seen += (block[counts] / total[counts, None, None, None]).sum(0)
-                shares = torch.linalg.solve(seen, torch.ones_like(seen[..., 0]))
-                shares /= shares.sum(1, keepdim=True)
-                energy += torch.einsum("bp,sbpq,bq->s", shares, blocks[left], shares)
-            key = ("long", "steady", own, PARTS / every, "fitted")
-            chunks = stretch[0] / own * PARTS / every
-            scores[key].add(stretch, (energy / every).tolist(), chunks)
-    return scores
-
-
 def pool(sums: Tensor) -> Tensor:
     """[S, bins, P, P] to the same with fewer and wider bins."""
     return sums.reshape(len(STEMS), -1, WIDE, PARTS, PARTS).sum(2)
@@ -487,13 +457,14 @@ def write_table(scores: dict[Key, Scores], seconds: dict[int, float], own: int, 
         )
         for key, found in sorted(scores.items(), key=lambda item: item[0][:4]):
             material, cut, chunk, overlap, window = key
-            clips = [found.of(stem) for stem in range(len(STEMS))]
+            clips = [found.of(stem) or [math.nan] for stem in range(len(STEMS))]
             cells = [statistics.fmean(values) for values in clips]
             cells.append(statistics.fmean(cells))
             cells += [statistics.median(values) for values in clips]
             cells.append(statistics.fmean(cells[len(named) :]))
             gains = found.gains(scores[material, cut, own, 2.0, "hann"])
-            cells += [statistics.fmean(gains), statistics.stdev(gains) / math.sqrt(len(gains))]
+            spread = statistics.stdev(gains) if len(gains) > 1 else math.nan
+            cells += [statistics.fmean(gains), spread / math.sqrt(len(gains))]
             rate = found.chunks / found.samples * RATE * 60
             out.writerow(
                 (
@@ -521,9 +492,9 @@ def main() -> None:
     parser.add_argument("--grooves", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="goes on from what lies here")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=validation.CLIPS)
-    parser.add_argument("--long", type=int, default=10)
-    parser.add_argument("--resized", type=int, default=5, help="long clips with other chunks, too")
+    parser.add_argument("--clips", type=int, default=10, help="of the set")
+    parser.add_argument("--long", type=int, default=5)
+    parser.add_argument("--resized", type=int, default=4, help="long clips with other chunks, too")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     bank, grooves = kits.read([options.kits], options.grooves, "validation")
@@ -540,7 +511,7 @@ def main() -> None:
     for piece, figures, _ in done:
         seconds[piece.chunk].append(figures["seconds"])
     typical = {chunk: statistics.median(values) for chunk, values in seconds.items()}
-    scores = collect(done, own, options.resized) | fitted(whole, own)
+    scores = collect(done, own, options.resized)
     told = ", ".join(f"{s} {v:.3f}" for s, v in zip(STEMS, agreement(whole), strict=True))
     print(f"errors of two chunks on the same samples correlate: {told}")
     options.out.mkdir(parents=True, exist_ok=True)

@@ -24,12 +24,11 @@ WINDOWS = {
     "hann squared": "Hann squared",
     "tukey 0.1": "Tukey, fades of a tenth",
     "nearest": "nearest chunk",
-    "fitted": "fitted to the errors",
 }
 COLOURS = ("#e15759", "#f28e2b", "#b6992d", "#4e79a7", "#76b7b2", "#59a14f", "#9c755f", "#8a8f98")
 GREY = "#8a8f98"
 RATE = 44100
-SMOOTH = 8  # rows of the profile that a point of the whole chunk is the mean of
+SMOOTH = 25  # rows of the profile that a point of the whole chunk is the mean of: 0.25 s
 NEAR = 0.4  # s at either end that are drawn row by row
 
 Points = list[tuple[float, float]]
@@ -95,17 +94,17 @@ class Panel:
             f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="{width}" {more}/>'
         )
 
-    def legend(self, names: Sequence[str], colours: Sequence[str], at: float) -> None:
-        """Name the colours, at a height in pixels below the top, on the right."""
+    def legend(self, names: Sequence[str], colours: Sequence[str]) -> None:
+        """Name the colours on the right of the plot."""
         for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            where = (self.left + self.width - 4, self.top + at + 15 * row)
-            self.text(where, name, f'text-anchor="end" style="fill:{colour}"')
+            where = (self.left + self.width + 10, self.top + 16 + 17 * row)
+            self.text(where, name, f'fill="{colour}"')
 
 
 def write(panels: Sequence[Panel], file: Path) -> None:
     """Write the panels as one picture."""
     last = panels[-1]
-    width, height = last.left + last.width + 14, last.top + last.height + 44
+    width, height = last.left + last.width + 80, last.top + last.height + 44
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'font-family="sans-serif" font-size="12" fill="{GREY}">'
@@ -129,17 +128,17 @@ def draw_overlap(rows: list[dict[str, str]], file: Path) -> None:
         60,
         "by window, mean of the stems",
         across,
-        (*ends(list(lines.values()), 0.05), "dB beside Hann at 2"),
+        (*ends(list(lines.values()), 0.05), "dB beside Hann at overlap 2"),
         math.log2,
     )
     left.frame()
-    for line, colour in zip(lines.values(), COLOURS, strict=True):
+    for line, colour in zip(lines.values(), COLOURS, strict=False):
         left.curve(line, colour)
-    left.legend(list(WINDOWS.values()), COLOURS, 118)
+    left.legend(list(WINDOWS.values()), COLOURS[: len(WINDOWS)])
     base = next(row for row in kept if row["window"] == "hann" and float(row["overlap"]) == 2)
     stems = {stem: points("hann", stem, float(base[stem])) for stem in STEMS}
     right = Panel(
-        430,
+        570,
         "by stem, under Hann",
         across,
         (*ends(list(stems.values()), 0.05), "dB beside overlap 2"),
@@ -148,7 +147,7 @@ def draw_overlap(rows: list[dict[str, str]], file: Path) -> None:
     right.frame()
     for line, colour in zip(stems.values(), COLOURS, strict=False):
         right.curve(line, colour)
-    right.legend(STEMS, COLOURS[: len(STEMS)], 160)
+    right.legend(STEMS, COLOURS[: len(STEMS)])
     write((left, right), file)
 
 
@@ -169,8 +168,9 @@ def draw_edges(rows: list[dict[str, str]], chunk: int, file: Path) -> None:
         name: [(float(row["position"]) * seconds, float(row[name])) for row in rows]
         for name in named
     }
+    wide = min(SMOOTH, len(rows))
     smooth = {
-        name: [middle_of(line[i : i + SMOOTH]) for i in range(0, len(line) - SMOOTH + 1, SMOOTH)]
+        name: [middle_of(line[i : i + wide]) for i in range(len(line) - wide + 1)]
         for name, line in lines.items()
     }
     begin = {name: [p for p in line if p[0] <= NEAR] for name, line in lines.items()}
@@ -190,7 +190,7 @@ def draw_edges(rows: list[dict[str, str]], chunk: int, file: Path) -> None:
         for name, colour in zip(named, (*COLOURS[: len(STEMS)], GREY), strict=True):
             panel.curve(shown[name], colour, 2.5 if name == "mean" else 1.2)
         panels.append(panel)
-    panels[0].legend(named, (*COLOURS[: len(STEMS)], GREY), 14)
+    panels[-1].legend(named, (*COLOURS[: len(STEMS)], GREY))
     write(panels, file)
 
 

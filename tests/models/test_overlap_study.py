@@ -1,5 +1,8 @@
 """The study of overlaps: it scores what sep would put out, and goes on where it stopped."""
 
+import csv
+import math
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +16,7 @@ pytest.importorskip("scipy")
 pytest.importorskip("mido")
 
 ROOT = Path(__file__).parent.parent.parent
-CHUNK, TOTAL, STEMS = 8192, 40_000, 5
+CHUNK, TOTAL, STEMS = 14_336, 60_000, 5
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +118,37 @@ def test_what_was_separated_is_not_separated_again(overlap, stems, tmp_path):
     assert again == first
     assert torch.equal(sums, sums_again)
     assert overlap.measure(piece, broken, tmp_path)[0] == first
+
+
+def test_tables_and_pictures_come_of_what_was_measured(overlap, stems, tmp_path):
+    pieces = [
+        overlap.Piece("long", i, CHUNK, (1.25, 2.0, 8.0), lambda i=i: stems.roll(i, 0))
+        for i in range(2)
+    ]
+    done = [(each, *overlap.measure(each, network, tmp_path)) for each in pieces]
+    scores = overlap.collect(done, CHUNK, 1)
+    overlap.write_table(scores, {CHUNK: 2.0}, CHUNK, tmp_path / "overlap.csv")
+    profile = overlap.profile([(figures, sums) for _, figures, sums in done])
+    overlap.write_profile(profile, tmp_path / "overlap-edges.csv")
+    with (tmp_path / "overlap.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    chosen = [row for row in rows if row["window"] == "hann" and row["overlap"] == "2"]
+    assert {(row["material"], row["cut"]): row["clips"] for row in chosen} == {
+        ("long", "song"): "2",
+        ("long", "steady"): "2",
+        ("resized", "song"): "1",
+    }
+    assert {row["gain"] for row in chosen} == {"0.000"}
+    # Whatever the stem, its energies follow from its errors.
+    _, powers, _ = done[0][1]["song"]
+    error = next(row[3] for row in done[0][1]["rows"] if row[:2] == [2.0, "hann"])
+    resized = next(row for row in chosen if row["material"] == "resized")
+    assert float(resized["kick"]) == pytest.approx(10 * math.log10(powers[0] / error[0]), abs=1e-3)
+    subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "overlap_pictures.py", tmp_path], check=True
+    )
+    for name in ("overlap", "overlap-edges"):
+        drawn = (tmp_path / f"{name}.svg").read_text()
+        assert drawn.startswith("<svg")
+        assert drawn.count("<path") > 20
+        assert "nan" not in drawn
