@@ -3,7 +3,7 @@
 OMP_NUM_THREADS=1 PYTHONPATH=models/training python benchmarks/overlap.py \
     --kits DIR --grooves DIR --work DIR --out docs
 
-Every chunk goes through the network once and its stems are kept in the work folder (about 4 GB),
+Every chunk goes through the network once and its stems are kept in the work folder (about 5 GB),
 so a run that was stopped goes on, and another window costs no network. What the windows make of
 the chunks becomes OUT/overlap.csv and OUT/overlap-edges.csv; `overlap_pictures.py` draws them.
 
@@ -492,8 +492,8 @@ def main() -> None:
     parser.add_argument("--grooves", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="goes on from what lies here")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=10, help="of the set")
-    parser.add_argument("--long", type=int, default=5)
+    parser.add_argument("--clips", type=int, default=14, help="of the set")
+    parser.add_argument("--long", type=int, default=7)
     parser.add_argument("--resized", type=int, default=4, help="long clips with other chunks, too")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

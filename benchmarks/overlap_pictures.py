@@ -69,8 +69,8 @@ class Panel:
         middle = self.left + self.width / 2
         self.text((middle, self.top - 14), self.title, 'text-anchor="middle" font-weight="bold"')
         self.text((middle, bottom + 34), self.across[3], 'text-anchor="middle"')
-        turned = f'text-anchor="middle" transform="rotate(-90 {self.left - 38} {self.top + 120})"'
-        self.text((self.left - 38, self.top + 120), self.up[3], turned)
+        turned = f'text-anchor="middle" transform="rotate(-90 {self.left - 46} {self.top + 120})"'
+        self.text((self.left - 46, self.top + 120), self.up[3], turned)
         for tick in self.across[2]:
             at = self.x(tick)
             self.line((at, self.top), (at, bottom))
@@ -125,7 +125,7 @@ def draw_overlap(rows: list[dict[str, str]], file: Path) -> None:
 
     lines = {name: points(name, "gain", 0) for name in WINDOWS}
     left = Panel(
-        60,
+        64,
         "by window, mean of the stems",
         across,
         (*ends(list(lines.values()), 0.05), "dB beside Hann at overlap 2"),
@@ -138,7 +138,7 @@ def draw_overlap(rows: list[dict[str, str]], file: Path) -> None:
     base = next(row for row in kept if row["window"] == "hann" and float(row["overlap"]) == 2)
     stems = {stem: points("hann", stem, float(base[stem])) for stem in STEMS}
     right = Panel(
-        570,
+        578,
         "by stem, under Hann",
         across,
         (*ends(list(stems.values()), 0.05), "dB beside overlap 2"),
@@ -180,9 +180,9 @@ def draw_edges(rows: list[dict[str, str]], chunk: int, file: Path) -> None:
     }
     panels = []
     for left, width, title, across, shown in (
-        (60, 300, "the whole chunk", (0, seconds, range(6), "s"), smooth),
-        (420, 180, "its beginning", (0, NEAR, (0, 0.1, 0.2, 0.3, 0.4), "s"), begin),
-        (660, 180, "its end", (-NEAR, 0, (-0.4, -0.3, -0.2, -0.1, 0), "s to the end"), end),
+        (64, 300, "the whole chunk", (0, seconds, range(6), "s"), smooth),
+        (430, 180, "its beginning", (0, NEAR, (0, 0.1, 0.2, 0.3, 0.4), "s"), begin),
+        (676, 180, "its end", (-NEAR, 0, (-0.4, -0.3, -0.2, -0.1, 0), "s to the end"), end),
     ):
         up = ends(list(shown.values()), 0.25)
         panel = Panel(left, title, across, (*up, "error, dB above the middle's"), width=width)
