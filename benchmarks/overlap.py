@@ -287,7 +287,7 @@ def pieces(kit: Kit, grooves: list[Groove], separator: Mdx23c, own: Counts) -> l
         length = validation.SECONDS * RATE
         return torch.from_numpy(validation.clip(index, kit, grooves, length, RULES))
 
-    sizes = [separator.network.shape.chunk(steps) for steps in STEPS]
+    sizes = [separator.shape.chunk(steps) for steps in STEPS]
     found = [
         *((i, long(i, whole, OVERLAPS)) for i in range(own.long)),
         *((i // 2, Piece("set", i, whole, OVERLAPS, partial(short, i))) for i in range(own.clips)),
@@ -504,7 +504,7 @@ def main() -> None:
     counts = Counts(options.clips, options.long, options.resized)
     done = []
     for piece in pieces(kit, grooves, separator, counts):
-        done.append((piece, *measure(piece, separator.network, options.work)))
+        done.append((piece, *measure(piece, separator.runner, options.work)))
         print(f"{piece.name}: {done[-1][1]['seconds']:.2f} s a chunk", flush=True)
     whole = [(figures, sums) for _, figures, sums in done if sums is not None]
     seconds = defaultdict(list)

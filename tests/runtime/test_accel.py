@@ -9,7 +9,7 @@ from torch import nn
 
 from sep_protocol.errors import DeviceError, MemoryLimitError, UsageError
 from sep_runtime import memory
-from sep_runtime.accel import caches, cuda, operators, tuning
+from sep_runtime.accel import caches, cuda, hardware, operators, tuning
 from sep_runtime.models import precision
 from sep_runtime.models.placing import placed
 from sep_runtime.models.running import Runner
@@ -282,7 +282,8 @@ def test_a_cpu_computes_in_fp32(wanted, table):
     assert runner.network is NETWORK
 
 
-def test_a_cpu_computes_in_bf16_by_name_and_says_how_exact_that_is(table):
+def test_a_cpu_computes_in_bf16_by_name_and_says_how_exact_that_is(table, monkeypatch):
+    monkeypatch.setattr(hardware, "has_bf16", lambda: True)
     runner, snr = decided("bf16")
     assert runner.precision == "bf16"
     assert 10 < snr < 60
@@ -293,12 +294,17 @@ def test_a_cpu_computes_in_bf16_by_name_and_says_how_exact_that_is(table):
     assert row.error > 0
 
 
-def test_a_cpu_has_no_fp16(table):
-    with pytest.raises(UsageError, match="bf16"):
+def test_a_cpu_has_no_fp16_and_not_always_bf16(table, monkeypatch):
+    with pytest.raises(UsageError, match="not compute in fp16"):
         decided("fp16")
+    monkeypatch.setattr(hardware, "has_bf16", lambda: False)
+    with pytest.raises(UsageError, match="not compute in bf16"):
+        decided("bf16")
+    assert decided("auto")[0].precision == "fp32"
 
 
 def test_a_precision_without_numbers_is_refused_by_name(table, monkeypatch):
+    monkeypatch.setattr(hardware, "has_bf16", lambda: True)
     broken = tuning.Found(way="bf16", plain_ms=2.0, ms=1.0, error=float("inf"))
     monkeypatch.setattr(precision, "_compared", lambda *_: broken)
     with pytest.raises(DeviceError, match="no numbers in bf16"):

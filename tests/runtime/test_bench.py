@@ -100,8 +100,8 @@ def test_a_bench_says_where_the_time_and_the_memory_go(tiny, model):
 
 def test_stems_are_compared_with_those_of_the_plain_cpu(tiny, model):
     job = job_of(tiny, snr=True)
-    assert bench(model, job, print, phases={}).snr == quality.MOST
-    network = model.loaded.separator.network
+    assert bench(model, job, print, phases={}).snr > 100  # dB: rounding, of fast ways
+    network = model.loaded.runner.network
     weight = network.final_conv[2].weight
     with torch.no_grad():
         weight.mul_(1.01)

@@ -15,7 +15,7 @@ import torch
 import sep_models
 from sep_protocol.errors import DeviceError, UsageError
 from sep_runtime import memory
-from sep_runtime.accel import tuning
+from sep_runtime.accel import hardware, tuning
 from sep_runtime.models.running import NAMES, Runner
 
 if TYPE_CHECKING:
@@ -79,8 +79,12 @@ def _precision(
 ) -> tuple[torch.dtype, float | None]:
     if wanted == "fp32" or (wanted == "auto" and device.type == "cpu"):
         return torch.float32, None
-    if wanted == "fp16" and device.type == "cpu":
-        raise UsageError("a CPU computes in fp32 or bf16", hint="bf16 is the short one")
+    if device.type == "cpu" and (wanted == "fp16" or not hardware.has_bf16()):
+        raise UsageError(
+            f"this processor does not compute in {wanted}",
+            hint="precision='fp32' does",
+            command="leave out --precision",
+        )
     dtype = DTYPES["fp16" if wanted == "auto" else wanted]
     row = tuning.TABLE.row(
         f"network in {NAMES[dtype]}",
