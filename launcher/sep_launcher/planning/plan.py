@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # glibc gives a chunk's buffers back to the kernel after every layer and faults them in again.
 KEEP_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2000 << 20),
 }
 # Threads of one operation wait for each other by turning in a loop, which takes the time that they

@@ -52,8 +52,8 @@ class Stft(nn.Module):
         Least squares over the windows that exist (Griffin and Lim 1984, eq. 6): the frames are
         windowed again, added up and divided by the sum of squared windows.
         """
-        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft) * self.window
-        signal = frames_to_signal(frames, self.hop) / self._envelope(frames)
+        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft).mul_(self.window)
+        signal = frames_to_signal(frames, self.hop).div_(self._envelope(frames))
         return signal.narrow(-1, self.n_fft // 2, (spectrum.shape[-1] - 1) * self.hop)
 
     def _envelope(self, frames: Tensor) -> Tensor:

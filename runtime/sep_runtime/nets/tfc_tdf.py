@@ -289,38 +289,41 @@ class TfcTdf(nn.Module):
             return self.stft.inverse(self.masks(seen) * spectrum.unsqueeze(1))
         return self.stft.inverse(self._mapped(torch.view_as_real(spectrum)))
 
+    # Frequency is last in memory from here on, as the Fourier transforms have it, whatever the order
+    # of the axes: nothing is turned round on the way.
+
     def _mapped(self, spectrum: Tensor) -> Tensor:
         """[B, C, F, frames, 2] to the stems' complex [B, S, C, F, frames]."""
         out = self._unet(spectrum)
-        batch, _, _, frames = out.shape
+        batch, _, frames, dim_f = out.shape
         stems, channels = self.shape.stems, self.shape.audio_channels
-        out = out.reshape(batch, stems, channels, 2, self.shape.dim_f, frames)
-        # Bins above those that the network sees are silent. The inverse wants frequency last.
-        bins = self.shape.n_fft // 2 + 1
+        bins = self.shape.n_fft // 2 + 1  # those above what the network sees are silent
         spectra = out.new_zeros(batch, stems, channels, frames, bins, 2)
-        spectra.narrow(-2, 0, self.shape.dim_f).copy_(out.permute(0, 1, 2, 5, 4, 3))
+        parts = out.view(batch, stems, channels, 2, frames, dim_f)
+        spectra.narrow(-2, 0, dim_f).copy_(parts.movedim(3, -1))
         return torch.view_as_complex(spectra).transpose(-1, -2)
 
     def masks(self, spectrum: Tensor) -> Tensor:
         """[B, C, F, frames] complex to [B, S, C, F, frames] in 0..1 that sum to 1 over S."""
         see = magnitudes if self.shape.input == "magnitude" else compress
         logits = self._unet(see(torch.view_as_real(spectrum)))
-        batch, _, _, frames = logits.shape
-        shape = (batch, self.shape.stems, self.shape.audio_channels, self.shape.dim_f, frames)
-        masks = logits.reshape(shape).softmax(1)
-        above = spectrum.shape[-2] - self.shape.dim_f
+        batch, _, frames, dim_f = logits.shape
+        shape = (batch, self.shape.stems, self.shape.audio_channels, frames, dim_f)
+        masks = logits.view(shape).softmax(1)
+        above = spectrum.shape[-2] - dim_f
         if above:  # the bins that the network does not see follow their highest neighbour
-            top = masks.narrow(-2, self.shape.dim_f - 1, 1).expand(-1, -1, -1, above, -1)
-            masks = torch.cat((masks, top), -2)
-        return masks
+            top = masks.narrow(-1, dim_f - 1, 1).expand(-1, -1, -1, -1, above)
+            masks = torch.cat((masks, top), -1)
+        return masks.transpose(-1, -2)
 
     def _unet(self, spectrum: Tensor) -> Tensor:
-        """[B, C, F, frames, 2] to [B, channels of all stems, dim_f, frames]."""
+        """[B, C, F, frames, 2] to [B, channels of all stems, frames, dim_f]."""
         batch, channels, _, frames, _ = spectrum.shape
         dim_f, bands = self.shape.dim_f, self.shape.subbands
-        x = spectrum.narrow(2, 0, dim_f).permute(0, 1, 4, 2, 3)
-        mix = x.reshape(batch, channels * 2 * bands, dim_f // bands, frames)
-        mix = ops.laid(mix.transpose(-1, -2), self.first_conv.weight)
+        x = spectrum.narrow(2, 0, dim_f).permute(0, 1, 4, 3, 2)
+        x = x.unflatten(-1, (bands, dim_f // bands)).transpose(-2, -3)
+        mix = x.reshape(batch, channels * 2 * bands, frames, dim_f // bands)
+        mix = ops.laid(mix, self.first_conv.weight)
         first = self.first_conv(mix)
         x = first
         skips = []
@@ -331,7 +334,8 @@ class TfcTdf(nn.Module):
         for decode in self.decoder_blocks:
             x = decode(x, skips.pop())
         out: Tensor = self.final_conv(torch.cat((mix, x * first), 1))
-        return out.float().transpose(-1, -2).reshape(batch, -1, dim_f, frames)
+        out = out.view(batch, -1, bands, frames, dim_f // bands).transpose(2, 3)
+        return out.float().reshape(batch, -1, frames, dim_f)
 
 
 def compress(spectrum: Tensor) -> Tensor:
@@ -345,6 +349,7 @@ def magnitudes(spectrum: Tensor) -> Tensor:
 
     The first tells loud from soft; the second still tells the tail of a cymbal from silence.
     """
-    magnitude = spectrum.square().sum(-1).add(1e-12).sqrt()
+    real, imaginary = spectrum.unbind(-1)
+    magnitude = torch.addcmul(real * real, imaginary, imaginary).add(1e-12).sqrt()
     loud, soft = torch.log1p(30.0 * magnitude) / 4.0, torch.log1p(3000.0 * magnitude) / 8.0
-    return torch.stack((loud, soft), -1)
+    return torch.stack((loud, soft)).movedim(0, -1)
