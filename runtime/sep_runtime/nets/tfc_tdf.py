@@ -321,7 +321,7 @@ class TfcTdf(nn.Module):
         batch, channels, _, frames, _ = spectrum.shape
         dim_f, bands = self.shape.dim_f, self.shape.subbands
         x = spectrum.narrow(2, 0, dim_f).permute(0, 1, 4, 3, 2)
-        x = x.unflatten(-1, (bands, dim_f // bands)).transpose(-2, -3)
+        x = x.view(batch, channels, 2, frames, bands, dim_f // bands).transpose(3, 4)
         mix = x.reshape(batch, channels * 2 * bands, frames, dim_f // bands)
         mix = ops.laid(mix, self.first_conv.weight)
         first = self.first_conv(mix)
