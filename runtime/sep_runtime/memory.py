@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sep_protocol.errors import MemoryLimitError, SepError
+
+if sys.platform != "win32":
+    import resource  # early: there may be no memory for it when it is needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +48,11 @@ def is_short(fault: BaseException) -> bool:
 
 
 def brief(fault: BaseException) -> str:
-    """Return the first two sentences of what was raised: torch's go on about its allocator."""
-    return " ".join(re.split(r"(?<=\.) ", str(fault).partition("\n")[0])[:2])
+    """Return what was short, in two sentences: torch has more about its allocators around them."""
+    said = re.split(r"(?<=\.) ", str(fault).partition("\n")[0])
+    short = (i for i, each in enumerate(said) if any(word in each.lower() for word in _WORDS))
+    first = next(short, 0)
+    return " ".join(said[first : first + 2])
 
 
 def error(fault: BaseException) -> MemoryLimitError:
@@ -56,6 +63,13 @@ def error(fault: BaseException) -> MemoryLimitError:
         hint="close other programs, or load the model with batch=1 or device='cpu'",
         command="close other programs, or try --batch 1 --device cpu",
     )
+
+
+def give_back() -> None:
+    """Give what the C library keeps of freed memory back to the system, where it can."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # other C libraries have no such call
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager
@@ -75,7 +89,5 @@ def _is_limited() -> bool:
     """Say whether this process may take less memory than there is (ulimit -v, -d)."""
     if sys.platform == "win32":
         return False
-    import resource  # noqa: PLC0415 (not there on Windows)
-
     kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
     return any(resource.getrlimit(each)[0] != resource.RLIM_INFINITY for each in kinds)

@@ -91,8 +91,8 @@ def behind(failures: list[str]) -> list[Finding]:
         graphics=Graphics(toolkit=shutil.which("nvidia-ctk") is not None),
         variables=variables(),
     )
-    found = [explain(seen, each) for each in failures]
-    return list(dict.fromkeys(each for each in found if each))
+    found = [each for each in (explain(seen, each) for each in failures) if each]
+    return list({each.id: each for each in found}.values())
 
 
 def variables() -> tuple[tuple[str, str], ...]:

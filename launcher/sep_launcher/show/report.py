@@ -96,7 +96,7 @@ class Report:
     def failures(self) -> list[str]:
         """What failed, in the words that were shown; nothing for what the user did."""
         told = [each.message for each in self.tracks.values() if isinstance(each, TrackFailed)]
-        told += [each.reason for each in self.fallbacks]
+        told += [each.reason for each in self.fallbacks if not each.now.startswith("batch ")]
         if self.error and self.error["code"] not in (ExitCode.USAGE, ExitCode.INTERRUPTED):
             told.append(str(self.error["message"]))
         return told

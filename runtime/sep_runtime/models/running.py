@@ -147,6 +147,8 @@ class Runner:
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
+        else:
+            memory.give_back()
         if self.batch > 1:
             was, self.batch = self.batch, self.batch // 2
             step = Fallback(was=f"batch {was}", now=f"batch {self.batch}", reason=reason)

@@ -289,8 +289,8 @@ class TfcTdf(nn.Module):
             return self.stft.inverse(self.masks(seen) * spectrum.unsqueeze(1))
         return self.stft.inverse(self._mapped(torch.view_as_real(spectrum)))
 
-    # Frequency is last in memory from here on, as the Fourier transforms have it, whatever the order
-    # of the axes: nothing is turned round on the way.
+    # Frequency is last in memory from here on, as the Fourier transforms have it, whatever the
+    # order of the axes: nothing is turned round on the way.
 
     def _mapped(self, spectrum: Tensor) -> Tensor:
         """[B, C, F, frames, 2] to the stems' complex [B, S, C, F, frames]."""
