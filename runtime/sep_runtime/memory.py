@@ -52,7 +52,7 @@ def brief(fault: BaseException) -> str:
     said = re.split(r"(?<=\.) ", str(fault).partition("\n")[0])
     short = (i for i, each in enumerate(said) if any(word in each.lower() for word in _WORDS))
     first = next(short, 0)
-    return " ".join(said[first : first + 2])
+    return " ".join(said[first : first + 2]).removesuffix(".")
 
 
 def error(fault: BaseException) -> MemoryLimitError:

@@ -216,7 +216,7 @@ def test_the_batch_halves_until_it_fits():
         ("batch 8", "batch 4"),
         ("batch 4", "batch 2"),
     ]
-    assert told[0].reason == "CUDA out of memory. Tried to allocate 40.00 MiB."
+    assert told[0].reason == "CUDA out of memory. Tried to allocate 40.00 MiB"
     assert runner.batch == 2
 
 
@@ -255,7 +255,7 @@ def test_other_faults_are_not_taken_for_short_memory():
 
 def test_what_is_short_is_told_in_two_sentences():
     fault = RuntimeError("CUDA out of memory. Tried 4.00 MiB. GPU 0 has 3.5 GiB.\nmore")
-    assert memory.brief(fault) == "CUDA out of memory. Tried 4.00 MiB."
+    assert memory.brief(fault) == "CUDA out of memory. Tried 4.00 MiB"
 
 
 NETWORK = TfcTdf(SHAPE).eval().requires_grad_(requires_grad=False)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ENOUGH = 40.0  # dB beside fp32: what nobody hears
 SILENT = 1e-6  # mean square: a stem at -60 dBFS is not compared
 BATCHES = (1, 2, 4, 8)  # 16 gain a twentieth on fast cards and more is empty at a song's end
+SEVERAL = 4  # items that two precisions are timed with
 GAIN = 0.97  # a larger batch must need less than this share of the time
 SHARE = 0.7  # of the free memory that may be planned for
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
@@ -107,16 +108,18 @@ def _precision(
 
 def _compared(make: Make, facts: Facts, device: torch.device, dtype: torch.dtype) -> tuning.Found:
     """Compare a precision with plain fp32 on the device: the worst stem's error, and both times."""
-    example = facts.example().to(device)
+    example = facts.example()
+    # One item would show how fast kernels start, not how fast they are.
+    items = example.expand(SEVERAL if device.type != "cpu" else 1, *facts.shape).contiguous()
     with torch.inference_mode():
         exact = Runner(make, device).exact()
         true = exact(example)
-        plain = tuning.best_of(partial(exact, example), device)
+        plain = tuning.best_of(partial(exact, items), device)
         del exact
         try:
-            short = make(device, dtype)
-            found = short(example)
-            taken = tuning.best_of(partial(short, example), device)
+            short = Runner(make, device, dtype, batch=len(items), shape=facts.shape)
+            found = short(items)
+            taken = tuning.best_of(partial(short, items), device)
         except RuntimeError as fault:
             if memory.is_short(fault):
                 raise
