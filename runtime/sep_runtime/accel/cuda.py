@@ -55,7 +55,7 @@ __device__ __forceinline__ float gelu(float x) {
 }
 
 // Grid (tiles, items): sums over a tile's positions to parts [item, tile, 2, channel].
-extern "C" __global__ void sums(const uint4* x, float* parts, int channels, int positions,
+extern "C" __global__ void norm_sums(const uint4* x, float* parts, int channels, int positions,
     int tile) {
   extern __shared__ float shared[];
   int lanes = channels / 8, rows = blockDim.x / lanes;
@@ -91,7 +91,7 @@ extern "C" __global__ void sums(const uint4* x, float* parts, int channels, int 
 }
 
 // Grid (channels / 32, items), block (32, 8): parts to scale and offset [item, 2, channel].
-extern "C" __global__ void moments(const u16* x, const float* parts, const float* weight,
+extern "C" __global__ void norm_moments(const u16* x, const float* parts, const float* weight,
     const float* bias, float* out, int channels, int positions, int tiles, double eps) {
   __shared__ float shared[2][8][32];
   int channel = blockIdx.x * 32 + threadIdx.x;
@@ -120,7 +120,7 @@ extern "C" __global__ void moments(const u16* x, const float* parts, const float
 }
 
 // Grid (tiles, items): y = gelu(x * scale + offset).
-extern "C" __global__ void apply(const uint4* x, const float* moments, uint4* y, int channels,
+extern "C" __global__ void norm_gelu(const uint4* x, const float* moments, uint4* y, int channels,
     int positions, int tile) {
   int lanes = channels / 8, rows = blockDim.x / lanes;
   int lane = threadIdx.x % lanes, row = threadIdx.x / lanes;
@@ -166,7 +166,7 @@ HALVES = {
         " return (u32)l | (u32)h << 16;",
     },
 }
-NAMES = ("sums", "moments", "apply")
+NAMES = ("norm_sums", "norm_moments", "norm_gelu")
 
 log = logging.getLogger(__name__)
 _LOCK = threading.Lock()
@@ -204,21 +204,21 @@ def _norm_gelu(kernels: dict[str, Any], x: Tensor, norm: nn.InstanceNorm2d) -> T
     moments = torch.empty(items, 2, channels, device=x.device)
     y = torch.empty_like(x)
     stream = torch.cuda.current_stream(x.device)
-    kernels["sums"](
+    kernels["norm_sums"](
         grid=(tiles, items, 1),
         block=(threads, 1, 1),
         args=[x, parts, channels, positions, tile],
         shared_mem=rows * 2 * channels * 4,
         stream=stream,
     )
-    kernels["moments"](
+    kernels["norm_moments"](
         grid=(-(-channels // 32), items, 1),
         block=(32, 8, 1),
         args=[x, parts, norm.weight, norm.bias, moments, channels, positions, tiles, norm.eps],
         stream=stream,
     )
     tile = rows * POSITIONS
-    kernels["apply"](
+    kernels["norm_gelu"](
         grid=(-(-positions // tile), items, 1),
         block=(threads, 1, 1),
         args=[x, moments, y, channels, positions, tile],
