@@ -91,12 +91,11 @@ class Runner:
         at = 0
         while at < len(x):
             with self._lock:
-                part = self._sent(x.narrow(0, at, min(self.batch, len(x) - at)))
-                short = ""
+                count, short = min(self.batch, len(x) - at), ""
                 try:
                     with self._exactly():
-                        done.append(self._run(part))
-                    at += len(part)
+                        done.append(self._run(self._sent(x.narrow(0, at, count))))
+                    at += count
                 except (RuntimeError, MemoryError) as fault:
                     if not memory.is_short(fault):
                         raise
