@@ -44,7 +44,7 @@ def only_plain() -> bool:
 
 def laid(x: Tensor, weight: Tensor) -> Tensor:
     """Return x in the type and the order in memory of the weights that it goes to."""
-    last = weight.is_cuda and weight.dtype != torch.float32
+    last = not weight.is_mps and weight.dtype != torch.float32
     form = torch.channels_last if last else torch.contiguous_format
     return x.to(weight.dtype).contiguous(memory_format=form)
 
@@ -190,7 +190,8 @@ def _between(parts: Tensor, bias: Tensor | None) -> Tensor:
 
 def _is_last(x: Tensor) -> bool:
     """Say whether channels are what changes fastest in memory."""
-    return x.is_cuda and x.is_contiguous(memory_format=torch.channels_last)
+    half = x.dtype != torch.float32 and not x.is_mps
+    return half and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _plain3x3(x: Tensor, weight: Tensor) -> Tensor:

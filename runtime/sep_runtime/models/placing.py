@@ -35,7 +35,7 @@ def placed(network: N, empty: Callable[[], N], device: torch.device, dtype: torc
     def moved(key: str, value: Tensor) -> Tensor:
         kept = key.rpartition(".")[0] in norms or not value.is_floating_point()
         there = value.to(device, value.dtype if kept else dtype)
-        if there.dim() == IMAGE and there.is_cuda and dtype != torch.float32:
+        if there.dim() == IMAGE and not there.is_mps and dtype != torch.float32:
             return there.contiguous(memory_format=torch.channels_last)
         return there
 
