@@ -95,13 +95,19 @@ def on_metal(*classes):
         return [each().eval() for each in classes]
 
 
-def network(**options):
+def network(dtype=torch.float32, **options):
     def make():
         shape = TfcTdfShape(**options)
         (built,) = on_metal(lambda: TfcTdf(shape))
         chunk = shape.chunk(4)
         cut = Chunking(chunk=chunk, hop=chunk // 2, batch=2)
-        runner = Runner(lambda *_: built, MPS)
+        # As `placed` does it: all but the norms in the network's type.
+        state = {
+            key: torch.empty(value.shape, dtype=dtype, device=MPS) if value.dim() > 1 else value
+            for key, value in built.state_dict().items()
+        }
+        built.load_state_dict(state, assign=True)
+        runner = Runner(lambda *_: built, MPS, dtype)
         stream = OverlapAdd(runner, cut, stems=shape.stems, channels=2, device=MPS)
         return stream, chunk * 3
 
@@ -137,6 +143,7 @@ SEPARATORS = {
     "mdx23c batchnorm": network(**SMALL, norm="BatchNorm", act="relu"),
     "mdx23c groupnorm": network(**SMALL, norm="GroupNorm4", act="elu0.5"),
     "mdx23c short": short_mix,
+    "mdx23c fp16": network(torch.float16, **SMALL),
     "larsnet": larsnet_(None),
     "larsnet wiener": larsnet_(1.5),
 }
