@@ -182,8 +182,8 @@ BatchSize = Annotated[
     _in(
         WHERE,
         metavar="NUMBER",
-        help="How many pieces are computed at once. More need more memory; the stems stay the "
-        "same.",
+        help="How many pieces are computed at once. More need more memory; the stems differ "
+        "by rounding alone.",
     ),
 ]
 Memory = Annotated[

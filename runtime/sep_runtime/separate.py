@@ -41,10 +41,13 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     check_form(job.output.format, job.output.bit_depth)
     choice = _device(job, emit)
     model = _model(job, choice, emit)
-    emit(model.running)
+    told = model.running
+    emit(told)
     if job.bench is not None:
         phases["load"] = time.perf_counter() - started
-        emit(bench(model, job, emit, phases=phases))
+        benched = bench(model, job, emit, phases=phases)
+        emit(model.running)  # now with the ways that were taken
+        emit(benched)
         tuning.TABLE.keep()
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
@@ -71,6 +74,9 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
                     )
                 )
                 continue
+            if model.running != told:  # what was taken shows when the network has run
+                told = model.running
+                emit(told)
             for name, seconds in done.phases.items():
                 phases[name] = phases.get(name, 0.0) + seconds
             emit(done)

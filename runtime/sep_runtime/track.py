@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -344,7 +344,9 @@ def _report(
         "sep": __version__,
         "mix": {"path": work.track.shown or str(work.mix.path), "sha256": sha256},
         "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},
-        "settings": asdict(work.settings),
+        "settings": asdict(
+            replace(work.settings, batch=running.batch, precision=running.precision)
+        ),
         "device": {
             "device": model.device,
             "name": hardware.name_of(loaded.runner.device),

@@ -39,7 +39,7 @@ def test_a_healthy_engine_with_an_image(doctor, dockerd):
     document = doctor("--deep")
     assert document["findings"] == []
     assert document["host"]["docker"]["images"] == ["cpu"]
-    native, contained = document["tried"]
+    native, contained = (each for each in document["tried"] if each["precision"] == "fp32")
     assert (native["engine"], contained["engine"]) == ("native", "container")
     # The same torch on the same processor: whatever is left is rounding.
     assert contained["snr"] > 90

@@ -128,6 +128,8 @@ def _end(document: Document, told: Told, folder: Folder | None, screen: Screen) 
             document = replace(document, exit_code=fault.code, error=fault_of(fault))
         finally:
             folder.leave()
+    elif told.trace and told.trace.is_file():
+        screen.say(f"written: {layout.near(str(told.trace))}")
     if told.json:
         render.document(dumped(document))
     else:
