@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 MEANING = (
     "`dB`, where it was asked for, compares the worst stem of a short drum clip with that of plain "
-    "fp32 on the CPU: more than 60 is rounding, less than 40 is an error. `memory` is the most that the runtime's "
-    "process took. Decoding and the network run beside each other, so their seconds overlap."
+    "fp32 on the CPU: more than 60 is rounding, less than 40 is an error. `memory` is the most that "
+    "the runtime's process took. Decoding and the network run beside each other, so their seconds "
+    "overlap."
 )
 
 
