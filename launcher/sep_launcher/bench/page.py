@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from sep_launcher.bench.table import Table
 
 MEANING = (
-    "`dB`, where it was asked for, compares the worst stem of a short drum clip with that of plain "
-    "fp32 on the CPU: more than 60 is rounding, less than 40 is an error. `memory` is the most that "
-    "the runtime's process took. Decoding and the network run beside each other, so their seconds "
-    "overlap."
+    "`dB`, where it was asked for, compares the worst stem of a short drum clip with that of "
+    "plain fp32 on the CPU: more than 60 is rounding, less than 40 is an error. `memory` is the "
+    "most that the runtime's process took. Decoding and the network run beside each other, so "
+    "their seconds overlap."
 )
 
 
