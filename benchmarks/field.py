@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import soundfile
 import torch
 from torch.nn import functional
 
-import sep_models
 import sep_runtime
 from sep_runtime.accel import operators, tuning
 from sep_runtime.models.larsnet import HOP, N_FFT, LarsNet
+from sep_runtime.models.precision import golden
 from sep_runtime.nets.unet import BINS, FRAMES
 from sep_runtime.schemes import demix
 
@@ -69,11 +68,11 @@ def main() -> None:
         else {"name": wanted.model}
     )
     model = sep_runtime.load(**named, device="cpu", precision=wanted.precision)
-    clip, rate = soundfile.read(sep_models.golden_clip(), dtype="float32", always_2d=True)
-    frames = round(wanted.seconds * rate)
-    mix = np.ascontiguousarray(np.tile(clip, (-(-frames // len(clip)), 1))[:frames].T)
     separator, exact = model.loaded.separator, model.loaded.runner.exact()
-    sound = torch.from_numpy(mix)
+    rate = separator.sample_rate
+    frames = round(wanted.seconds * rate)
+    sound = golden(frames)[0]
+    mix = sound.numpy()
 
     def ours() -> int:
         passed = model.open(sample_rate=rate, channels=2)

@@ -13,12 +13,12 @@ import numpy as np
 import soundfile
 import torch
 
-import sep_models
 from sep_protocol import Bench, Benched, Measured, Phase, Tuned
 from sep_protocol.errors import PathError, UsageError
 from sep_runtime import quality
 from sep_runtime.accel import operators, tuning
 from sep_runtime.models.mdx23c import Mdx23c
+from sep_runtime.models.precision import golden
 from sep_runtime.profiling import profiled
 from sep_runtime.schemes import demix, uvr
 from sep_runtime.streams.ahead import Ahead
@@ -197,9 +197,7 @@ def _beside(run: Run) -> int:
 
 def _drums(seconds: float, sample_rate: int) -> NDArray[np.float32]:
     """[2, T]: the golden clip, again and again."""
-    clip, _ = soundfile.read(sep_models.golden_clip(), dtype="float32", always_2d=True)
-    frames = max(1, round(seconds * sample_rate))
-    return np.ascontiguousarray(np.tile(clip, (-(-frames // len(clip)), 1))[:frames].T)
+    return golden(max(1, round(seconds * sample_rate)))[0].numpy()
 
 
 def _leave(mix: NDArray[np.float32], sample_rate: int, path: str) -> None:

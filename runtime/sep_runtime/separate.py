@@ -16,6 +16,7 @@ from sep_runtime import device as devices
 from sep_runtime.accel import tuning
 from sep_runtime.audio.encode import check_form
 from sep_runtime.bench import bench
+from sep_runtime.models import precision
 from sep_runtime.models.install import install
 from sep_runtime.track import Batch, do, warning
 from sep_runtime.tracks import sweep
@@ -87,8 +88,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
 
 def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> api.Model:
     """Load the model on the device, or on the CPU where the memory of a GPU is too short."""
-    # A precision that was named is not replaced by that of the CPU.
-    to_cpu = job.device == "auto" and job.fallback and job.precision in ("auto", "fp32")
+    to_cpu = job.device == "auto" and job.fallback
 
     def load(choice: devices.Choice) -> api.Model:
         return api.load_on(
@@ -103,7 +103,8 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> a
     try:
         model = load(choice)
     except (RuntimeError, MemoryLimitError) as fault:
-        if not (to_cpu and choice.device.type != "cpu" and memory.is_short(fault)):
+        named = job.precision not in precision.CPUS
+        if named or not (to_cpu and choice.device.type != "cpu" and memory.is_short(fault)):
             raise
         reason = memory.brief(fault)
     else:

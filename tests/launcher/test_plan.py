@@ -227,18 +227,6 @@ def test_threads_follow_the_quota():
     assert environment(mac, choose(mac))["PYTORCH_ENABLE_MPS_FALLBACK"] == "1"
 
 
-@pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
-def test_how_threads_wait_is_the_users_if_they_say_it(monkeypatch, name):
-    assert environment(HOST, choose(HOST))["GOMP_SPINCOUNT"] == "10000"
-    contained = replace(choose(HOST), engine="container")
-    assert environment(HOST, contained)["KMP_BLOCKTIME"] == "1"
-    monkeypatch.setenv(name, "7")
-    ours = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
-    assert not ours & environment(HOST, choose(HOST)).keys()  # inherited
-    given = environment(HOST, contained)
-    assert {each: given[each] for each in ours & given.keys()} == {name: "7"}
-
-
 @pytest.mark.parametrize(
     "options",
     [

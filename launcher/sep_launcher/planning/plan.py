@@ -34,11 +34,6 @@ KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2000 << 20),
 }
-# Threads of one operation wait for each other by turning in a loop, which takes the time that they
-# wait for from them where other programs are busy (benchmarks/waiting.py). Shortly, then asleep:
-# libgomp (Linux) counts turns, 300,000 by itself; Intel's and LLVM's count ms, 200 by themselves.
-SHORT_WAITS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
-WAITS = (*SHORT_WAITS, "OMP_WAIT_POLICY")  # who sets one of them knows better
 # Of a stem's file without the stem: that is needed, too, an ending and a working suffix.
 STEM_BYTES = names.MOST - LONGEST - len(".flac.new")
 STEM = "\0"  # stands for the stem in a name while it is made: no other name has it
@@ -169,11 +164,6 @@ def environment(host: Host, route: Route) -> dict[str, str]:
     found = {"OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
     if host.system == "linux" or contained:
         found |= KEEP_MEMORY
-    set_already = {name: os.environ[name] for name in WAITS if os.environ.get(name)}
-    if not set_already:
-        found |= SHORT_WAITS
-    elif contained:
-        found |= set_already
     if contained:
         if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
             found["CUDA_VISIBLE_DEVICES"] = visible  # the container is given all of them

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
 from sep_models import canonical, wanted_stems
-from sep_protocol import Output, Precision, fill, speed_fault
+from sep_protocol import Output, fill, speed_fault
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:

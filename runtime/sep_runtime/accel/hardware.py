@@ -26,13 +26,7 @@ def name_of(device: torch.device) -> str:
 
 def has_bf16() -> bool:
     """Say whether the processor itself computes in bfloat16; others take many times as long."""
-    asked = (
-        (torch.cpu, "_is_amx_tile_supported"),
-        (torch.cpu, "_is_avx512_bf16_supported"),
-        (torch.ops.mkldnn, "_is_mkldnn_bf16_supported") if _is_arm() else (None, ""),
-    )
-    return any(getattr(where, name, bool)() for where, name in asked)
-
-
-def _is_arm() -> bool:
-    return platform.machine().lower() in ("arm64", "aarch64")
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return bool(getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)())
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in asked)

@@ -31,6 +31,7 @@ SILENT = 1e-6  # mean square: a stem at -60 dBFS is not compared
 BATCHES = (1, 2, 4, 8)  # 16 gain a twentieth on fast cards and more is empty at a song's end
 SEVERAL = 4  # items that two precisions are timed with
 GAIN = 0.97  # a larger batch must need less than this share of the time
+CPUS = ("auto", "fp32")  # what is wanted where the CPU's own precision will do
 SHARE = 0.7  # of the free memory that may be planned for
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
 
@@ -62,9 +63,10 @@ def runner(
     numbers with this network.
     """
     dtype, snr = _precision(make, facts, device, wanted)
+    may = to_cpu and wanted in CPUS  # one that was named is not replaced
     if batch is None:
         batch = _batch(make, facts, device, dtype)
-    made = Runner(make, device, dtype, batch=batch, shape=facts.shape, to_cpu=to_cpu)
+    made = Runner(make, device, dtype, batch=batch, shape=facts.shape, to_cpu=may)
     return made, snr
 
 
