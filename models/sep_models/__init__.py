@@ -16,7 +16,9 @@ from sep_protocol.errors import ModelError, UsageError
 __all__ = [
     "RESIDUAL",
     "WEIGHTS",
+    "Architecture",
     "Manifest",
+    "Scheme",
     "Source",
     "aliases_of",
     "canonical",
@@ -34,6 +36,11 @@ WEIGHTS = "weights.safetensors"  # the name of a model's file, once it is instal
 SAMPLE_RATES = (4000, 768_000)
 LONGEST_CHUNK = 1 << 23  # samples: three minutes at 44.1 kHz
 
+Architecture = Literal[
+    "mdx23c", "larsnet", "bs-roformer", "mel-band-roformer", "htdemucs", "hdemucs", "scnet"
+]
+Scheme = Literal["sep", "msst", "msst-demucs", "demucs"]  # see the runtime's streams/schemes.py
+
 _ROOT = Path(__file__).parent
 
 
@@ -46,6 +53,8 @@ class Source:
     bytes: int | None = None
     urls: tuple[str, ...] = ()
     stem: str | None = None  # for models with one network per stem
+    tail: str | None = None  # MD5 of the last 10,240,000 bytes, by which UVR and its heirs know it
+    tried: str | None = None  # the day on which its addresses last gave this file; None: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +65,23 @@ class Manifest:
     summary: str
     expects: Literal["drums", "a whole song"]
     stems: tuple[str, ...]  # in the order of the network's outputs
-    architecture: Literal["mdx23c", "larsnet"]
+    rest: bool = False  # whether the last stem is none of them, but the mix minus the others
+    architecture: Architecture
     sample_rate: int  # Hz
     chunk: int  # samples given to the network at once; it changes the output, so it is pinned
     overlap: float = 2.0  # chunk / hop
+    scheme: Scheme = "sep"  # how chunks are cut, completed and joined: whose tool it was made for
     rank: int  # of those that are here and expect drums, the highest is the default
-    licence: str
+    licence: str  # as its author states it
+    licence_source: str = "not stated"  # where
+    licence_date: str = "not stated"  # when that was read
     aliases: tuple[str, ...] = ()
     bundled: bool = False
     normalize: bool = False  # the mix is brought to mean 0, deviation 1 and back
     sha256: str | None = None  # of the bundled weights
-    network: dict[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
+    network: dict[str, bool | int | float | str | tuple[int, ...] | tuple[float, ...]] = field(
+        default_factory=dict
+    )
     sources: tuple[Source, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)  # SDR by stem, dB
     scored: str = ""  # by whom, on what
@@ -84,6 +99,13 @@ class Manifest:
             raise ValueError(f"a chunk must have 1 to {LONGEST_CHUNK} samples")
         if not 1 <= self.overlap <= self.chunk:
             raise ValueError("the overlap must be at least 1, and no more than the chunk")
+        if self.rest and len(self.stems) == 1:
+            raise ValueError("a model's only stem cannot be what its others leave")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The stems that the network gives."""
+        return self.stems[:-1] if self.rest else self.stems
 
 
 def wanted_stems(asked: tuple[str, ...] | None, manifest: Manifest) -> tuple[str, ...]:

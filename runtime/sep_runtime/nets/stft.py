@@ -21,19 +21,37 @@ def frames_to_signal(frames: Tensor, hop: int) -> Tensor:
 
 
 class Stft(nn.Module):
-    """Periodic Hann, frames centred on multiples of `hop`, reflected at both ends."""
+    """One-sided frames centred on multiples of `hop`, reflected at both ends.
+
+    The window is a periodic Hann of `win` samples in the middle of a frame (None: all of it), or
+    none at all where `rectangular`. `normalized` scales spectra by n_fft ** -0.5.
+    """
 
     window: Tensor
 
-    def __init__(self, n_fft: int, hop: int) -> None:
+    def __init__(
+        self,
+        n_fft: int,
+        hop: int,
+        *,
+        win: int | None = None,
+        rectangular: bool = False,
+        normalized: bool = False,
+    ) -> None:
         super().__init__()
         self.n_fft = n_fft
         self.hop = hop
-        self.register_buffer("window", torch.hann_window(n_fft, periodic=True), persistent=False)
+        self.normalized = normalized
+        long = win or n_fft
+        shape = torch.ones(n_fft) if rectangular else torch.hann_window(long, periodic=True)
+        if not rectangular and long < n_fft:
+            left = (n_fft - long) // 2
+            shape = functional.pad(shape, (left, n_fft - long - left))
+        self.register_buffer("window", shape, persistent=False)
         self._envelopes: dict[tuple[int, torch.device], Tensor] = {}
 
     def forward(self, signal: Tensor) -> Tensor:
-        """[..., T] real to [..., n_fft / 2 + 1, T / hop + 1] complex."""
+        """[..., T] real to [..., n_fft / 2 + 1, T / hop + 1] complex; T > n_fft / 2."""
         lead = signal.shape[:-1]
         spectrum = torch.stft(
             signal.reshape(-1, signal.shape[-1]),
@@ -42,19 +60,23 @@ class Stft(nn.Module):
             window=self.window,
             center=True,
             pad_mode="reflect",
+            normalized=self.normalized,
             return_complex=True,
         )
         return spectrum.reshape(*lead, *spectrum.shape[-2:])
 
-    def inverse(self, spectrum: Tensor) -> Tensor:
-        """[..., n_fft / 2 + 1, frames] complex to [..., (frames - 1) * hop] real.
+    def inverse(self, spectrum: Tensor, length: int | None = None) -> Tensor:
+        """[..., n_fft / 2 + 1, frames] complex to [..., length] real; None: (frames - 1) * hop.
 
         Least squares over the windows that exist (Griffin and Lim 1984, eq. 6): the frames are
-        windowed again, added up and divided by the sum of squared windows.
+        windowed again, added up and divided by the sum of squared windows. `length` may reach
+        less than a hop beyond the last frame's middle.
         """
-        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft).mul_(self.window)
-        signal = frames_to_signal(frames, self.hop).div_(self._envelope(frames))
-        return signal.narrow(-1, self.n_fft // 2, (spectrum.shape[-1] - 1) * self.hop)
+        norm = "ortho" if self.normalized else "backward"
+        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft, norm=norm)
+        signal = frames_to_signal(frames.mul_(self.window), self.hop).div_(self._envelope(frames))
+        whole = (spectrum.shape[-1] - 1) * self.hop
+        return signal.narrow(-1, self.n_fft // 2, whole if length is None else length)
 
     def _envelope(self, frames: Tensor) -> Tensor:
         """[(frames - 1) * hop + n_fft]: the sum of squared windows at every sample."""
