@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sep_runtime.streams.overlap import Chunking, OverlapAdd, hann
+from sep_runtime.streams.overlap import Chunking, OverlapAdd
+from sep_runtime.streams.schemes import hann
 
 CPU = torch.device("cpu")
 
