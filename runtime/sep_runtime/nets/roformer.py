@@ -84,7 +84,9 @@ class RoformerShape:
             raise ValueError("either bands or mel_bands must be given")
         if not 0 <= self.mel_bands <= self.n_fft // 4:
             raise ValueError(f"mel_bands {self.mel_bands} are too many")
-        if self.bands and (min(self.bands) < 1 or sum(self.bands) != self.bins):
+        if self.bands and min(self.bands) < 1:
+            raise ValueError("a band has no bins")
+        if self.bands and sum(self.bands) != self.bins:
             raise ValueError(
                 f"the bands have {sum(self.bands)} bins together, the spectrum has {self.bins}"
             )
