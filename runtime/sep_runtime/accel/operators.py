@@ -6,6 +6,7 @@ is for inference: none of it can be differentiated.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -142,14 +143,44 @@ def up(x: Tensor, weight: Tensor) -> Tensor:
 def rms_norm(x: Tensor, gamma: Tensor, tiny: float) -> Tensor:
     """[..., d] to unit length times sqrt(d) times gamma; what is shorter than `tiny` stays so."""
     d = x.shape[-1]
-    gamma = gamma.to(x.dtype)
-    return functional.rms_norm(x, (d,), gamma, eps=tiny * tiny / d)
+    if x.is_cpu and x.dtype == torch.float32:
+        scale: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(tiny)
+        return (x * scale.reciprocal_().mul_(math.sqrt(d))).mul_(gamma)
+    return functional.rms_norm(x, (d,), gamma.to(x.dtype), eps=tiny * tiny / d)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """[..., d] with its pairs (2 m, 2 m + 1) turned by angles [..., d / 2]."""
     a, b = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
     return torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2).to(x.dtype)
+
+
+def rotated_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The same of pairs (m, m + d / 2), as `halves` lays them; contiguous whatever x is."""
+    turned = torch.empty_like(x, memory_format=torch.contiguous_format)
+    (a, b), (c, e) = x.chunk(2, -1), turned.chunk(2, -1)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    torch.mul(a, cos, out=c).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=e).addcmul_(a, sin)
+    return turned
+
+
+_HALVES: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+
+
+def halves(weight: Tensor, heads: int) -> Tensor:
+    """[3 heads d, ...] to the same: in each head of the first two thirds, evens before odds.
+
+    Scores do not see it: queries and keys are laid alike. But pairs that rotate together are two
+    runs of memory then, not every other number.
+    """
+    found = _HALVES.get(weight)
+    if found is None:
+        each = weight.detach().view(3, heads, -1, 2, *weight.shape[1:])
+        found = torch.cat((each[:2].transpose(2, 3).reshape(2, -1), each[2:].reshape(1, -1)))
+        found = found.view(weight.shape)
+        _HALVES[weight] = found
+    return found
 
 
 def halve(x: Tensor, conv: nn.Conv2d) -> Tensor:

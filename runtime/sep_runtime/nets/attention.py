@@ -49,10 +49,13 @@ class Rotary(nn.Module):
         self.freqs = nn.Parameter(freqs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., tokens, heads, dim_head] to the same in [..., heads, tokens, dim_head] order."""
+        """[..., tokens, heads, dim_head] to the same in [..., heads, tokens, dim_head] order.
+
+        Other than by plain operators alone, x is as `operators.halves` lays it.
+        """
         angles = _positions(x) * self.freqs  # [tokens, dim_head / 2]
-        cos, sin = angles.cos().unsqueeze(1), angles.sin().unsqueeze(1)
-        return ops.rotated(x, cos, sin).transpose(-2, -3)
+        turn = ops.rotated if ops.only_plain() else ops.rotated_halves
+        return turn(x.transpose(-2, -3), angles.cos(), angles.sin())
 
 
 class Polar(nn.Module):
@@ -91,6 +94,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
+        self.biased = bias
         self.scale = dim_head**-0.5
         if pope:
             self.pope_embed = Polar(heads, dim_head)
@@ -105,7 +109,7 @@ class Attention(nn.Module):
         """[B, N, M, dim] to the same: tokens along axis 1 or 2 attend to each other."""
         h = self.norm(x)
         gates = self.to_gates(h).sigmoid().unsqueeze(-1)  # [B, N, M, heads, 1]
-        qkv = self.to_qkv(h)
+        qkv = self._qkv(h)
         qkv = qkv.view(*qkv.shape[:-1], 3, self.heads, -1)
         if axis == 1:
             qkv = qkv.transpose(1, 2)
@@ -124,6 +128,14 @@ class Attention(nn.Module):
         if axis == 1:
             out = out.transpose(1, 2)
         return self.to_out((out * gates).flatten(-2))  # type: ignore[no-any-return]
+
+    def _qkv(self, h: Tensor) -> Tensor:
+        """[..., dim] to [..., 3 heads dim_head]: queries, keys, values."""
+        if ops.only_plain() or hasattr(self, "pope_embed"):
+            return self.to_qkv(h)  # type: ignore[no-any-return]
+        weight = ops.halves(self.to_qkv.weight, self.heads)
+        bias = ops.halves(self.to_qkv.bias, self.heads) if self.biased else None
+        return functional.linear(h, weight, bias)
 
 
 class LinearAttention(nn.Module):
@@ -209,6 +221,6 @@ class Transformer(nn.Module):
             return self.forward(x.unsqueeze(2)).squeeze(2)
         for layer in self.layers:
             attend, feed = cast("nn.ModuleList", layer)
-            x = x + attend(x, axis)
-            x = x + feed(x)
+            x = attend(x, axis).add_(x)
+            x = feed(x).add_(x)
         return self.norm(x) if hasattr(self, "norm") else x
