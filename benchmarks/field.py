@@ -20,10 +20,10 @@ from torch.nn import functional
 
 import sep_runtime
 from sep_runtime.accel import operators, tuning
+from sep_runtime.baselines import demix
 from sep_runtime.models.larsnet import HOP, N_FFT, LarsNet
 from sep_runtime.models.precision import golden
 from sep_runtime.nets.unet import BINS, FRAMES
-from sep_runtime.schemes import demix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,12 +32,13 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import kits
 import torch
 import validation
+from mini import SHAPE
 from safetensors.torch import load_file, save_file
 from stems import RATE, STEMS
 from torch import Tensor
 
 import sep_runtime
-from sep_runtime.models.mdx23c import Mdx23c
+from sep_runtime.models.prepared import Chunked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -276,7 +277,7 @@ def evaluate(piece: Piece, stems: Tensor, kept: dict[str, Tensor]) -> tuple[Figu
     return figures, sums
 
 
-def pieces(kit: Kit, grooves: list[Groove], separator: Mdx23c, own: Counts) -> list[Piece]:
+def pieces(kit: Kit, grooves: list[Groove], separator: Chunked, own: Counts) -> list[Piece]:
     """Return all work, some of every kind in turn, so that a run can be stopped."""
     whole = separator.cut.chunk
 
@@ -287,7 +288,7 @@ def pieces(kit: Kit, grooves: list[Groove], separator: Mdx23c, own: Counts) -> l
         length = validation.SECONDS * RATE
         return torch.from_numpy(validation.clip(index, kit, grooves, length, RULES))
 
-    sizes = [separator.shape.chunk(steps) for steps in STEPS]
+    sizes = [SHAPE.chunk(steps) for steps in STEPS]
     found = [
         *((i, long(i, whole, OVERLAPS)) for i in range(own.long)),
         *((i // 2, Piece("set", i, whole, OVERLAPS, partial(short, i))) for i in range(own.clips)),
@@ -296,11 +297,11 @@ def pieces(kit: Kit, grooves: list[Groove], separator: Mdx23c, own: Counts) -> l
     return [piece for _, piece in sorted(found, key=itemgetter(0))]
 
 
-def mini() -> Mdx23c:
+def mini() -> Chunked:
     """Return the bundled model on the CPU."""
     separator = sep_runtime.load("mdx23c-mini", device="cpu").loaded.separator
-    if not isinstance(separator, Mdx23c):
-        raise TypeError("the bundled model is an MDX23C")
+    if not isinstance(separator, Chunked):
+        raise TypeError("the bundled model sees chunks")
     return separator
 
 

@@ -13,10 +13,12 @@ import kits
 import numpy as np
 import torch
 import validation
+from mini import SHAPE
 from score import Tally
 
 import sep_runtime
-from sep_runtime.models.mdx23c import Mdx23c
+from sep_runtime.models.mdx23c import short
+from sep_runtime.models.prepared import Chunked
 
 RATE = 44100
 STEPS = (2, 3, 4, 5, 6, 7, 16)
@@ -34,14 +36,14 @@ def main() -> None:
     rules = validation.RULES["set"]
     clips = validation.clips(kit, grooves, own.clips, rules)
     separator = sep_runtime.load("mdx23c-mini", device="cpu").loaded.separator
-    if not isinstance(separator, Mdx23c):
-        raise TypeError("the bundled model is an MDX23C")
+    if not isinstance(separator, Chunked):
+        raise TypeError("the bundled model sees chunks")
     drawn = random.Random(0)
     print("mean SDR in dB; seconds, then chunks of so many steps; * is what sep takes")
     print(f"{'':7}" + "".join(f"{steps:8}" for steps in STEPS))
     for seconds in (0.1, 0.2, 0.3, 0.5, 1.0, 2.0):
         samples = round(seconds * RATE)
-        sizes = {steps: separator.shape.chunk(steps) for steps in STEPS}
+        sizes = {steps: SHAPE.chunk(steps) for steps in STEPS}
         tallies = {steps: Tally() for steps, size in sizes.items() if size >= samples}
         for clip in clips:
             for _ in range(4):
@@ -56,7 +58,7 @@ def main() -> None:
         cells = [f"{'':8}"] * (len(STEPS) - len(tallies))
         for steps, tally in tallies.items():
             mean = np.mean([v for stem in tally.sdr.values() for v in stem if v is not None])
-            taken = sizes[steps] == separator.short(samples)
+            taken = sizes[steps] == short(SHAPE, samples, separator.cut.chunk)
             cells.append(f"{mean:7.2f}" + ("*" if taken else " "))
         print(f"{seconds:7}" + "".join(cells), flush=True)
 

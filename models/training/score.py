@@ -20,10 +20,13 @@ from safetensors.torch import load_file
 from stems import RATE, STEMS, decibels
 from torch import Tensor
 
-from sep_runtime.models.mdx23c import Mdx23c, cut_for, shape_of
+from sep_runtime.models import mdx23c
+from sep_runtime.models.mdx23c import cut_for
+from sep_runtime.models.prepared import shape_of
 from sep_runtime.models.running import Runner
 from sep_runtime.nets.stft import Stft
-from sep_runtime.nets.tfc_tdf import TfcTdf
+from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
+from sep_runtime.streams.overlap import open_stream
 
 if TYPE_CHECKING:
     from sep_runtime.streams.overlap import Chunking
@@ -92,7 +95,14 @@ def oracle(stems: Tensor, shape: Stft) -> Tensor:
 def separated(net: TfcTdf, mix: Tensor, cut: Chunking) -> Tensor:
     """[2, T] to [5, 2, T], as sep separates."""
     runner = Runner(lambda *_: net, mix.device)
-    stream = Mdx23c(net.shape, runner, stems=STEMS, sample_rate=RATE, cut=cut).stream()
+    stream = open_stream(
+        runner,
+        cut,
+        stems=len(STEMS),
+        channels=2,
+        device=mix.device,
+        short=lambda samples: mdx23c.short(net.shape, samples, cut.chunk),
+    )
     return torch.cat((stream.push(mix), stream.finish()), -1)
 
 
@@ -141,7 +151,10 @@ def load_net(path: Path) -> tuple[TfcTdf, Chunking]:
     manifest = path.with_name("model.toml")
     if manifest.exists():
         table = tomllib.loads(manifest.read_text())
-        shape, chunk = shape_of(table["network"], len(table["stems"])), int(table["chunk"])
+        shape, chunk = (
+            shape_of(TfcTdfShape, table["network"], len(table["stems"])),
+            int(table["chunk"]),
+        )
         overlap = float(table.get("overlap", 2.0))
     net = TfcTdf(shape)
     net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})

@@ -81,7 +81,7 @@ class Model:
     @property
     def stems(self) -> tuple[str, ...]:
         """Names of the stems, in the order of the arrays that `Pipeline.run` gives."""
-        return self.loaded.separator.stems
+        return self.loaded.manifest.stems
 
     @property
     def device(self) -> str:
@@ -171,6 +171,7 @@ class Model:
             channels=calls.whole("channels", channels, CHANNELS),
             layout=layout,
             level=level_of(level) if normalize and level is not None else (0.0, 1.0),
+            rest=self.loaded.manifest.rest,
             residual=residual,
             mix_down=downmix,
         )

@@ -17,10 +17,10 @@ from sep_protocol import Bench, Benched, Measured, Phase, Tuned
 from sep_protocol.errors import PathError, UsageError
 from sep_runtime import quality
 from sep_runtime.accel import operators, tuning
-from sep_runtime.models.mdx23c import Mdx23c
+from sep_runtime.baselines import apply_model, demix, uvr
 from sep_runtime.models.precision import golden
+from sep_runtime.models.prepared import Chunked
 from sep_runtime.profiling import profiled
-from sep_runtime.schemes import demix, uvr
 from sep_runtime.streams.ahead import Ahead
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sep_protocol import Event, Job
     from sep_runtime.api import Model
-    from sep_runtime.schemes import Network
+    from sep_runtime.baselines import Network
 
     Run = Callable[[], int]
 
@@ -147,9 +147,9 @@ def _measured(
 def _baselines(model: Model, mix: NDArray[np.float32]) -> dict[str, Run]:
     """Return the schemes of other tools, with the network that ours runs."""
     separator = model.loaded.separator
-    if not isinstance(separator, Mdx23c):
+    if not isinstance(separator, Chunked):
         raise UsageError(
-            f"{model.name} has no baselines: they are schemes of MDX23C",
+            f"{model.name} has no baselines: they are schemes of networks that see chunks",
             hint="baselines=False",
             command="leave out --baselines",
         )
@@ -159,6 +159,14 @@ def _baselines(model: Model, mix: NDArray[np.float32]) -> dict[str, Run]:
     half = device.type == "cuda"
     network = _autocast(exact.network) if half else exact
 
+    if cut.scheme == "demucs":
+
+        def by_demucs() -> int:
+            free, at = separator.free, device
+            return apply_model(network, sound, cut.chunk, cut.hop, free=free, device=at)[1]
+
+        return {"demucs": lambda: _beside(by_demucs)}
+
     def by_demix(batch: int) -> int:
         return demix(network, sound, cut.chunk, cut.hop, batch=batch, device=device)[1]
 
@@ -166,6 +174,8 @@ def _baselines(model: Model, mix: NDArray[np.float32]) -> dict[str, Run]:
     for batch in BATCHES if half else (1,):
         name = f"demix {batch}" if half else "demix"
         schemes[name] = partial(_beside, partial(by_demix, batch))
+    if cut.scheme != "sep":
+        return schemes
     return {**schemes, "uvr": lambda: _beside(lambda: uvr(exact, there, cut.chunk)[1])}
 
 

@@ -10,8 +10,8 @@ import sep_runtime
 from sep_protocol import Bench, Job, Model
 from sep_protocol.errors import PathError, UsageError
 from sep_runtime import profiling, quality
+from sep_runtime.baselines import demix, uvr
 from sep_runtime.bench import bench
-from sep_runtime.schemes import demix, uvr
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
 CPU = torch.device("cpu")

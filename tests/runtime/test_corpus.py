@@ -30,6 +30,8 @@ from sep_protocol import (
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, NotReadyError, SepError, UsageError
 from sep_runtime.models import mdx23c, settings
+from sep_runtime.models.prepared import shape_of
+from sep_runtime.nets.tfc_tdf import TfcTdfShape
 
 spec = importlib.util.spec_from_file_location("corpus", Path(__file__).parent / "corpus.py")
 corpus = importlib.util.module_from_spec(spec)
@@ -142,7 +144,7 @@ def test_fuzzed_settings(tmp_path, tiny):
         (tmp_path / "x.yaml").write_text(text)
         try:
             manifest = settings.read(tmp_path / "x.yaml", "x")
-            shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
+            shape = shape_of(TfcTdfShape, manifest.network, len(manifest.stems))
             cut = mdx23c.cut_for(shape, manifest.chunk, 2.0, None)
             assert 1 <= cut.hop <= cut.chunk
         except ModelError as fault:
@@ -157,7 +159,7 @@ def test_settings_of_an_absurd_network_do_not_take_the_memory(tmp_path, tiny):
     (tmp_path / "x.yaml").write_text(json.dumps(raw))
     manifest = settings.read(tmp_path / "x.yaml", "x")
     with pytest.raises(ModelError):
-        mdx23c.shape_of(manifest.network, 5)
+        shape_of(TfcTdfShape, manifest.network, 5)
 
 
 def test_fuzzed_manifests():
@@ -167,7 +169,7 @@ def test_fuzzed_manifests():
     for seed in range(200):
         try:
             manifest = decode(Manifest, mutated(raw, random.Random(seed)))
-            mdx23c.shape_of(manifest.network, len(manifest.stems))
+            shape_of(TfcTdfShape, manifest.network, len(manifest.stems))
         except (FormError, SepError):
             refused += 1
     assert refused > 100

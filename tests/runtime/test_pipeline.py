@@ -50,6 +50,18 @@ def test_identity_at_the_models_rate(channels, noise):
     assert np.abs(stems[1] + mix).max() <= 1e-6
 
 
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_the_rest_is_the_mix_minus_the_stems(rate, noise):
+    mix = noise(2, 30000)
+    stems = run(mix, rate, rest=True)
+    assert stems.shape == (3, 2, 30000)
+    assert np.abs(stems.sum(0) - mix).max() <= 1e-6
+    same, _, rest, left = run(mix, rate, rest=True, residual=True)
+    assert np.array_equal(rest, stems[2])
+    assert np.abs(same).max() > 0.1
+    assert not left.any()
+
+
 def test_identity_through_resampling():
     time = np.arange(96000) / 96000
     mix = (np.sin(2 * np.pi * 1000 * time) * np.hanning(96000))[None].astype(np.float32)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from sep_runtime.models import larsnet, mdx23c
+from sep_runtime.models import larsnet
+from sep_runtime.models.prepared import built, shape_of
 from sep_runtime.models.running import Runner
 from sep_runtime.models.settings import manifest_of
+from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 
 REFERENCE = Path(__file__).parent / "reference"
 TOLERANCE = 1e-4  # relative error
@@ -43,9 +45,9 @@ def error(found, expected):
 def test_mdx23c(name, recipe):
     facts, arrays = vector(name)
     manifest = manifest_of(facts["config"], name)
-    shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
+    shape = shape_of(TfcTdfShape, manifest.network, len(manifest.stems))
     weights = tensors(recipe.weights(facts["shapes"], facts["seed"]))
-    network = mdx23c.build(shape, [weights])
+    network = built(lambda: TfcTdf(shape), [weights])
     seeds = [facts["seed"] * 100 + i for i in range(facts["batch"])]
     mixes = np.stack([recipe.noise(2, manifest.chunk, seed) for seed in seeds])
     with torch.inference_mode():

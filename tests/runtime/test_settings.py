@@ -17,7 +17,8 @@ from sep_protocol import Model, Track
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError
 from sep_runtime.models import document, mdx23c, separators, settings
-from sep_runtime.nets.tfc_tdf import TfcTdf
+from sep_runtime.models.prepared import shape_of
+from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 
 SETTINGS = yaml.safe_load("""
 audio: {chunk_size: 496, dim_f: 16, hop_length: 16, n_fft: 64, num_channels: 2, sample_rate: 44100}
@@ -43,7 +44,7 @@ def read(tmp_path, raw):
 
 
 def cut(manifest):
-    shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
+    shape = shape_of(TfcTdfShape, manifest.network, len(manifest.stems))
     mdx23c.cut_for(shape, manifest.chunk, manifest.overlap, None)
     return shape
 
@@ -203,7 +204,7 @@ def test_numbers_as_people_write_them(tmp_path):
 def test_a_chunk_that_would_fail_later(chunk, n_fft, hop, told):
     network = {**settings.manifest_of(SETTINGS, "x").network, "n_fft": n_fft, "hop": hop}
     with pytest.raises(ModelError, match=told):
-        mdx23c.cut_for(mdx23c.shape_of(network, 2), chunk, 2.0, None)
+        mdx23c.cut_for(shape_of(TfcTdfShape, network, 2), chunk, 2.0, None)
 
 
 TEXT = yaml.safe_dump(SETTINGS)

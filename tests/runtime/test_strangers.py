@@ -20,7 +20,8 @@ import yaml
 
 from sep_protocol import Job, Model, Track, dump_job, load_event
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import mdx23c, separators, settings, weights
+from sep_runtime.models import separators, settings, weights
+from sep_runtime.models.prepared import built, shape_of
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 
 CPU = torch.device("cpu")
@@ -34,7 +35,7 @@ training: {instruments: [kick, snare], target_instrument: null}
 
 def drawn(seed):
     torch.manual_seed(seed)
-    shape = mdx23c.shape_of(settings.manifest_of(SETTINGS, "x").network, 2)
+    shape = shape_of(TfcTdfShape, settings.manifest_of(SETTINGS, "x").network, 2)
     return {key: value.clone() for key, value in TfcTdf(shape).state_dict().items()}
 
 
@@ -469,7 +470,7 @@ def test_a_network_is_compared_before_it_takes_memory():
     shape = TfcTdfShape(stems=32, channels=2048, growth=2048, blocks=16)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="missing"):
-        mdx23c.build(shape, [STATE])
+        built(lambda: TfcTdf(shape), [STATE])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
 
 

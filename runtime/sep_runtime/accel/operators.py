@@ -139,6 +139,19 @@ def up(x: Tensor, weight: Tensor) -> Tensor:
     )
 
 
+def rms_norm(x: Tensor, gamma: Tensor, tiny: float) -> Tensor:
+    """[..., d] to unit length times sqrt(d) times gamma; what is shorter than `tiny` stays so."""
+    d = x.shape[-1]
+    gamma = gamma.to(x.dtype)
+    return functional.rms_norm(x, (d,), gamma, eps=tiny * tiny / d)
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """[..., d] with its pairs (2 m, 2 m + 1) turned by angles [..., d / 2]."""
+    a, b = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
+    return torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2).to(x.dtype)
+
+
 def halve(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """[B, C, T, F] to [B, D, T / 2, F / 2]: a convolution of 5 x 5 in steps of 2."""
     return functional.conv2d(x, conv.weight, conv.bias, stride=2, padding=2)

@@ -12,13 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import sep_models
-from sep_protocol.errors import ModelError, PathError
-from sep_runtime.models import larsnet, mdx23c, weights
+from sep_protocol.errors import PathError
+from sep_runtime.models import separators, weights
 
 if TYPE_CHECKING:
     import torch
 
-    from sep_models import Manifest
     from sep_protocol import Install
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, 112)  # the last is Windows' own
@@ -36,7 +35,7 @@ def install(order: Install, name: str) -> None:
         state = weights.read(Path(published.file))[0]
         prefix = f"{published.stem}." if published.stem else ""
         found |= {prefix + key: value.contiguous() for key, value in state.items()}
-    check(found, manifest)
+    separators.check(manifest, [found])
     folder = Path(order.folder)
     partial = folder / f".{sep_models.WEIGHTS}.{os.getpid()}"
     try:
@@ -61,15 +60,3 @@ def _is_full(fault: Exception) -> bool:
     if isinstance(fault, OSError):
         return fault.errno in FULL
     return any(f"(os error {number})" in str(fault) for number in FULL)
-
-
-def check(found: dict[str, torch.Tensor], manifest: Manifest) -> None:
-    """Raise ModelError unless these are the weights of the model's networks, key by key."""
-    if manifest.architecture == "larsnet":
-        surplus = {key.partition(".")[0] for key in found} - set(manifest.stems)
-        if surplus:
-            raise ModelError(f"{manifest.name} has no stem {', '.join(sorted(surplus))}")
-        larsnet.build([found], manifest.stems)
-    else:
-        shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
-        mdx23c.build(shape, [found])

@@ -1,84 +1,37 @@
-"""MDX23C as a Separator: TFC-TDF v3 over overlapping chunks."""
+"""MDX23C: TFC-TDF v3 over overlapping chunks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_protocol import speed_fault
-from sep_protocol.codec import FormError, decode
-from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import families
-from sep_runtime.models.adopt import Uninitialised, adopt
+from sep_protocol.errors import ModelError
+from sep_runtime.models.prepared import Prepared, built, cut_of, shape_of
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
-from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import torch
 
-    from sep_runtime.models.running import Runner
+    from sep_models import Manifest
     from sep_runtime.models.states import State
+    from sep_runtime.streams.overlap import Chunking
 
 
-STEREO = 2
-MOST_BINS = 1 << 26  # of a chunk's spectrogram; the largest network that is known has 1 << 21
-
-
-class Mdx23c:
-    """A Separator; its chunk length is part of the model, because InstanceNorm sees the chunk."""
-
-    def __init__(
-        self,
-        shape: TfcTdfShape,
-        runner: Runner,
-        *,
-        stems: Sequence[str],
-        sample_rate: int,
-        cut: Chunking,
-    ) -> None:
-        self.stems = tuple(stems)
-        self.sample_rate = sample_rate
-        self.channels = shape.audio_channels
-        self.cut = cut
-        self.runner = runner
-        self.shape = shape
-
-    def stream(self) -> OverlapAdd:
-        """Begin a pass over one mix."""
-        return OverlapAdd(
-            self.runner,
-            self.cut,
-            stems=len(self.stems),
-            channels=self.channels,
-            device=self.runner.device,
-            short=self.short,
-        )
-
-    def short(self, samples: int) -> int:
-        """Return a valid chunk, in samples, that holds so short a mix: with a step to spare.
-
-        Why one to spare: `benchmarks/short_clips.py`; and of a single step the innermost
-        InstanceNorm may see but one value, which has no deviation.
-        """
-        shape = self.shape
-        held = max(samples, shape.shortest)
-        frames = -(-held // shape.hop) + 1
-        steps = max(2, 1 - (-frames // shape.frame_step))
-        return min(shape.chunk(steps), self.cut.chunk)
-
-
-def shape_of(network: Mapping[str, object], stems: int) -> TfcTdfShape:
-    """Return the network's shape from a manifest's table; raise ModelError where it is wrong."""
-    try:
-        shape = decode(TfcTdfShape, {**network, "stems": stems})
-    except (FormError, ValueError) as fault:
-        raise ModelError(f"the model's network cannot be built: {fault}") from fault
-    if shape.audio_channels != STEREO:
-        raise ModelError(
-            f"the model's network is for {shape.audio_channels} channels, sep knows stereo alone"
-        )
-    return shape
+def prepare(
+    manifest: Manifest, found: Sequence[State], overlap: float, batch: int | None
+) -> Prepared:
+    """Return the network with its weights; raise ModelError, UsageError."""
+    shape = shape_of(TfcTdfShape, manifest.network, len(manifest.outputs))
+    chunk = manifest.chunk
+    cut = cut_for(shape, chunk, overlap, batch)
+    return Prepared(
+        network=built(lambda: TfcTdf(shape), found),
+        empty=lambda: TfcTdf(shape),
+        cut=cut,
+        bytes_of=lambda dtype: memory_of(shape, chunk, dtype),
+        short=lambda samples: short(shape, samples, chunk),
+    )
 
 
 def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -> Chunking:
@@ -90,28 +43,21 @@ def cut_for(shape: TfcTdfShape, chunk: int, overlap: float, batch: int | None) -
             hint=f"{shape.chunk(8)} is one that does",
         )
     steps = (chunk // shape.hop + 1) // shape.frame_step
-    if chunk < shape.shortest or steps * shape.narrowest < 2:  # noqa: PLR2004 (one has no deviation)
+    if steps * shape.narrowest < 2:  # noqa: PLR2004 (one value has no deviation)
         raise ModelError(f"a chunk of {chunk} samples is too short for this network")
-    if chunk // shape.hop * shape.n_fft > MOST_BINS:
-        raise ModelError(f"a chunk of {chunk} samples is too long for this network")
-    if fault := speed_fault(overlap, batch):
-        raise UsageError(fault)
-    if overlap > chunk:
-        raise UsageError(f"overlap must be at most {chunk}, the chunk, not {overlap:g}")
-    return Chunking(chunk=chunk, hop=max(1, round(chunk / overlap)), batch=batch or 1)
+    return cut_of(chunk, overlap, batch, shortest=shape.shortest, bins=shape.n_fft / shape.hop)
 
 
-def build(shape: TfcTdfShape, found: Sequence[State]) -> TfcTdf:
-    """Return the network with the weights that are its own; raise ModelError where none are."""
-    with Uninitialised():
-        network = TfcTdf(shape)
-    try:
-        adopt(network, found)
-    except ModelError as fault:
-        if family := families.of_weights(found):
-            raise families.error("these are the weights of", family) from fault
-        raise
-    return network.eval().requires_grad_(requires_grad=False)
+def short(shape: TfcTdfShape, samples: int, most: int) -> int:
+    """Return a valid chunk, in samples, that holds so short a mix: with a step to spare.
+
+    Why one to spare: `benchmarks/short_clips.py`; and of a single step the innermost InstanceNorm
+    may see but one value, which has no deviation.
+    """
+    held = max(samples, shape.shortest)
+    frames = -(-held // shape.hop) + 1
+    steps = max(2, 1 - (-frames // shape.frame_step))
+    return min(shape.chunk(steps), most)
 
 
 def memory_of(shape: TfcTdfShape, chunk: int, dtype: torch.dtype) -> int:

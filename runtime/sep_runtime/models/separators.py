@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,10 +11,10 @@ from torch import nn
 
 import sep_models
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import families, kinds, larsnet, mdx23c, settings, weights
+from sep_runtime.models import families, kinds, larsnet, mdx23c, roformer, settings, weights
 from sep_runtime.models import precision as precisions
 from sep_runtime.models.placing import placed
-from sep_runtime.nets.tfc_tdf import TfcTdf
+from sep_runtime.models.prepared import STEREO, Chunked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from sep_runtime.streams.overlap import Separator
 
 N = TypeVar("N", bound=nn.Module)
+
+# Networks that see chunks; a new architecture is a file beside this one and a line here.
+CHUNKED = {
+    "mdx23c": mdx23c.prepare,
+    "bs-roformer": roformer.prepare,
+    "mel-band-roformer": roformer.prepare,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +83,20 @@ def load(
         )
     found = weights.read(path)
     how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
-    make = _larsnet if manifest.architecture == "larsnet" else _mdx23c
+    make = _larsnet if manifest.architecture == "larsnet" else _chunked
     separator, runner, snr = make(manifest, found, overlap, how)
     return Loaded(separator=separator, runner=runner, manifest=manifest, sha256=sha256, snr=snr)
+
+
+def check(manifest: Manifest, found: Sequence[State]) -> None:
+    """Raise ModelError unless these are the weights of the model, key by key."""
+    if manifest.architecture == "larsnet":
+        surplus = {key.partition(".")[0] for key in found[0]} - set(manifest.stems)
+        if surplus:
+            raise ModelError(f"{manifest.name} has no stem {', '.join(sorted(surplus))}")
+        larsnet.build(found, manifest.stems)
+    else:
+        CHUNKED[manifest.architecture](manifest, found, manifest.overlap, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,27 +130,21 @@ def _larsnet(
     return separator, runner, snr
 
 
-def _mdx23c(
+def _chunked(
     manifest: Manifest, found: Sequence[State], overlap: float | None, how: _How
 ) -> tuple[Separator, Runner, float | None]:
-    shape = mdx23c.shape_of(manifest.network, len(manifest.stems))
     wanted = manifest.overlap if overlap is None else overlap
-    cut = mdx23c.cut_for(shape, manifest.chunk, wanted, how.batch)
+    prepared = CHUNKED[manifest.architecture](manifest, found, wanted, how.batch)
+    chunk = prepared.cut.chunk
     runner, snr = _running(
-        mdx23c.build(shape, found),
-        lambda: TfcTdf(shape),
+        prepared.network,
+        prepared.empty,
         how,
-        shape=(shape.audio_channels, cut.chunk),
-        example=lambda: precisions.golden(cut.chunk),
-        bytes_of=lambda dtype: mdx23c.memory_of(shape, cut.chunk, dtype),
+        shape=(STEREO, chunk),
+        example=lambda: precisions.golden(chunk),
+        bytes_of=prepared.bytes_of,
     )
-    separator = mdx23c.Mdx23c(
-        shape,
-        runner,
-        stems=manifest.stems,
-        sample_rate=manifest.sample_rate,
-        cut=replace(cut, batch=runner.batch),
-    )
+    separator = Chunked(prepared, runner, stems=manifest.outputs, sample_rate=manifest.sample_rate)
     return separator, runner, snr
 
 

@@ -33,8 +33,9 @@ class Pipeline:
 
     Three stages run beside each other: reading and resampling, the network, and on the caller's
     thread resampling back; channels are resampled beside each other, too. `level` is (mean,
-    deviation) of the mix for models that want it normalised. With `residual` a last row is the mix
-    minus all stems. More than two channels are refused unless they may be mixed down, by the names
+    deviation) of the mix for models that want it normalised. With `rest` the model's last stem is
+    not the network's, but the mix minus the others; with `residual` a further row is the mix minus
+    all stems. More than two channels are refused unless they may be mixed down, by the names
     in `layout`; `channels` says what comes out.
     """
 
@@ -46,6 +47,7 @@ class Pipeline:
         channels: int,
         layout: Sequence[str] = (),
         level: tuple[float, float] = UNCHANGED,
+        rest: bool = False,
         residual: bool = False,
         mix_down: bool = False,
     ) -> None:
@@ -71,7 +73,8 @@ class Pipeline:
         self._level = level
         self._to_model = Resampler(sample_rate, rate, self.channels)
         self._to_mix = Resampler(rate, sample_rate, self._stems * self.channels)
-        self._kept: deque[NDArray[np.float32]] | None = deque() if residual else None
+        self._rests = (rest, residual)
+        self._kept: deque[NDArray[np.float32]] | None = deque() if rest or residual else None
         self._given = 0
 
     @property
@@ -153,8 +156,10 @@ class Pipeline:
         if lanes.shape[1]:
             rows = lanes.reshape(self._stems, self.channels, -1)
             if self._kept is not None:
-                residual = self._mix_of(lanes.shape[1]) - rows.sum(0)
-                rows = np.concatenate((rows, residual[None]))
+                left = self._mix_of(lanes.shape[1]) - rows.sum(0)
+                # What is left of the mix is there once: nothing remains beside a rest.
+                lefts = [left, np.zeros_like(left)][: sum(self._rests)]
+                rows = np.concatenate((rows, lefts))
             if not np.isfinite(rows).all():
                 raise AudioError(
                     "separating it gave samples that are not numbers",

@@ -63,6 +63,34 @@ def demix(
     return (result[..., border : border + length] if padded else result), count
 
 
+def apply_model(
+    network: Network, mix: Tensor, chunk: int, hop: int, *, free: bool, device: torch.device
+) -> tuple[Tensor, int]:
+    """[C, T] on the host to ([S, C, T], chunks) as demucs' `apply_model` does it with split.
+
+    One chunk at a time, the last ones in the middle of what is there and silence, unless the
+    network is `free` to take any length; a triangle joins them, on the host.
+    """
+    length, count = mix.shape[-1], 0
+    result, weights = None, torch.zeros(length)
+    window = torch.minimum(torch.arange(1, chunk + 1), torch.arange(chunk, 0, -1)).float()
+    for start in range(0, length, hop):
+        size = min(chunk, length - start)
+        missing = 0 if free else chunk - size
+        first = start - missing // 2
+        left, right = max(0, -first), max(0, first + size + missing - length)
+        part = mix[:, max(0, first) : first + size + missing]
+        output = network(functional.pad(part, (left, right)).unsqueeze(0).to(device))[0].cpu()
+        count += 1
+        if result is None:
+            result = torch.zeros(*output.shape[:2], length)
+        result[..., start : start + size] += window[:size] * output.narrow(-1, missing // 2, size)
+        weights[start : start + size] += window[:size]
+    if result is None:
+        raise UsageError("there is nothing to separate")
+    return result / weights, count
+
+
 def uvr(network: Network, mix: Tensor, chunk: int) -> tuple[Tensor, int]:
     """[C, T] to ([S, C, T], chunks) as Ultimate Vocal Remover does it.
 

@@ -1,0 +1,124 @@
+"""What every architecture gives to become a Separator: its network, and how a mix goes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import nn
+
+from sep_protocol import speed_fault
+from sep_protocol.codec import FormError, decode
+from sep_protocol.errors import ModelError, UsageError
+from sep_runtime.models import families
+from sep_runtime.models.adopt import Uninitialised, adopt
+from sep_runtime.streams.overlap import Chunking, open_stream
+from sep_runtime.streams.schemes import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+
+    from sep_models import Scheme
+    from sep_runtime.models.running import Runner
+    from sep_runtime.models.states import State
+    from sep_runtime.streams.overlap import Stream
+
+STEREO = 2
+MOST_BINS = 1 << 26  # of a chunk's spectrogram; the largest network that is known has 1 << 21
+
+N = TypeVar("N", bound=nn.Module)
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A network with its weights, on the CPU, and what its Separator needs to know."""
+
+    network: nn.Module
+    empty: Callable[[], nn.Module]  # another one of the same shape
+    cut: Chunking
+    bytes_of: Callable[[torch.dtype], int]  # memory that a chunk takes on its way
+    short: Callable[[int], int] | None = None  # see `OverlapAdd`
+    free: bool = False  # whether it takes chunks of any length
+
+
+class Chunked:
+    """A Separator whose network sees chunks; their length is part of the model."""
+
+    channels = STEREO
+
+    def __init__(
+        self, prepared: Prepared, runner: Runner, *, stems: Sequence[str], sample_rate: int
+    ) -> None:
+        cut = prepared.cut
+        self.stems = tuple(stems)
+        self.sample_rate = sample_rate
+        self.runner = runner
+        self.short = prepared.short
+        self.free = prepared.free
+        self.cut = Chunking(chunk=cut.chunk, hop=cut.hop, batch=runner.batch, scheme=cut.scheme)
+
+    def stream(self) -> Stream:
+        """Begin a pass over one mix."""
+        return open_stream(
+            self.runner,
+            self.cut,
+            stems=len(self.stems),
+            channels=self.channels,
+            device=self.runner.device,
+            short=self.short,
+            free=self.free,
+        )
+
+
+def shape_of(kind: type[S], network: Mapping[str, object], stems: int) -> S:
+    """Return a network's shape from a manifest's table; raise ModelError where it is wrong."""
+    try:
+        shape = decode(kind, {**network, "stems": stems})
+    except (FormError, ValueError) as fault:
+        raise ModelError(f"the model's network cannot be built: {fault}") from fault
+    channels = getattr(shape, "audio_channels", STEREO)
+    if channels != STEREO:
+        raise ModelError(f"the model's network is for {channels} channels, sep knows stereo alone")
+    return shape
+
+
+def cut_of(
+    chunk: int,
+    overlap: float,
+    batch: int | None,
+    scheme: Scheme = "sep",
+    *,
+    shortest: int,
+    bins: float,
+) -> Chunking:
+    """Return how to cut a mix; raise ModelError or UsageError where it cannot be.
+
+    `shortest` is the least that the network takes, in samples; `bins` what its spectrogram has for
+    every sample.
+    """
+    if chunk < shortest:
+        raise ModelError(f"a chunk of {chunk} samples is too short for this network")
+    if chunk * bins > MOST_BINS:
+        raise ModelError(f"a chunk of {chunk} samples is too long for this network")
+    if fault := speed_fault(overlap, batch):
+        raise UsageError(fault)
+    if overlap > chunk:
+        raise UsageError(f"overlap must be at most {chunk}, the chunk, not {overlap:g}")
+    hop = SCHEMES[scheme].hop(chunk, overlap)
+    return Chunking(chunk=chunk, hop=hop, batch=batch or 1, scheme=scheme)
+
+
+def built(make: Callable[[], N], found: Sequence[State]) -> N:
+    """Return the network with the weights that are its own; raise ModelError where none are."""
+    with Uninitialised():
+        network = make()
+    try:
+        adopt(network, found)
+    except ModelError as fault:
+        if family := families.of_weights(found):
+            raise families.error("these are the weights of", family) from fault
+        raise
+    return network.eval().requires_grad_(requires_grad=False)
