@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sep_runtime.accel import operators as ops
+from sep_runtime.nets.attention import Transformer
 from sep_runtime.nets.stft import Stft
 
 BANDS = 3
+AXES = ("freq", "time")  # of a dual path
 MASK_WIDTH = 64  # channels inside the layers that make a mask
 WHITE = 1e-5  # is added to a spectrum's deviation before it divides
 
@@ -314,14 +316,15 @@ class _Thicken(nn.Module):
 
 
 class _DualPath(nn.Module):
-    """Along frequency, then along time."""
+    """Along frequency, then along time; what goes along them is of another class below."""
 
-    def __init__(self, shape: ScnetShape, c: int) -> None:
+    def __init__(self, c: int) -> None:
         super().__init__()
-        hidden = c * shape.expand
-        self.norm_layers = nn.ModuleList(_Norm(c) for _ in range(2))
-        self.lstm_layers = nn.ModuleList(nn.LSTM(c, hidden, bidirectional=True) for _ in range(2))
-        self.linear_layers = nn.ModuleList(nn.Linear(2 * hidden, c) for _ in range(2))
+        self.norm_layers = nn.ModuleList(_Norm(c) for _ in AXES)
+
+    def along(self, axis: int, x: Tensor) -> Tensor:
+        """[tokens, n, c] to the same; the axis is a place in `AXES`."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c, F, N] to the same."""
@@ -331,11 +334,7 @@ class _DualPath(nn.Module):
         rows = self.norm_layers[1](x).permute(3, 0, 2, 1).reshape(n, b * f, c)
         return x + self.along(1, rows).view(n, b, f, c).permute(1, 3, 2, 0)
 
-    def along(self, axis: int, x: Tensor) -> Tensor:
-        """[tokens, n, c] to the same; 0 is frequency, 1 is time."""
-        return cast("Tensor", self.linear_layers[axis](self.lstm_layers[axis](x)[0]))
-
-    def turned(self, x: Tensor) -> Tensor:
+    def turning(self, x: Tensor) -> Tensor:
         """[N, B, F, c] to the same: as `forward`, but that each half turns the axes as it reads."""
         for axis, norm in enumerate(self.norm_layers):
             scale, offset = _moments(x, cast("_Norm", norm))
@@ -343,6 +342,37 @@ class _DualPath(nn.Module):
             rows = torch.addcmul(offset, x, scale, out=x.new_empty(x.shape))
             x = self.along(axis, rows.flatten(1, 2)).view(x.shape).add_(x)
         return x
+
+
+class _Recurrent(_DualPath):
+    def __init__(self, shape: ScnetShape, c: int) -> None:
+        super().__init__(c)
+        hidden = c * shape.expand
+        self.lstm_layers = nn.ModuleList(nn.LSTM(c, hidden, bidirectional=True) for _ in AXES)
+        self.linear_layers = nn.ModuleList(nn.Linear(2 * hidden, c) for _ in AXES)
+
+    def along(self, axis: int, x: Tensor) -> Tensor:
+        """[tokens, n, c] to the same."""
+        return cast("Tensor", self.linear_layers[axis](self.lstm_layers[axis](x)[0]))
+
+
+class _Attentive(_DualPath):
+    def __init__(self, shape: ScnetShape, c: int) -> None:
+        super().__init__(c)
+        for axis in AXES:
+            layer = Transformer(
+                c,
+                depth=shape.tran_depth,
+                heads=shape.tran_heads,
+                dim_head=shape.tran_dim_head,
+                norm_output=True,
+            )
+            self.add_module(f"{axis}_layer", layer)
+
+    def along(self, axis: int, x: Tensor) -> Tensor:
+        """[tokens, n, c] to the same."""
+        layer = self.get_submodule(f"{AXES[axis]}_layer")
+        return cast("Tensor", layer(x.unsqueeze(0), 1).squeeze(0))
 
 
 def _moments(x: Tensor, norm: _Norm) -> tuple[Tensor, Tensor]:
@@ -360,8 +390,9 @@ class _Separation(nn.Module):
     def __init__(self, shape: ScnetShape) -> None:
         super().__init__()
         c = shape.dims[-1]
+        path = _Attentive if shape.tran_heads else _Recurrent
         self.dp_modules = nn.ModuleList(
-            _DualPath(shape, c * (1 + n % 2)) for n in range(shape.num_dplayer)
+            path(shape, c * (1 + n % 2)) for n in range(shape.num_dplayer)
         )
         self._tables: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
 
@@ -375,7 +406,7 @@ class _Separation(nn.Module):
         to, back = self._matrices(x.shape[-1], x.device)
         x = x.permute(3, 0, 2, 1).contiguous()
         for n, layer in enumerate(self.dp_modules):
-            x = cast("_DualPath", layer).turned(x)
+            x = cast("_DualPath", layer).turning(x)
             kind, (_, b, f, c) = x.dtype, x.shape
             if n % 2:
                 parts = x.view(-1, b, f, 2, c // 2).permute(3, 0, 1, 2, 4).flatten(0, 1)
@@ -418,7 +449,8 @@ def _to_waves(x: Tensor) -> Tensor:
 def _from_waves(x: Tensor) -> Tensor:
     """[B, 2 c, F, N / 2 + 1] to [B, c, F, N]."""
     real, imaginary = x.float().chunk(2, 1)
-    return torch.fft.irfft(torch.complex(real, imaginary), norm="ortho").to(x.dtype)
+    frames = torch.fft.irfft(torch.complex(real, imaginary), norm="ortho")
+    return cast("Tensor", frames.to(x.dtype))
 
 
 class Scnet(nn.Module):
@@ -444,6 +476,8 @@ class Scnet(nn.Module):
             out = c if level else c * shape.stems
             self.decoder.insert(0, nn.ModuleList([_Fusion(d), _Thicken(shape, d, out, *bins)]))
         self.separation_net = _Separation(shape)
+        if shape.tran_heads:  # is in the files and does nothing
+            self.first_conv = nn.Conv2d(shape.dims[0], shape.dims[0], 1, bias=False)
         if shape.masked:
             spectral = shape.dims[0]
             self.pos_embed_f = nn.Parameter(torch.zeros(1, spectral, shape.nfft // 2 + 1, 1))
@@ -466,7 +500,7 @@ class Scnet(nn.Module):
         stems = torch.view_as_complex(parts.contiguous())
         if self.shape.masked:
             stems = stems * spectrum.unsqueeze(1)
-        return cast("Tensor", self.stft.inverse(stems, padded)).narrow(-1, 0, samples)
+        return self.stft.inverse(stems, padded).narrow(-1, 0, samples)
 
     def _seen(self, x: Tensor) -> Tensor:
         """[B, 2 C, F, N] to [B, S 2 C, F, N], in float32: the stems' spectra, or their masks."""
