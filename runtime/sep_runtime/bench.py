@@ -155,7 +155,7 @@ def _baselines(model: Model, mix: NDArray[np.float32]) -> dict[str, Run]:
         )
     exact, cut, device = separator.runner.exact(), separator.cut, separator.runner.device
     sound, there = torch.from_numpy(mix), torch.from_numpy(mix).to(device)
-    # On an NVIDIA GPU those tools compute in half precision, and their best batch counts.
+    # On an NVIDIA GPU the training tools compute in half precision, and their best batch counts.
     half = device.type == "cuda"
     network = _autocast(exact.network) if half else exact
 
@@ -163,7 +163,7 @@ def _baselines(model: Model, mix: NDArray[np.float32]) -> dict[str, Run]:
 
         def by_demucs() -> int:
             free, at = separator.free, device
-            return apply_model(network, sound, cut.chunk, cut.hop, free=free, device=at)[1]
+            return apply_model(exact, sound, cut.chunk, cut.hop, free=free, device=at)[1]
 
         return {"demucs": lambda: _beside(by_demucs)}
 

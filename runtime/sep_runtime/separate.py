@@ -87,7 +87,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
 
 
 def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> api.Model:
-    """Load the model on the device, or on the CPU where the memory of a GPU is too short."""
+    """Load the model on the device, or on the CPU where a GPU's memory is too short or it errs."""
     to_cpu = job.device == "auto" and job.fallback
 
     def load(choice: devices.Choice) -> api.Model:
@@ -102,11 +102,13 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> a
 
     try:
         model = load(choice)
-    except (RuntimeError, MemoryLimitError) as fault:
+    except (RuntimeError, MemoryLimitError, DeviceError) as fault:
         named = job.precision not in precision.CPUS
-        if named or not (to_cpu and choice.device.type != "cpu" and memory.is_short(fault)):
+        errs = isinstance(fault, DeviceError)
+        may = errs or memory.is_short(fault)
+        if named or not (to_cpu and choice.device.type != "cpu" and may):
             raise
-        reason = memory.brief(fault)
+        reason = str(fault) if errs else memory.brief(fault)
     else:
         model.loaded.runner.tell = lambda step: _tell(step, job, model, emit)
         return model

@@ -20,10 +20,14 @@ import sep_models
 from sep_runtime import device as devices
 from sep_runtime.models import adopt, larsnet
 from sep_runtime.models.running import Runner
+from sep_runtime.nets.hdemucs import HDemucs, HDemucsShape
+from sep_runtime.nets.htdemucs import HTDemucs, HTDemucsShape
+from sep_runtime.nets.roformer import Roformer, RoformerShape
+from sep_runtime.nets.scnet import Scnet, ScnetShape
 from sep_runtime.nets.stft import Stft
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 from sep_runtime.nets.unet import UNet
-from sep_runtime.streams.overlap import Chunking, OverlapAdd
+from sep_runtime.streams.overlap import Chunking, OverlapAdd, open_stream
 
 MPS = torch.device("mps")
 LIST = Path(torchgen.__file__).parent / "packaged" / "ATen" / "native" / "native_functions.yaml"
@@ -114,6 +118,28 @@ def network(dtype=torch.float32, **options):
     return make
 
 
+def song(architecture, *, dtype=torch.float32, chunk=12000, scheme="msst", **options):
+    """A small network of songs, as its Separator runs it."""
+
+    def make():
+        kind, network = SONGS[architecture]
+        shape = kind(stems=2, **options)
+        (built,) = on_metal(lambda: network(shape))
+        exact = {name for name, module in built.named_modules() if getattr(module, "exact", False)}
+        state = {
+            key: value
+            if key.rpartition(".")[0] in exact or not value.is_floating_point()
+            else torch.empty(value.shape, dtype=dtype, device=MPS)
+            for key, value in built.state_dict().items()
+        }
+        built.load_state_dict(state, assign=True)
+        cut = Chunking(chunk=chunk, hop=chunk // 2, batch=2, scheme=scheme)
+        runner = Runner(lambda *_: built, MPS, dtype)
+        return open_stream(runner, cut, stems=2, channels=2, device=MPS), chunk * 4
+
+    return make
+
+
 def short_mix():
     stream, _ = network(**SMALL)()
     return stream, 1000
@@ -137,6 +163,16 @@ def bundled():
 
 SMALL = {"stems": 2, "n_fft": 512, "hop": 128, "dim_f": 256, "channels": 8, "growth": 8,
          "scales": 2, "blocks": 2, "subbands": 4, "bottleneck": 4}  # fmt: skip
+ROFORMER = {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "n_fft": 512, "win": 512, "hop": 128}
+BANDS = {**ROFORMER, "bands": (57, 100, 100)}
+HYBRID = {"channels": 8, "nfft": 256, "depth": 4}
+SCNET = {"dims": (4, 8, 16, 32), "nfft": 1024, "win_size": 1024, "hop_size": 256, "num_dplayer": 2}
+SONGS = {
+    "roformer": (RoformerShape, Roformer),
+    "htdemucs": (HTDemucsShape, HTDemucs),
+    "hdemucs": (HDemucsShape, HDemucs),
+    "scnet": (ScnetShape, Scnet),
+}
 SEPARATORS = {
     "mdx23c-mini": network(**bundled()),
     "mdx23c": network(**SMALL),
@@ -144,6 +180,26 @@ SEPARATORS = {
     "mdx23c groupnorm": network(**SMALL, norm="GroupNorm4", act="elu0.5"),
     "mdx23c short": short_mix,
     "mdx23c fp16": network(torch.float16, **SMALL),
+    "bs-roformer": song("roformer", **BANDS),
+    "bs-roformer fp16": song("roformer", dtype=torch.float16, **BANDS),
+    "bs-roformer pope": song("roformer", **BANDS, pope=True),
+    "bs-roformer linear, skip": song("roformer", **BANDS, linear_depth=1, skip=True),
+    "bs-roformer shared bias": song("roformer", **BANDS, shared_bias=True),
+    "mel-band-roformer": song("roformer", **ROFORMER, mel_bands=12),
+    "htdemucs": song("htdemucs", scheme="demucs", channels=8, bottom_channels=32),
+    "htdemucs fp16": song("htdemucs", dtype=torch.float16, scheme="demucs", channels=8),
+    "htdemucs short": song("htdemucs", scheme="demucs", channels=8, segment=16000),
+    "hdemucs": song(
+        "hdemucs", scheme="demucs", **HYBRID, norm_starts=2, dconv_lstm=2, dconv_attn=2
+    ),
+    "hdemucs fp16": song("hdemucs", dtype=torch.float16, scheme="demucs", **HYBRID),
+    "scnet": song("scnet", **SCNET),
+    "scnet fp16": song("scnet", dtype=torch.float16, **SCNET),
+    "scnet masked": song("scnet", **SCNET, masked=True),
+    "scnet whitened": song("scnet", **SCNET, whiten=True),
+    "scnet tran": song(
+        "scnet", **SCNET, tran_heads=2, tran_dim_head=16, tran_rotary_embedding_dim=16
+    ),
     "larsnet": larsnet_(None),
     "larsnet wiener": larsnet_(1.5),
 }

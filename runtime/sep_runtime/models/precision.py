@@ -16,7 +16,7 @@ import sep_models
 from sep_protocol.errors import DeviceError, UsageError
 from sep_runtime import memory
 from sep_runtime.accel import hardware, tuning
-from sep_runtime.models.running import NAMES, Runner
+from sep_runtime.models.running import CPU, NAMES, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sep_runtime.models.running import Make
 
 ENOUGH = 40.0  # dB beside fp32: what nobody hears
+PROOFS = 3  # times that a doubted network is asked: it is said to be wrong in one of three
 SILENT = 1e-6  # mean square: a stem at -60 dBFS is not compared
 BATCHES = (1, 2, 4, 8)  # 16 gain a twentieth on fast cards and more is empty at a song's end
 SEVERAL = 4  # items that two precisions are timed with
@@ -46,6 +47,7 @@ class Facts:
     shape: tuple[int, ...]  # of an item
     example: Callable[[], Tensor]  # [1, *shape] of real sound
     bytes_of: Callable[[torch.dtype], int]  # memory that an item takes on its way
+    doubted: bool = False  # whether there are reports that Metal computes it wrongly
 
 
 def runner(
@@ -60,14 +62,38 @@ def runner(
     """Return the network at work, and how exact in dB beside plain fp32; None for fp32.
 
     Raises UsageError for a precision that the device has not, DeviceError for one that gives no
-    numbers with this network.
+    numbers with this network, and for a device that gives others than the CPU.
     """
+    if facts.doubted and device.type == "mps":
+        prove(make, facts, device)
     dtype, snr = _precision(make, facts, device, wanted)
     may = to_cpu and wanted in CPUS  # one that was named is not replaced
     if batch is None:
         batch = _batch(make, facts, device, dtype)
     made = Runner(make, device, dtype, batch=batch, shape=facts.shape, to_cpu=may)
     return made, snr
+
+
+def prove(make: Make, facts: Facts, device: torch.device) -> None:
+    """Raise DeviceError unless a device gives the CPU's stems, every time that it is asked."""
+
+    def compared() -> tuning.Found:
+        example = facts.example()
+        with torch.inference_mode():
+            true = Runner(make, CPU).exact()(example)[0].double()
+            there = Runner(make, device)
+            found = [there(example)[0].double().cpu() for _ in range(PROOFS)]
+        worst = max(_error(true, each) for each in found)
+        return tuning.Found(way=tuning.PLAIN, plain_ms=0.0, ms=0.0, error=worst)
+
+    row = tuning.TABLE.row("network as on the CPU", facts.key, device, compared)
+    if row.error > 10 ** (-ENOUGH / 20):
+        raise DeviceError(
+            f"torch computes this model wrongly on {device}: {-20 * math.log10(row.error):.0f} dB "
+            "beside the CPU",
+            hint="the device cpu does it",
+            command="--device cpu does it",
+        )
 
 
 def golden(frames: int) -> Tensor:

@@ -11,7 +11,17 @@ from torch import nn
 
 import sep_models
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import families, kinds, larsnet, mdx23c, roformer, settings, weights
+from sep_runtime.models import (
+    demucs,
+    families,
+    kinds,
+    larsnet,
+    mdx23c,
+    roformer,
+    scnet,
+    settings,
+    weights,
+)
 from sep_runtime.models import precision as precisions
 from sep_runtime.models.placing import placed
 from sep_runtime.models.prepared import STEREO, Chunked
@@ -35,6 +45,9 @@ CHUNKED = {
     "mdx23c": mdx23c.prepare,
     "bs-roformer": roformer.prepare,
     "mel-band-roformer": roformer.prepare,
+    "htdemucs": demucs.prepare,
+    "hdemucs": demucs.prepare,
+    "scnet": scnet.prepare,
 }
 
 
@@ -143,6 +156,7 @@ def _chunked(
         shape=(STEREO, chunk),
         example=lambda: precisions.golden(chunk),
         bytes_of=prepared.bytes_of,
+        doubted=manifest.architecture == "scnet",
     )
     separator = Chunked(prepared, runner, stems=manifest.outputs, sample_rate=manifest.sample_rate)
     return separator, runner, snr
@@ -156,6 +170,7 @@ def _running(
     shape: tuple[int, ...],
     example: Callable[[], Tensor],
     bytes_of: Callable[[torch.dtype], int],
+    doubted: bool = False,
 ) -> tuple[Runner, float | None]:
     """Return the network at work, and how exact it is."""
     return precisions.runner(
@@ -165,6 +180,7 @@ def _running(
             shape=shape,
             example=example,
             bytes_of=bytes_of,
+            doubted=doubted,
         ),
         how.device,
         wanted=how.precision,

@@ -230,16 +230,19 @@ class Roformer(nn.Module):
         self.mask_estimators = nn.ModuleList(
             _MaskEstimator(shape, widths) for _ in range(shape.stems)
         )
-        held = torch.zeros(shape.bins)
-        for first, end in self.ranges:
-            held[first:end] += 1
-        self.register_buffer("_share", 1 / held.view(-1, 1, 1), persistent=False)
+        held = [
+            sum(first <= each < end for first, end in self.ranges) for each in range(shape.bins)
+        ]
+        share = torch.tensor([1 / count for count in held]).view(-1, 1, 1)
+        self.register_buffer("_share", share, persistent=False)
 
     def forward(self, mix: Tensor) -> Tensor:
         """[B, C, T] to [B, S, C, T]."""
         spectrum = torch.view_as_real(self.stft(mix)).permute(0, 3, 2, 1, 4)  # [B, N, F, C, 2]
         x = self._layers(
-            self.band_split([spectrum[:, :, first:end].flatten(2) for first, end in self.ranges])
+            self.band_split(
+                [spectrum.narrow(2, first, end - first).flatten(2) for first, end in self.ranges]
+            )
         )
         real, imaginary = spectrum.unbind(-1)
         stems = []
