@@ -286,7 +286,7 @@ def test_a_device_that_is_wrong_now_and_then_is_refused(wrong, table):
             self.calls += 1
             return NETWORK(x) * (1.1 if self.calls in wrong else 1.0)
 
-    made = iter((NETWORK, Errs()))
+    made = iter((NETWORK, NETWORK, Errs()))
     with pytest.raises(DeviceError, match="wrongly on cpu: 20 dB"):
         precision.prove(lambda *_: next(made), FACTS, CPU)
     with pytest.raises(DeviceError, match="wrongly"):  # what was found is kept
