@@ -6,15 +6,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sep_models
-from sep_protocol.errors import UsageError
-from sep_runtime.models import families, kinds, weights
+from sep_protocol.errors import ModelError, UsageError
+from sep_runtime.models import families, identify, kinds, settings_demucs, weights
 from sep_runtime.models import settings as yamls
+from sep_runtime.models.drafts import DisagreementError
+from sep_runtime.models.identify_demucs import demucs_names
+from sep_runtime.models.identity import in_words
+from sep_runtime.models.words import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sep_models import Manifest
+    from sep_runtime.models.identity import Identity
+    from sep_runtime.models.package import Package
     from sep_runtime.models.states import State
+
+# What a file does not tell, by the network that is in it.
+_UNTOLD = {
+    "mdx23c": "hop, chunk and the stems' names",
+    "bs-roformer": "hop, chunk and the stems' names",
+    "mel-band-roformer": "hop, chunk and the stems' names",
+    "scnet": "strides, chunk and the stems' names",
+    "htdemucs": "segment and the stems' names",
+    "hdemucs": "segment and the stems' names",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,21 +44,68 @@ class Understood:
 def understand(path: Path, settings: Path | None, name: str) -> Understood:
     """Return what a file of weights is, as a manifest called `name`, and the weights.
 
-    The settings are the YAML of the training tool, if there is one; a file that the catalogue knows
-    needs none. Raises ModelError where the file or its settings are none that sep runs,
-    UsageError where it needs settings and has none, MemoryLimitError where it does not fit.
+    The settings are the YAML of the training tool, if there is one. A file that the catalogue
+    knows needs none and has the catalogue's manifest; nor does a package of demucs, or torchaudio's
+    HDemucs. Raises ModelError where the file or its settings are none that sep runs, UsageError
+    where it needs settings and has none, MemoryLimitError where it does not fit.
     """
     kinds.check_file(path, "the weights")
     known = None if settings else sep_models.of_file(weights.digest(path))
-    states = weights.read(path)
-    if settings is not None:
-        return Understood(manifest=yamls.read(settings, name), states=states)
+    found = weights.opened(path)
+    if found.package and found.package.klass == "Demucs":
+        raise families.error("{path} is", "a Demucs of the waveform alone", str(path))
+    identity = identify.of(found.states)
+    if identity is None:
+        key = shown(next(iter(found.states[0])))
+        what = f"{{path}} holds weights of a network that sep does not know, with {key}:"
+        raise ModelError(
+            f"{what} of the checkpoints of others it runs {families.RUN}",
+            families.HINT,
+            str(path),
+            command=families.COMMAND,
+        )
+    if identity.architecture is None:
+        raise families.refusal(identity, str(path))
+    states = found.states
+    if identity.torchaudio:
+        states = tuple(_renamed(state) for state in states)
     if known is not None:
         return Understood(manifest=known, states=states)
-    if family := families.of_weights(states):
-        raise families.error("{path} is", family, str(path))
+    if settings is not None:
+        manifest = yamls.read(settings, name, identity, path.name)
+    else:
+        manifest = _of_itself(path, name, identity, found.package)
+    return Understood(manifest=manifest, states=states)
+
+
+def _of_itself(path: Path, name: str, identity: Identity, package: Package | None) -> Manifest:
+    """Return the manifest that the file says without settings; raise UsageError, ModelError."""
+    try:
+        if package is not None:
+            return settings_demucs.of_package(package, name, identity)
+        if identity.torchaudio:
+            return settings_demucs.of_torchaudio(name, identity)
+    except DisagreementError as fault:
+        raise ModelError(
+            f"{{path}} says that it is {identity.called} of {in_words(fault.said)}, but its "
+            f"weights are of {in_words(fault.found)}",
+            kinds.AGAIN,
+            str(path),
+        ) from fault
+    except ValueError as fault:
+        raise ModelError(
+            f"{{path}} is {identity.called} that sep does not run: {fault}",
+            families.HINT,
+            str(path),
+        ) from fault
     raise UsageError(
-        f"{path.name} is not a checkpoint that sep knows, so it needs its settings",
+        f"{path.name} is {identity.sentence}: it needs its settings, for "
+        f"{_UNTOLD[identity.architecture or '']} are not in it",
         hint="give the YAML that was published with it as settings",
         command="give the YAML that was published with it by --model-config",
     )
+
+
+def _renamed(state: State) -> State:
+    """Return torchaudio's weights by demucs' names; no tensor is copied."""
+    return {new: state[old] for old, new in demucs_names(state).items()}
