@@ -85,10 +85,10 @@ def manifest(
     normalize: bool,
 ) -> Manifest:
     """Return the manifest of a checkpoint of a stranger; raise ValueError beyond its limits."""
-    if network.get("audio_channels", STEREO) != STEREO:
-        raise ValueError(
-            f"the network is for {network['audio_channels']} channels, sep runs stereo alone"
-        )
+    channels = network.get("audio_channels", STEREO)
+    if channels != STEREO:
+        many = "one channel" if channels == 1 else f"{channels} channels"
+        raise ValueError(f"the network is for {many}, sep runs stereo alone")
     names, rest = stems
     return Manifest(
         name=name,

@@ -25,11 +25,15 @@ _LORA = re.compile(r"(^|\.)lora_[A-Za-z]|^base_model\.")
 
 
 def of(found: Iterable[State]) -> Identity | None:
-    """Return what the first state dict is that is known, None where none is."""
-    for state in found:
-        if known := of_shapes({key: tuple(value.shape) for key, value in state.items()}):
-            return known
-    return None
+    """Return what the first state dict is that sep runs, else what the first is that is known.
+
+    None where nothing is known of any.
+    """
+    return _best(
+        each
+        for state in found
+        if (each := of_shapes({key: tuple(value.shape) for key, value in state.items()}))
+    )
 
 
 def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Identity | None:
@@ -40,19 +44,41 @@ def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Identity | None:
             why="it changes another model's weights and is no model itself",
             hint="give the checkpoint that it was merged into",
         )
-    for anchor, called, tell in _ANCHORS:
-        for prefix in prefixes(shapes, anchor):
-            size = len(prefix)
-            keys = Keys({k[size:]: each for k, each in shapes.items() if k.startswith(prefix)})
-            try:
-                return _checked(tell(keys))
-            except MissingError as fault:
-                return Identity(called=called, why=str(fault), whole=False)
+    if found := _best(
+        _told(shapes, prefix, called, tell)
+        for anchor, called, tell in _ANCHORS
+        for prefix in prefixes(shapes, anchor)
+    ):
+        return found
     everything = "\n".join(shapes)
     for identity, marks in _OTHERS:
         if all(mark in everything for mark in marks):
             return identity
     return None
+
+
+def _best(found: Iterable[Identity]) -> Identity | None:
+    """Return the first that sep runs, else the first, None where there is none."""
+    first = None
+    for each in found:
+        if each.architecture is not None:
+            return each
+        first = first or each
+    return first
+
+
+def _told(
+    shapes: Mapping[str, tuple[int, ...]],
+    prefix: str,
+    called: str,
+    tell: Callable[[Keys], Identity],
+) -> Identity:
+    size = len(prefix)
+    keys = Keys({k[size:]: each for k, each in shapes.items() if k.startswith(prefix)})
+    try:
+        return _checked(tell(keys))
+    except MissingError as fault:
+        return Identity(called=called, why=str(fault), whole=False)
 
 
 def _checked(identity: Identity) -> Identity:

@@ -106,6 +106,8 @@ def _plain(value: object, budget: list[int], depth: int) -> Plain:
         return value.value
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, list | tuple | dict) and len(value) > budget[0]:
+        return "too much"
     if isinstance(value, list | tuple):
         return [_plain(each, budget, depth + 1) for each in value]
     if not isinstance(value, dict):

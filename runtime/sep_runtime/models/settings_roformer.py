@@ -75,7 +75,7 @@ def _bands(model: Table, identity: Identity, n_fft: int) -> Network:
     if identity.architecture == "mel-band-roformer":
         rate = model.whole("sample_rate", 44100)
         model.within("sample_rate", rate, 4000, 768_000)
-        bins = _mel(len(widths), rate, n_fft)
+        bins = mel_bins(len(widths), rate, n_fft)
         for channels in (2, 1):
             if tuple(2 * channels * each for each in bins) == widths:
                 return {
@@ -96,7 +96,7 @@ def _bands(model: Table, identity: Identity, n_fft: int) -> Network:
     return {"bands": bands, "audio_channels": per_bin // 2}
 
 
-def _mel(bands: int, sample_rate: int, n_fft: int) -> tuple[int, ...]:
+def mel_bins(bands: int, sample_rate: int, n_fft: int) -> tuple[int, ...]:
     """Return how many bins each band has: those between the bands' neighbours on the mel scale.
 
     The first band has bin 0 and the last the top bin, too.
