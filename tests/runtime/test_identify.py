@@ -253,6 +253,7 @@ def test_settings_of_each_beside_weights_of_each(write, given, told):
     message = caught.value.message
     assert f"settings.yaml are those of a{'n' * (told[0] in 'HS')} {told} (" in message
     assert f"but weights.ckpt is a{'n' * (given[0] in 'HS')} {given} (" in message
+    assert "channels 2," not in message  # of audio
     assert len(message.replace(str(paths[1]), "")) < 200
 
 
@@ -296,6 +297,9 @@ def test_without_settings_it_is_told_what_the_file_is_and_what_is_not_in_it(writ
         (HT, "htdemucs.norm_groups", 7, "norm_groups does not divide"),
         (HT, "htdemucs.new_idea", 1, "htdemucs.new_idea is not known"),
         (HT, "htdemucs.emb_scale", float("nan"), "emb_scale must be a number"),
+        (HT, "htdemucs.t_max_period", 0, "t_max_period must be 1 to"),
+        (HT, "htdemucs.emb_scale", 1e300, "emb_scale must be 0 to"),
+        (HT, "htdemucs.stride", 16, "stride must be 1 to 8"),
         (HT, "training.segment", 1e9, "segment must be"),
         (HT, "training.instruments", ["a", "b"], "gives 6 stems, and they name 2 instruments"),
         ("scnet-small", "model.dims", [4, 32, 64, 128], r"dims 4/32/64/128\), but .* 4/8/16/32"),

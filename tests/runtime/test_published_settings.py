@@ -2,6 +2,8 @@
 
 import copy
 import importlib.util
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,15 +11,27 @@ import torch
 import yaml
 
 import sep_models
+from sep_protocol.codec import decode
 from sep_protocol.errors import ModelError
-from sep_runtime.models import settings, weights
+from sep_runtime.models import identify, settings, weights
 from sep_runtime.models.identity import Identity
 from sep_runtime.models.understand import understand
+from sep_runtime.nets.hdemucs import HDemucsShape
+from sep_runtime.nets.htdemucs import HTDemucsShape
+from sep_runtime.nets.roformer import RoformerShape
+from sep_runtime.nets.scnet import ScnetShape
 
 spec = importlib.util.spec_from_file_location("published", Path(__file__).parent / "published.py")
 published = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(published)
 
+SHAPES = {
+    "bs-roformer": RoformerShape,
+    "mel-band-roformer": RoformerShape,
+    "htdemucs": HTDemucsShape,
+    "hdemucs": HDemucsShape,
+    "scnet": ScnetShape,
+}
 ROFORMER = "bs-roformer-1stem"
 
 
@@ -160,6 +174,50 @@ def test_tables_that_are_none(read):
                 read(ROFORMER, document)
 
 
+ODD = (
+    *(None, True, False, -1, 0, 1, 2, 3, 7, 8, 1e308, float("nan"), float("inf"), 10**30, 0.5),
+    *("", "1e-3", "x" * 1000, "\0", "sin", [], {}, [[]], [0, 0, 0], [1e9, 1, 1], {"a": 1}),
+)
+
+
+def mutated(value, drawn):
+    """Return a document with a few values of another kind."""
+    if isinstance(value, dict) and value and drawn.random() < 0.9:
+        key = drawn.choice(sorted(value))
+        if drawn.random() < 0.2:
+            return {each: value[each] for each in value if each != key}
+        return {**value, key: mutated(value[key], drawn)}
+    return drawn.choice(ODD)
+
+
+@pytest.mark.parametrize("name", published.FAMILIES.values())
+def test_mutated_settings_are_refused_or_of_the_network(tmp_path, name):
+    """Nothing but our errors, and a manifest whose numbers a network can be made of."""
+    shapes = {key: tuple(shape) for key, shape in published.vector(name)["shapes"].items()}
+    identity = identify.of_shapes(shapes)
+    taken = refused = 0
+    for seed in range(400):
+        drawn = random.Random(seed)
+        document = published.settings(name)
+        for _ in range(drawn.choice((1, 1, 2, 4))):
+            document = mutated(document, drawn)
+        (tmp_path / "x.yaml").write_text(yaml.safe_dump(document))
+        try:
+            manifest = settings.read(tmp_path / "x.yaml", "x", identity, "x.ckpt")
+        except ModelError as fault:
+            refused += 1
+            assert fault.message.isprintable()
+            assert len(fault.message) < 500
+            continue
+        taken += 1
+        kind = SHAPES[manifest.architecture]
+        shape = decode(kind, {**manifest.network, "stems": len(manifest.outputs)})
+        assert 1 <= manifest.overlap <= manifest.chunk
+        assert getattr(shape, "hop", 1) >= 1
+    assert taken > 40
+    assert refused > 100
+
+
 def test_a_file_of_the_catalogue_has_the_catalogues_manifest(tmp_path, recipe, monkeypatch):
     torch.save(published.state(recipe, ROFORMER), tmp_path / "x.ckpt")
     manifest = settings.manifest_of(
@@ -172,14 +230,11 @@ def test_a_file_of_the_catalogue_has_the_catalogues_manifest(tmp_path, recipe, m
         ),
     )
     source = sep_models.Source(file="x.ckpt", sha256=weights.digest(tmp_path / "x.ckpt"))
-    from dataclasses import replace
-
     known = replace(manifest, sources=(source,))
     monkeypatch.setattr(sep_models, "catalogue", lambda: (known,))
-    assert understand(tmp_path / "x.ckpt", None, "x").manifest == known
+    found = understand(tmp_path / "x.ckpt", None, "x")
+    assert (found.manifest, found.sha256) == (known, source.sha256)
 
 
 def _facts(path):
-    from sep_runtime.models import identify
-
     return identify.of(weights.read(path)).facts

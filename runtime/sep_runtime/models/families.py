@@ -83,15 +83,16 @@ def of_settings(raw: object) -> Family | None:
 
 def said_by(raw: object) -> dict[str, object]:
     """Return those facts of a document that people know a network by."""
-    tables = [raw, *(raw.values() if isinstance(raw, dict) else ())]
-    return {
-        str(key): tuple(value) if isinstance(value, list) else value
-        for table in tables
-        if isinstance(table, dict)
-        for key, value in table.items()
-        if key in ("dim", "depth", "channels", "dims")
-        and (type(value) is int or (isinstance(value, list) and all(type(n) is int for n in value)))
-    }
+    model = raw.get("model") if isinstance(raw, dict) else None
+    table = raw.get(model) if isinstance(raw, dict) and isinstance(model, str) else model
+    found: dict[str, object] = {}
+    for key in ("dim", "depth", "channels", "dims"):
+        value = table.get(key) if isinstance(table, dict) else None
+        if type(value) is int:
+            found[key] = value
+        elif isinstance(value, list) and all(type(each) is int for each in value):
+            found[key] = tuple(value)
+    return found
 
 
 def of_weights(found: Iterable[State]) -> str:

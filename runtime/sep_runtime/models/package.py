@@ -100,21 +100,23 @@ def _package(klass: str, args: object, kwargs: object) -> Package:
 def _plain(value: object, budget: list[int], depth: int) -> Plain:
     """Return the value in plain types; what is none, too deep or too much, as a word for it."""
     budget[0] -= 1
-    if budget[0] < 0 or depth > DEEPEST:
-        return "too much"
     if isinstance(value, Ratio):
         return value.value
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple | dict) and len(value) > budget[0]:
-        return "too much"
-    if isinstance(value, list | tuple):
-        return [_plain(each, budget, depth + 1) for each in value]
-    if not isinstance(value, dict):
+    if not isinstance(value, list | tuple | dict):
         return f"a {type(value).__name__}"
+    if len(value) > budget[0] or depth > DEEPEST:
+        return "too much"
+    if not isinstance(value, dict):
+        return [_plain(each, budget, depth + 1) for each in value]
     if value.get("_type") == "fraction":
-        try:
-            return Ratio(value.get("numerator"), value.get("denominator")).value
-        except ValueError:
-            return "no fraction"
+        return _fraction(value)
     return {key: _plain(each, budget, depth + 1) for key, each in value.items() if type(key) is str}
+
+
+def _fraction(value: dict[object, object]) -> Plain:
+    try:
+        return Ratio(value.get("numerator"), value.get("denominator")).value
+    except ValueError:
+        return "no fraction"

@@ -50,6 +50,7 @@ _IDLE = (
     # Of the shape of the other one, and so without meaning here.
     *(each.name for shape in _SHAPES.values() for each in fields(shape)),
 )
+_LARGEST = 1e9  # of what options say
 _SECONDS = {"htdemucs": 10, "hdemucs": 40}  # segments where a package says none
 _OVERLAP = 4 / 3  # of demucs: 0.25 in its own words
 _MSST_OVERLAP = 4
@@ -144,7 +145,7 @@ def _network(options: Table, identity: Identity) -> Network:
     for key, values in _FIXED.items():
         options.fixed(key, *values)
     stride = options.whole("stride", 4)
-    options.within("stride", stride, 1, 64)
+    options.within("stride", stride, 1, identity.count("kernel_size"))
     bins = identity.count("bins")
     nfft = 2 * stride * bins if bins else options.whole("nfft", 4096)
     options.within("nfft", nfft, 64, 1 << 16)
@@ -166,9 +167,12 @@ def _network(options: Table, identity: Identity) -> Network:
         elif isinstance(each.default, bool):
             network[each.name] = options.flag(each.name, default=each.default)
         elif isinstance(each.default, int):
-            network[each.name] = options.whole(each.name, each.default)
+            options.within(each.name, whole := options.whole(each.name, each.default), 0, _LARGEST)
+            network[each.name] = whole
         elif isinstance(each.default, float):
-            network[each.name] = float(options.number(each.name, each.default))
+            number = float(options.number(each.name, each.default))
+            options.within(each.name, number, each.name == "t_max_period", _LARGEST)
+            network[each.name] = number
     _check_widths(options, network)
     return network
 

@@ -42,6 +42,9 @@ def manifest_of(root: Table, name: str, identity: Identity) -> Manifest:
     win = model.whole("win_size", _USUAL.win_size)
     model.within("win_size", win, 16, nfft)
     model.within("hop_size", hop, 1, win)
+    dims, layers = identity.counts("dims"), identity.count("num_dplayer")
+    if dims[0] % 2 or layers % 2:
+        raise ValueError(f"dims begin with {dims[0]}, num_dplayer is {layers}: both must be even")
     stride, ratios = _USUAL.band_stride, _USUAL.band_SR
     if "band_stride" in model.values:
         stride = model.wholes("band_stride")

@@ -39,6 +39,7 @@ class Understood:
 
     manifest: Manifest
     states: tuple[State, ...]  # the best first, by the names that the network's keys have here
+    sha256: str  # of the file
 
 
 def understand(path: Path, settings: Path | None, name: str) -> Understood:
@@ -50,7 +51,10 @@ def understand(path: Path, settings: Path | None, name: str) -> Understood:
     where it needs settings and has none, MemoryLimitError where it does not fit.
     """
     kinds.check_file(path, "the weights")
-    known = None if settings else sep_models.of_file(weights.digest(path))
+    if settings is not None:  # which are not opened before the weights are read
+        kinds.check_file(settings, "the settings")
+    sha256 = weights.digest(path)
+    known = None if settings else sep_models.of_file(sha256)
     found = weights.opened(path)
     if found.package and found.package.klass == "Demucs":
         raise families.error("{path} is", "a Demucs of the waveform alone", str(path))
@@ -70,12 +74,12 @@ def understand(path: Path, settings: Path | None, name: str) -> Understood:
     if identity.torchaudio:
         states = tuple(_renamed(state) for state in states)
     if known is not None:
-        return Understood(manifest=known, states=states)
+        return Understood(manifest=known, states=states, sha256=sha256)
     if settings is not None:
         manifest = yamls.read(settings, name, identity, path.name)
     else:
         manifest = _of_itself(path, name, identity, found.package)
-    return Understood(manifest=manifest, states=states)
+    return Understood(manifest=manifest, states=states, sha256=sha256)
 
 
 def _of_itself(path: Path, name: str, identity: Identity, package: Package | None) -> Manifest:
