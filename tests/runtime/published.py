@@ -1,5 +1,6 @@
 """Checkpoints and settings in the form in which people publish them, of the reference networks."""
 
+import functools
 import gzip
 import json
 from pathlib import Path
@@ -26,7 +27,9 @@ def full_size():
         return json.load(file)
 
 
+@functools.cache
 def state(recipe, name):
+    """Its weights, which nobody may change."""
     import torch
 
     found = vector(name)

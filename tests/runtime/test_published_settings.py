@@ -195,10 +195,11 @@ def test_mutated_settings_are_refused_or_of_the_network(tmp_path, name):
     """Nothing but our errors, and a manifest whose numbers a network can be made of."""
     shapes = {key: tuple(shape) for key, shape in published.vector(name)["shapes"].items()}
     identity = identify.of_shapes(shapes)
+    plain = published.settings(name)
     taken = refused = 0
-    for seed in range(400):
+    for seed in range(200):
         drawn = random.Random(seed)
-        document = published.settings(name)
+        document = plain
         for _ in range(drawn.choice((1, 1, 2, 4))):
             document = mutated(document, drawn)
         (tmp_path / "x.yaml").write_text(yaml.safe_dump(document))
@@ -214,8 +215,8 @@ def test_mutated_settings_are_refused_or_of_the_network(tmp_path, name):
         shape = decode(kind, {**manifest.network, "stems": len(manifest.outputs)})
         assert 1 <= manifest.overlap <= manifest.chunk
         assert getattr(shape, "hop", 1) >= 1
-    assert taken > 40
-    assert refused > 100
+    assert taken > 20
+    assert refused > 50
 
 
 def test_a_file_of_the_catalogue_has_the_catalogues_manifest(tmp_path, recipe, monkeypatch):
