@@ -23,7 +23,6 @@ RUN = "MDX23C, BS-Roformer, Mel-Band Roformer, HTDemucs, HDemucs and SCNet"
 PUBLISHED = "give the settings that were published with this checkpoint"
 LEAVE_OUT = "a package of demucs needs no settings: leave them out"
 HINT = "choose a model that sep knows, or a checkpoint of one of these networks"
-COMMAND = "sep models list shows what sep knows; a checkpoint of these networks goes to --model"
 
 _PACKAGES = {"demucs": "an old Demucs", "openunmix": "an Open-Unmix"}  # of pickled networks
 
@@ -108,11 +107,16 @@ def of_global(name: str) -> str:
 
 def error(what: str, family: str, path: str | None = None) -> ModelError:
     """Return the error for `what`, which is of another network."""
+    return not_run(f"{what} {family}", path)
+
+
+def not_run(what: str, path: str | None = None) -> ModelError:
+    """Return the error for what is no checkpoint that sep runs."""
     return ModelError(
-        f"{what} {family}: of the checkpoints of others sep runs {RUN}",
+        f"{what}: of the checkpoints of others sep runs {RUN}",
         HINT,
         path,
-        command=COMMAND,
+        command="sep models list shows what sep knows; a checkpoint of these goes to --model",
     )
 
 
@@ -121,11 +125,11 @@ def refusal(identity: Identity, path: str) -> ModelError:
     what = f"{{path}} is {identity.called}"
     if not identity.whole:
         return ModelError(f"{what}, but no whole one: {identity.why}", kinds.AGAIN, path)
-    if identity.why:
-        what = f"{what}, which sep does not run: {identity.why}"
-    else:
-        what = f"{what}: of the checkpoints of others sep runs {RUN}"
-    return ModelError(what, identity.hint or HINT, path, command=identity.hint or COMMAND)
+    if not identity.why:
+        return not_run(what, path)
+    return ModelError(
+        f"{what}, which sep does not run: {identity.why}", identity.hint or HINT, path
+    )
 
 
 def quantised(path: str) -> ModelError:

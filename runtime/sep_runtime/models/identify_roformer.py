@@ -42,7 +42,8 @@ _VARIANTS = (
     (
         r"^(cos|sin)_emb_|\.(cos|sin)_emb_|shared_(qkv|out)_bias",
         Identity(
-            called="the first conversion of BS-Roformer SW, which fits one length of chunk alone",
+            called="the first conversion of BS-Roformer SW",
+            why="its tables are for one length of chunk alone",
             hint="get the conversion of it that is called Fixed",
         ),
     ),

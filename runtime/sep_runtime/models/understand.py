@@ -61,12 +61,8 @@ def understand(path: Path, settings: Path | None, name: str) -> Understood:
     identity = identify.of(found.states)
     if identity is None:
         key = shown(next(iter(found.states[0])))
-        what = f"{{path}} holds weights of a network that sep does not know, with {key}:"
-        raise ModelError(
-            f"{what} of the checkpoints of others it runs {families.RUN}",
-            families.HINT,
-            str(path),
-            command=families.COMMAND,
+        raise families.not_run(
+            f"{{path}} holds weights of a network that sep does not know, with {key}", str(path)
         )
     if identity.architecture is None:
         raise families.refusal(identity, str(path))
