@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sep_models import Manifest, canonical
+from sep_protocol.codec import decode
+from sep_runtime.nets.hdemucs import HDemucsShape
+from sep_runtime.nets.htdemucs import HTDemucsShape
+from sep_runtime.nets.roformer import RoformerShape
+from sep_runtime.nets.scnet import ScnetShape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +20,13 @@ if TYPE_CHECKING:
 
     Network = dict[str, bool | int | float | str | tuple[int, ...] | tuple[float, ...]]
 
+SHAPES: dict[Architecture, type] = {
+    "bs-roformer": RoformerShape,
+    "mel-band-roformer": RoformerShape,
+    "htdemucs": HTDemucsShape,
+    "hdemucs": HDemucsShape,
+    "scnet": ScnetShape,
+}
 _OPPOSITES = {"vocals": "instrumental", "instrumental": "vocals"}
 STEREO = 2  # channels
 PAIR = 2  # instruments
@@ -90,6 +102,8 @@ def manifest(
         many = "one channel" if channels == 1 else f"{channels} channels"
         raise ValueError(f"the network is for {many}, sep runs stereo alone")
     names, rest = stems
+    if architecture in SHAPES:  # what a network cannot be made of is wrong in the settings
+        decode(SHAPES[architecture], {**network, "stems": len(names) - rest})
     return Manifest(
         name=name,
         summary=f"a checkpoint of yours, {name}",
