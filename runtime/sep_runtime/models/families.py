@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 RUN = "MDX23C, BS-Roformer, Mel-Band Roformer, HTDemucs, HDemucs and SCNet"
 PUBLISHED = "give the settings that were published with this checkpoint"
 LEAVE_OUT = "a package of demucs needs no settings: leave them out"
+ANOTHER = "choose another checkpoint, or a model that sep knows"
 HINT = "choose a model that sep knows, or a checkpoint of one of these networks"
 
 _PACKAGES = {"demucs": "an old Demucs", "openunmix": "an Open-Unmix"}  # of pickled networks
@@ -128,7 +129,7 @@ def refusal(identity: Identity, path: str) -> ModelError:
     if not identity.why:
         return not_run(what, path)
     return ModelError(
-        f"{what}, which sep does not run: {identity.why}", identity.hint or HINT, path
+        f"{what}, which sep does not run: {identity.why}", identity.hint or ANOTHER, path
     )
 
 

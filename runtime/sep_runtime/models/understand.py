@@ -28,8 +28,8 @@ _UNTOLD = {
     "bs-roformer": "hop, chunk and the stems' names",
     "mel-band-roformer": "hop, chunk and the stems' names",
     "scnet": "strides, chunk and the stems' names",
-    "htdemucs": "segment and the stems' names",
-    "hdemucs": "segment and the stems' names",
+    "htdemucs": "the segment and the stems' names",
+    "hdemucs": "the segment and the stems' names",
 }
 
 
@@ -95,7 +95,7 @@ def _of_itself(path: Path, name: str, identity: Identity, package: Package | Non
     except ValueError as fault:
         raise ModelError(
             f"{{path}} is {identity.called} that sep does not run: {fault}",
-            families.HINT,
+            families.ANOTHER,
             str(path),
         ) from fault
     raise UsageError(
