@@ -282,12 +282,12 @@ def test_two_networks_of_which_none_is_known_are_refused(load, tmp_path):
 @pytest.mark.parametrize(
     ("held", "told"),
     [
-        (LACKING, "1 missing, first 'first_conv.weight'"),
+        (LACKING, "'first_conv.weight'"),
         ({**STATE, "lora.weight": torch.ones(2)}, "1 unknown, first 'lora.weight'"),
         ({**under(STATE, "model."), "lora.a": torch.ones(2)}, "unknown"),
-        ({"a.lora_A.weight": torch.ones(2), "a.lora_B.weight": torch.ones(2)}, "LoRA adapters"),
-        ({"layers.0.to_qkv.weight": torch.ones(3)}, "missing.*unknown"),
-        ({**STATE, "first_conv.weight": torch.ones(3, 3)}, "1 of other shape"),
+        ({"a.lora_A.weight": torch.ones(2), "a.lora_B.weight": torch.ones(2)}, "LoRA adapter"),
+        ({"layers.0.to_qkv.weight": torch.ones(3)}, "'layers.0.to_qkv.weight'"),
+        ({**STATE, "first_conv.weight": torch.ones(3, 3)}, "of other shape|do not belong"),
         ({**STATE, "first_conv.weight": STATE["first_conv.weight"].to(torch.int32)}, "other type"),
         ({**STATE, "first_conv.weight": STATE["first_conv.weight"] > 0}, "other type"),
         ({**STATE, "first_conv.weight": STATE["first_conv.weight"] + 1j}, "other type"),

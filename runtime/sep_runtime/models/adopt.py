@@ -12,7 +12,7 @@ from sep_runtime.models.states import AVERAGED, NAMES
 from sep_runtime.models.words import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -82,6 +82,12 @@ def adopt(network: torch.nn.Module, found: Sequence[State]) -> None:
     raise _differences(max(states, key=lambda each: len(each.keys() & wanted.keys())), wanted)
 
 
+def prefixes(keys: Iterable[str], one: str) -> list[str]:
+    """Return what may stand before the network's keys, one of which is given, the best first."""
+    found = {key.removesuffix(one) for key in keys if f".{key}".endswith(f".{one}")}
+    return sorted(sorted(found)[:VIEWS], key=_rank)
+
+
 def _rank(prefix: str) -> int:
     """Return which of several networks is meant: averaged ones, then what tools call the model."""
     names = prefix.split(".")[:-1]
@@ -101,9 +107,7 @@ def _views(state: State, wanted: State) -> Iterator[tuple[str, State]]:
     Beside a prefix that tools write for the model may lie what they like, but for what would change
     it; beside any other one, other networks of theirs and what holds no weights.
     """
-    one = next(iter(wanted))
-    prefixes = sorted({key.removesuffix(one) for key in state if f".{key}".endswith(f".{one}")})
-    for prefix in prefixes[:VIEWS]:
+    for prefix in prefixes(state, next(iter(wanted))):
         beside = [key for key in state if not key.startswith(prefix)]
         known = _rank(prefix) != UNKNOWN and not any("lora" in key.lower() for key in beside)
         if known or all(

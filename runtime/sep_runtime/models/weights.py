@@ -6,6 +6,7 @@ import logging
 import pickle
 import re
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,7 @@ from safetensors.torch import load, load_file
 
 from sep_protocol.errors import ModelError, SepError
 from sep_runtime import digests, memory
-from sep_runtime.models import families, kinds
+from sep_runtime.models import families, kinds, package
 from sep_runtime.models.inert import INERT
 from sep_runtime.models.states import states_in
 from sep_runtime.models.words import shown
@@ -22,6 +23,7 @@ from sep_runtime.models.words import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sep_runtime.models.package import Package
     from sep_runtime.models.states import State
 
 _ONE_AT_A_TIME = threading.Lock()  # the unpickler's list of globals is the process's
@@ -40,17 +42,38 @@ def digest(path: Path) -> str:
         ) from fault
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is in a file of weights."""
+
+    states: tuple[State, ...]  # every state dict, the best first
+    package: Package | None  # what a demucs package says of itself
+
+
 def read(path: Path) -> tuple[State, ...]:
-    """Return every state dict in a file, the best first, whatever its suffix.
+    """Return every state dict in a file, the best first, whatever its suffix; raise as `opened`."""
+    return opened(path).states
+
+
+def opened(path: Path) -> Checkpoint:
+    """Return what is in a file, whatever its suffix.
 
     Raises ModelError where it is no file of weights, MemoryLimitError where it does not fit.
     """
     kind = kinds.kind_of(path)
     try:
         loaded = _load(path, kind)
+        if kind == "safetensors":
+            said = package.of_safetensors(path)
+            quantised = package.is_quantised_safetensors(path)
+        else:
+            said = package.of_pickle(loaded)
+            quantised = package.is_quantised(loaded)
     except Exception as fault:  # torch.load raises whatever a hostile or broken pickle makes it
         raise _named(path, kind, fault) from fault
-    return states_in(loaded, path)
+    if quantised:
+        raise families.quantised(str(path))
+    return Checkpoint(states_in(loaded, path), said)
 
 
 def _load(path: Path, kind: kinds.Kind) -> object:
@@ -85,6 +108,8 @@ def _named(path: Path, kind: kinds.Kind, fault: Exception) -> SepError:
         return kinds.damaged(path, "they are cut off, or not what their beginning says")
     refused = re.search(r"GLOBAL (\S+)", text)
     if isinstance(fault, pickle.UnpicklingError) and refused:
+        if refused[1].startswith("diffq."):
+            return families.quantised(str(path))
         if family := families.of_global(refused[1]):
             return families.error("{path} is", family, str(path))
         return ModelError(
