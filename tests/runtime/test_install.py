@@ -10,6 +10,8 @@ from sep_protocol import Install, Job, Model, Published, dump_job
 from sep_protocol.errors import ModelError
 from sep_runtime.models.install import install
 
+LARSNET = Model(name="larsnet")
+
 
 def order(files, folder):
     published = tuple(Published(file=str(path), stem=stem) for stem, path in files.items())
@@ -17,7 +19,7 @@ def order(files, folder):
 
 
 def test_larsnet_keeps_weights_alone(larsnet_files, tmp_path):
-    install(order(larsnet_files, tmp_path / "models"), "larsnet")
+    install(order(larsnet_files, tmp_path / "models"), LARSNET)
     found = load_file(tmp_path / "models" / "weights.safetensors")
     assert {key.partition(".")[0] for key in found} == set(larsnet_files)
     assert not [key for key in found if "exp_avg" in key]
@@ -39,7 +41,7 @@ def test_what_is_not_the_model_leaves_nothing(larsnet_files, tmp_path, harm):
     elif harm == "cut off":
         bad.write_bytes(larsnet_files["toms"].read_bytes()[:100_000])
     with pytest.raises(ModelError):
-        install(order(files, tmp_path / "models"), "larsnet")
+        install(order(files, tmp_path / "models"), LARSNET)
     assert not (tmp_path / "models").exists()
 
 
@@ -48,7 +50,7 @@ def test_a_folder_that_cannot_be_written(larsnet_files, tmp_path):
 
     (tmp_path / "file").touch()
     with pytest.raises(PathError, match="cannot be written"):
-        install(order(larsnet_files, tmp_path / "file" / "models"), "larsnet")
+        install(order(larsnet_files, tmp_path / "file" / "models"), LARSNET)
 
 
 def test_a_full_disk_is_told_as_that(larsnet_files, small):
@@ -56,7 +58,7 @@ def test_a_full_disk_is_told_as_that(larsnet_files, small):
     from sep_protocol.errors import PathError
 
     with pytest.raises(PathError, match="the disk is full"):
-        install(order(larsnet_files, small / "models"), "larsnet")
+        install(order(larsnet_files, small / "models"), LARSNET)
     assert not list((small / "models").iterdir())
 
 
@@ -68,7 +70,7 @@ def test_nothing_is_written_through_a_link(larsnet_files, tmp_path):
     (tmp_path / "precious").write_text("mine")
     (folder / f".weights.safetensors.{os.getpid()}").symlink_to(tmp_path / "precious")
     (folder / "weights.safetensors").symlink_to(tmp_path / "precious")
-    install(order(larsnet_files, folder), "larsnet")
+    install(order(larsnet_files, folder), LARSNET)
     assert (tmp_path / "precious").read_text() == "mine"
     assert [each.name for each in folder.iterdir()] == ["weights.safetensors"]
     assert not (folder / "weights.safetensors").is_symlink()

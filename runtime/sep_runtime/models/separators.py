@@ -63,16 +63,13 @@ def load(
             hint="install sep-audio again",
             command="run: sep setup --repair (for an image: sep setup --engine container --repair)",
         )
-    if model.sha256 is not None and model.sha256 != sha256 and model.checkpoint:
-        raise ModelError(
-            f"{path.name} is another file than the one that was called {model.name}",
-            hint=f"sep models add {model.name} FILE, if that is what you want",
-        )
-    if model.sha256 is not None and model.sha256 != sha256:
+    noted = manifest.sha256 if manifest.imported else model.sha256
+    if noted not in (None, sha256):
+        own = f"sep models import FILE --name {manifest.name} --overwrite"
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",
             hint="fetch them again",
-            command=f"sep models pull {manifest.name}",
+            command=own if manifest.imported else f"sep models pull {manifest.name}",
         )
     found = weights.read(path)
     how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
@@ -180,8 +177,12 @@ def _locate(model: Model) -> tuple[Manifest, Path, str]:
                 command="give the YAML that was published with it by --model-config",
             )
         return known, path, sha256
-    manifest = sep_models.find(model.name)
-    folder = Path(model.folder) if model.folder else sep_models.folder_of(manifest.name)
+    placed = Path(model.folder) if model.folder else None
+    if placed and os.path.isfile(placed / sep_models.RECORD):  # noqa: PTH113 (as below)
+        manifest = sep_models.of_folder(placed)
+    else:
+        manifest = sep_models.find(model.name)
+    folder = placed or sep_models.folder_of(manifest.name)
     path = folder / sep_models.WEIGHTS
     if not os.path.isfile(path):  # noqa: PTH113 (it raises for no name and no right)
         raise ModelError(
