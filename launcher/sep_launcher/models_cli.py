@@ -113,7 +113,8 @@ def models_verify(*, names: o.SomeModels = None, json_: o.Json = False) -> int:
 @app.command("path", cls=Page)
 def models_path(*, name: o.OneModel) -> int:
     """Print where the weights of a model are."""
-    render.lines([str(models.here(models.known(name)) / sep_models.WEIGHTS)], whole="/")
+    path = str(models.here(models.known(name)) / sep_models.WEIGHTS)
+    render.lines([path], whole=path)
     return ExitCode.OK
 
 

@@ -65,11 +65,12 @@ def load(
         )
     noted = manifest.sha256 if manifest.imported else model.sha256
     if noted not in (None, sha256):
-        own = f"sep models import FILE --name {manifest.name} --overwrite"
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",
-            hint="fetch them again",
-            command=own if manifest.imported else f"sep models pull {manifest.name}",
+            hint="import their file again" if manifest.imported else "fetch them again",
+            command=f"sep models import FILE --name {manifest.name} --overwrite"
+            if manifest.imported
+            else f"sep models pull {manifest.name}",
         )
     found = weights.read(path)
     how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
