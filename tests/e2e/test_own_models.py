@@ -222,6 +222,22 @@ def test_an_import_that_is_killed_leaves_nothing_half(sep, mine, models, home):
     assert (models / "mine" / "model.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_that_is_interrupted_says_so(mine, models, home, number):
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "sep_launcher", *IMPORT],
+        cwd=mine[0].parent,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    told = [process.stderr.readline(), process.stderr.readline()]
+    assert told[-1] == "converting mine ...\n"
+    process.send_signal(number)
+    assert "my.ckpt is as it was, and nothing else is here" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert not models.exists() or list(models.iterdir()) == []
+
+
 def test_a_death_between_the_moves(sep, mine, models, clip):
     """The old model is found where it was moved aside; the next import sees to it."""
     sep(*IMPORT)

@@ -42,6 +42,7 @@ def take(wish: Wish, screen: Screen, wait: Callable[[], None]) -> None:
     models.check_readable(wish.file, wish.settings)
     if wish.name is not None:
         _check_free(wish.name, wish, known=False)
+    screen.say(f"reading {wish.file} ...")
     sha256 = models.digest(wish.file)
     known = sep_models.of_file(sha256)
     if known is None:
