@@ -1,34 +1,50 @@
-"""A checkpoint of DrumSep's full size with the reference vectors' weights, for `sep bench`.
+"""Models of the catalogue in full size with weights by recipe, for `sep bench`.
 
-python benchmarks/full_size.py FOLDER
-sep bench --model FOLDER/full.ckpt --model-config FOLDER/full.yaml --seconds 51.7 --no-baselines
+python benchmarks/full_size.py HOME MODEL...
+SEP_HOME=HOME sep bench --model MODEL --seconds 12 --baselines
+
+The weights are drawn as those of the reference vectors are, so the stems are of no use.
 """
 
 from __future__ import annotations
 
-import json
 import runpy
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import save_file
 
-REFERENCE = Path(__file__).parents[1] / "tests/runtime/reference"
-VECTOR = REFERENCE / "mdx23c-drumsep-5stem.json"
+import sep_models
+from sep_runtime.models import separators
+from sep_runtime.models.adopt import Uninitialised
+
+if TYPE_CHECKING:
+    from sep_models import Manifest
+
+RECIPE = Path(__file__).parents[1] / "tests/runtime/reference/recipe.py"
+SEED = 1
 
 
-def main(folder: Path) -> None:
-    """Write `full.ckpt` and `full.yaml`; the weights are drawn, so the stems are of no use."""
-    vector = json.loads(VECTOR.read_text(encoding="utf-8"))
-    drawn = runpy.run_path(str(REFERENCE / "recipe.py"))["weights"](
-        vector["shapes"], vector["seed"]
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(
-        {"state_dict": {k: torch.from_numpy(v) for k, v in drawn.items()}}, folder / "full.ckpt"
-    )
-    (folder / "full.yaml").write_text(json.dumps(vector["config"]), encoding="utf-8")
+def drawn(manifest: Manifest) -> dict[str, torch.Tensor]:
+    """Return weights for a model's network."""
+    prepared = separators.CHUNKED[manifest.architecture](manifest, manifest.overlap, None)
+    with Uninitialised():
+        state = prepared.empty().state_dict()
+    sizes = {key: list(value.shape) for key, value in state.items()}
+    weights = runpy.run_path(str(RECIPE))["weights"](sizes, SEED)
+    return {key: torch.from_numpy(value).contiguous() for key, value in weights.items()}
+
+
+def main(home: Path, names: list[str]) -> None:
+    """Write the weights of every model where `sep models pull` would."""
+    for name in names:
+        manifest = sep_models.find(name)
+        folder = home / "models" / manifest.name
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(drawn(manifest), folder / sep_models.WEIGHTS)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -356,19 +356,42 @@ ModelNames = Annotated[
         metavar="MODELS...", click_type=KNOWN, help="Names that 'sep models list' shows."
     ),
 ]
+SomeModels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODELS...]", click_type=KNOWN, help="Which ones; without it all that are here."
+    ),
+]
 OneModel = Annotated[
     str,
     typer.Argument(metavar="MODEL", click_type=KNOWN, help="A name that 'sep models list' shows."),
 ]
-NewName = Annotated[str, typer.Argument(metavar="NAME", help="What you will call it.")]
 Checkpoint = Annotated[
-    Path, typer.Argument(metavar="FILE", click_type=PLACE, help="The checkpoint; it stays there.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        click_type=PLACE,
+        help="A file of weights: .ckpt, .th, .pt, .pth or .safetensors.",
+    ),
 ]
 Settings = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE", click_type=PLACE, help="Its YAML file, if sep does not know the checkpoint."
+    _in(
+        MODELS,
+        "--config",
+        "--model-config",
+        metavar="YAML",
+        click_type=PLACE,
+        help="The YAML file that was published with it, where the weights do not tell enough.",
     ),
+]
+NewName = Annotated[
+    str | None,
+    _in(MODELS, "--name", metavar="NAME", help="What you will call it, if not as the file."),
+]
+Replace = Annotated[
+    bool,
+    _in(MODELS, "--overwrite", help="Put it in the place of a model of yours of that name."),
 ]
 Deep = Annotated[
     bool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
 
 __all__ = [
+    "RECORD",
     "RESIDUAL",
     "WEIGHTS",
     "Architecture",
@@ -28,10 +30,13 @@ __all__ = [
     "golden_clip",
     "installed",
     "of_file",
+    "of_folder",
     "wanted_stems",
 ]
 
 WEIGHTS = "weights.safetensors"  # the name of a model's file, once it is installed
+RECORD = "model.json"  # beside the weights of a user's own model: its manifest
+RECORD_BYTES = 1 << 20
 # Beyond what any model has; settings that say more are damaged or hostile.
 SAMPLE_RATES = (4000, 768_000)
 LONGEST_CHUNK = 1 << 23  # samples: three minutes at 44.1 kHz
@@ -74,11 +79,12 @@ class Manifest:
     rank: int  # of those that are here and expect drums, the highest is the default
     licence: str  # as its author states it
     licence_source: str = "not stated"  # where
-    licence_date: str = "not stated"  # when that was read
+    licence_date: str = "not stated"  # when that was read there
     aliases: tuple[str, ...] = ()
     bundled: bool = False
     normalize: bool = False  # the mix is brought to mean 0, deviation 1 and back
-    sha256: str | None = None  # of the bundled weights
+    sha256: str | None = None  # of the weights, if they are bundled or a user's own
+    imported: str | None = None  # the day on which a user gave it its name; None: it is ours
     network: dict[str, bool | int | float | str | tuple[int, ...] | tuple[float, ...]] = field(
         default_factory=dict
     )
@@ -162,6 +168,25 @@ def of_file(sha256: str) -> Manifest | None:
         if [source.sha256 for source in manifest.sources] == [sha256]:
             return manifest
     return None
+
+
+def of_folder(folder: Path) -> Manifest:
+    """Return the manifest of a user's own model, which lies beside its weights as `model.json`.
+
+    Raises ModelError where there is none, or none that can be read.
+    """
+    path = folder / RECORD
+    try:
+        with path.open("rb") as file:
+            return decode(Manifest, json.loads(file.read(RECORD_BYTES)))
+    except (OSError, ValueError, RecursionError) as fault:
+        why = fault.strerror if isinstance(fault, OSError) else fault
+        raise ModelError(
+            f"what is known of the model in {{path}} cannot be read: {why}",
+            hint="import its checkpoint again",
+            command="sep models import FILE --overwrite",
+            path=str(folder),
+        ) from fault
 
 
 def _read(path: Path) -> Manifest:

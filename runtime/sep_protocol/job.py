@@ -90,7 +90,10 @@ class Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model of the catalogue by `name`, or any MDX23C `checkpoint` with its `settings`."""
+    """A model by `name`, or any `checkpoint` with its `settings`.
+
+    One of the catalogue has weights in its folder, a user's own one what it is, too.
+    """
 
     name: str
     folder: str | None = path_field(default=None)  # its weights; None: bundled in the package
@@ -137,9 +140,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Install:
-    """Convert the published files of the model into its one file of weights."""
+    """Convert the published files of the model into its one file of weights.
 
-    files: tuple[Published, ...]
+    A model that is a checkpoint becomes a user's own, under the name that the Job gives it.
+    """
+
+    files: tuple[Published, ...]  # of a model of the catalogue; none for a checkpoint
     folder: str = path_field()  # where the weights will be
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast, get_args
 import sep_models
 from sep_models import home
 from sep_protocol import Model, Precision, speed_fault
-from sep_protocol.errors import UsageError
+from sep_protocol.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,9 +108,20 @@ def model(
         raise UsageError("settings belong to a checkpoint", hint="give that as checkpoint")
     if name is not None and (Path(name).suffix or Path(name).name != name):
         raise UsageError(f"{name!r} is no name of a model", hint="give a file as checkpoint")
+    if name is not None and own is None and (mine := _own(name)):
+        return Model(name=name, folder=mine)
     bundled = next(each for each in sep_models.catalogue() if each.bundled)
     known = bundled if name is None else sep_models.find(name)
     return Model(name=known.name, folder=own or _folder(known.name))
+
+
+def _own(name: str) -> str | None:
+    """Return the folder of the model that the user imported under that name, None for another."""
+    try:
+        folder = home.models() / name
+        return str(folder) if sep_models.of_folder(folder).imported else None
+    except (RuntimeError, ModelError):
+        return None
 
 
 def _folder(name: str) -> str | None:

@@ -37,7 +37,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     emit(Phase(name="load"))
     started = time.perf_counter()
     if job.install is not None:
-        install(job.install, job.model.name)
+        install(job.install, job.model)
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     check_form(job.output.format, job.output.bit_depth)
     choice = _device(job, emit)

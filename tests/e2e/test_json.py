@@ -22,6 +22,8 @@ SCHEMAS = {
     "run": SHOW / "run.schema.json",
     "route": SHOW / "route.schema.json",
     "models": SHOW / "models.schema.json",
+    "model": SHOW / "model.schema.json",
+    "verify": SHOW / "verify.schema.json",
     "events": PROTOCOL / "events.schema.json",
     "report": PROTOCOL / "report.schema.json",
     "bench": Path(sep_launcher.bench.__file__).parent / "bench.schema.json",
@@ -183,6 +185,9 @@ def test_dry_runs(sep, album, with_tiny):
 def test_other_documents(sep, with_tiny):
     check("route", json.loads(sep("route", "--json").stdout))
     check("models", json.loads(sep("models", "list", "--json").stdout))
+    check("model", json.loads(sep("models", "info", "larsnet", "--json").stdout))
+    whole = check("verify", json.loads(sep("models", "verify", "--json").stdout))
+    assert [(each["name"], each["fault"]) for each in whole["models"]] == [("mdx23c-mini", "")]
     bench = sep("bench", "--seconds", "0.5", "--runs", "1", "--json", *with_tiny)
     assert check("bench", json.loads(bench.stdout))["rows"][0]["bench"]
     failed = sep("route", "--json", "--device", "mps", check=13)

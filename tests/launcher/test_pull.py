@@ -258,16 +258,16 @@ def test_a_file_that_is_of_no_use_alone_is_not_to_be_fetched_by_hand(fetch, monk
     """LarsNet has five: --model takes one."""
     with pytest.raises(ModelError) as caught:
         fetch("/none")
-    assert "give it with --model FILE" in caught.value.hint
+    assert "sep models import weights.ckpt" in caught.value.hint
     source = Source(file="x", sha256="0" * 64, urls=fetch.urls("/none"), stem="kick")
     with pytest.raises(ModelError) as caught:
         fetching.fetch(source, fetch.target, QUIET)
-    assert "--model" not in caught.value.hint
+    assert "import" not in caught.value.hint
     assert "try again later" in caught.value.hint
     larsnet = replace(sep_models.find("larsnet"), sources=(replace(source, urls=()),))
     with pytest.raises(ModelError) as caught:
         pull.check(larsnet, offline=False)
-    assert "--model" not in caught.value.hint + models.how(larsnet)
+    assert "import" not in caught.value.hint + models.how(larsnet)
 
 
 def test_what_people_read_first():
@@ -276,13 +276,14 @@ def test_what_people_read_first():
     assert "438 MB" in told
     assert manifest.licence in told
     assert "it splits drums into kick, snare" in told
+    assert f"so says: {manifest.licence_source}" in told
     assert "a whole song into vocals" in "\n".join(
         pull.described(sep_models.find("mdx23c-music-4stem"))
     )
 
 
 def test_a_model_without_an_address_says_how():
-    manifest = sep_models.find("mdx23c-instvoc-hq")
+    manifest = sep_models.find("bs-roformer-sw")
     with pytest.raises(ModelError) as caught:
         pull.check(manifest, offline=False)
     assert manifest.sources[0].sha256 in caught.value.hint

@@ -244,8 +244,8 @@ def test_a_model_is_loaded_by_name_from_where_it_was_pulled_to(tmp_path, monkeyp
         sep_runtime.load("larsnet", device="cpu")
     assert "sep models pull larsnet" in caught.value.hint
     with pytest.raises(errors.ModelError) as caught:  # there is no place that it is known to be at
-        sep_runtime.load("mdx23c-instvoc-hq", device="cpu")
-    assert "InstVoc_HQ.ckpt" in caught.value.hint
+        sep_runtime.load("bs-roformer-sw", device="cpu")
+    assert "BS-Rofo-SW-Fixed.ckpt" in caught.value.hint
     pulled = tmp_path / "models" / "mdx23c-mini"
     shutil.copytree(sep_models.folder_of("mdx23c-mini"), pulled)
     whole = (pulled / sep_models.WEIGHTS).read_bytes()

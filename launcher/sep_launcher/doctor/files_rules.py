@@ -31,7 +31,7 @@ def bundled_weights_damaged(evidence: Evidence) -> str | None:
     Group.FILES,
     "error",
     breaks="every run with that model",
-    fix="sep models pull MODEL; a file of your own: get it again",
+    fix="sep models pull MODEL; one of your own: sep models import FILE --name MODEL --overwrite",
 )
 def weights_damaged(evidence: Evidence) -> str | None:
     """A model's weights are damaged."""

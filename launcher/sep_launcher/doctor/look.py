@@ -30,7 +30,7 @@ from sep_launcher.doctor.evidence import (
 from sep_launcher.doctor.native_rules import CANNOT_START
 from sep_launcher.machine import disk, facts, paths, probe
 from sep_launcher.machine.host import Host
-from sep_launcher.planning import models
+from sep_launcher.planning import models, own
 
 if TYPE_CHECKING:
     from sep_launcher.show.finding import Finding
@@ -211,13 +211,13 @@ def disks() -> tuple[Disk, ...]:
 def weights(*, all_of_it: bool = False) -> list[Weights]:
     """Return the installed weights; large ones are hashed only where all of it is looked at."""
     found = []
-    for manifest in sep_models.catalogue():
+    for manifest in (*sep_models.catalogue(), *own.every()):
         folder = models.folder(manifest)
         if folder is None and not manifest.bundled:
             continue
         path = (folder or sep_models.folder_of(manifest.name)) / sep_models.WEIGHTS
         fault = models.fault(manifest, path, hashed=all_of_it or manifest.bundled)
-        pulled = folder is not None and folder.parent == paths.models()
+        pulled = folder is not None and folder.parent == paths.models()  # or imported
         found.append(Weights(model=manifest.name, path=str(path), fault=fault, pulled=pulled))
     return found
 

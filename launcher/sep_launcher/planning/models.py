@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,14 @@ CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")
 
 def folder(manifest: Manifest) -> Path | None:
     """Return the folder with the model's weights, None where it is not installed."""
+    if manifest.imported:
+        return own.place(manifest.name)
     return sep_models.installed(manifest.name, paths.models())
+
+
+def known(name: str) -> Manifest:
+    """Return the model of that name, a user's own or one of the catalogue; raise ModelError."""
+    return own.find(name) or sep_models.find(name)
 
 
 def default() -> Manifest | None:
@@ -52,49 +60,31 @@ def published() -> list[str]:
 
 
 def choose(request: Request) -> tuple[Model, Manifest | None]:
-    """Return the model for the Job and, for one of the catalogue, its manifest.
+    """Return the model for the Job and, for any but a checkpoint, its manifest.
 
     Raises ModelError for one that is not here, PathError for a file that is missing or may not
     be read, UsageError for settings without a checkpoint.
     """
     if request.model is not None and _is_file(request.model):
         return _checkpoint(Path(request.model), request.model_config), None
-    if request.model and (mine := own.find(request.model)):
-        model = _checkpoint(Path(mine.checkpoint), request.model_config or _path(mine.settings))
-        return replace(model, name=mine.name, sha256=mine.sha256), None
     if request.model_config is not None:
         raise UsageError("--model-config belongs to a checkpoint", hint="--model FILE.ckpt")
-    if request.model is None:
-        manifest = default()
-        if manifest is None:
-            raise ModelError("no drum model is installed", hint="run: sep setup --repair")
-    else:
-        manifest = sep_models.find(request.model)
-    where = folder(manifest)
-    if where is None:
-        _check_searchable(paths.models() / manifest.name)
-        raise ModelError(f"the model {manifest.name} is not installed", hint=how(manifest))
+    manifest = default() if request.model is None else known(request.model)
+    if manifest is None:
+        raise ModelError("no drum model is installed", hint="run: sep setup --repair")
+    where = here(manifest)
     if where == sep_models.folder_of(manifest.name):  # the runtime has its own, and its hash
         return Model(name=manifest.name), manifest
     return Model(name=manifest.name, folder=str(where), sha256=digest_of(manifest)), manifest
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
-
-
-def named(name: str, checkpoint: Path, settings: Path | None) -> own.Own:
-    """Return a checkpoint with a name, as it is now; raise UsageError, PathError."""
-    model = _checkpoint(checkpoint, settings)
-    sha256 = digest(checkpoint)
-    if settings is None and sep_models.of_file(sha256) is None:
-        raise UsageError(
-            f"{checkpoint.name} is not a checkpoint that sep knows, so it needs its settings",
-            hint="give the YAML that was published with it by --settings",
-        )
-    return own.Own(
-        name=name, checkpoint=str(model.checkpoint), settings=model.settings, sha256=sha256
-    )
+def here(manifest: Manifest) -> Path:
+    """Return the folder with the model's weights; raise ModelError, or PathError."""
+    where = folder(manifest)
+    if where is None:
+        _check_searchable(paths.models() / manifest.name)
+        raise ModelError(f"the model {manifest.name} is not installed", hint=how(manifest))
+    return where
 
 
 def _is_file(model: str) -> bool:
@@ -105,9 +95,7 @@ def _is_file(model: str) -> bool:
 
 
 def _checkpoint(path: Path, settings: Path | None) -> Model:
-    for each in (path, settings):
-        if each is not None:
-            _check_readable(each)
+    check_readable(path, settings)
     return Model(
         name=path.stem,
         checkpoint=str(path.resolve()),
@@ -115,8 +103,13 @@ def _checkpoint(path: Path, settings: Path | None) -> Model:
     )
 
 
+def check_readable(*files: Path | None) -> None:
+    """Raise PathError unless each is a regular file that may be read. No other is opened."""
+    for path in filter(None, files):
+        _check_readable(path)
+
+
 def _check_readable(path: Path) -> None:
-    """Raise PathError unless it is a regular file that may be read. No other is opened."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
@@ -146,16 +139,23 @@ def _check_searchable(folder: Path) -> None:
 
 def how(manifest: Manifest) -> str:
     """Return the next step to a model that is not here."""
+    if manifest.imported:
+        return f"sep models import FILE --name {manifest.name} --overwrite"
     if all(source.urls for source in manifest.sources):
         return f"sep models pull {manifest.name} (licence: {manifest.licence})"
     return f"{by_hand(manifest.sources[0])} (licence: {manifest.licence})"
+
+
+def mend(manifest: Manifest) -> str:
+    """Return the command that brings weights again that are damaged."""
+    return "sep setup --repair" if manifest.bundled else how(manifest).partition(" (")[0]
 
 
 def by_hand(source: Source) -> str:
     """Return what can be done where a published file cannot be fetched."""
     if source.stem:  # one of several, which are of use together
         return "without that file the model cannot be used"
-    return f"get {source.file} from its author and give it with --model FILE"
+    return f"get {source.file} yourself, then: sep models import {source.file}"
 
 
 def fault(manifest: Manifest, path: Path, *, hashed: bool, wanted: str | None = None) -> str:
@@ -207,7 +207,7 @@ def digest(path: Path) -> str:
 
 def digest_of(manifest: Manifest) -> str | None:
     """Return the SHA-256 that weights had when they came here, None if nobody noted it."""
-    if folder(manifest) == sep_models.folder_of(manifest.name):
+    if manifest.imported or folder(manifest) == sep_models.folder_of(manifest.name):
         return manifest.sha256
     noted = {each.model: each.sha256 for each in facts.read().weights}
     return noted.get(manifest.name)
@@ -215,31 +215,60 @@ def digest_of(manifest: Manifest) -> str | None:
 
 def size(manifest: Manifest) -> int | None:
     """Return the bytes of the weights that are here, or of what would be fetched, if known."""
-    where = folder(manifest)
-    if where:
-        return (where / sep_models.WEIGHTS).stat().st_size
+    if weights := _weights(manifest):
+        with contextlib.suppress(OSError):
+            return weights.stat().st_size
     published = [source.bytes for source in manifest.sources]
     return sum(filter(None, published)) if published and all(published) else None
 
 
 def row(manifest: Manifest) -> dict[str, object]:
     """Return what is known of a model."""
+    weights = _weights(manifest)
     return {
         "name": manifest.name,
         "aliases": list(manifest.aliases),
         "summary": manifest.summary,
         "expects": manifest.expects,
         "stems": list(manifest.stems),
-        "installed": folder(manifest) is not None,
+        "rest": manifest.stems[-1] if manifest.rest else None,
+        "architecture": manifest.architecture,
+        "installed": weights is not None,
         "default": manifest == default(),
+        "weights": str(weights) if weights else None,
         "bytes": size(manifest),
         "licence": manifest.licence,
+        "licence_source": manifest.licence_source,
+        "licence_date": manifest.licence_date,
         "scores": manifest.scores,
         "scored": manifest.scored,
         "sources": [asdict(source) for source in manifest.sources],
+        "imported": manifest.imported,
     }
+
+
+def _weights(manifest: Manifest) -> Path | None:
+    where = folder(manifest)
+    return where / sep_models.WEIGHTS if where else None
 
 
 def table() -> list[dict[str, object]]:
     """Return a row per model of the catalogue, the best first."""
     return [row(each) for each in sep_models.catalogue()]
+
+
+def present() -> list[Manifest]:
+    """Return all that are here, the user's own last."""
+    return [*(each for each in sep_models.catalogue() if folder(each)), *own.every()]
+
+
+def verified(manifest: Manifest) -> dict[str, object]:
+    """Return whether a model's weights are what they were when they came here; raise as `here`."""
+    path = here(manifest) / sep_models.WEIGHTS
+    noted = digest_of(manifest)
+    return {
+        "name": manifest.name,
+        "weights": str(path),
+        "sha256": noted,
+        "fault": fault(manifest, path, hashed=True, wanted=noted),
+    }

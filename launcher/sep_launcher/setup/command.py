@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import sep_models
 from sep_launcher.engines import shells
 from sep_launcher.machine import paths
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import alone, stoppable
-from sep_launcher.planning import own, route
-from sep_launcher.setup import build, image, native, pull, removal, torch_builds, wheel
+from sep_launcher.planning import models, route
+from sep_launcher.setup import build, image, importing, native, pull, removal, torch_builds, wheel
 from sep_protocol.errors import InterruptedJob, NotReadyError, PathError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def pull_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
         if not missing:
             screen.say("all of them are here already")
             for name in names:
-                pull.tidy(sep_models.find(name))
+                pull.tidy(models.known(name))
             return
         for manifest in missing:
             _list(screen, "this will be fetched:", pull.described(manifest))
@@ -85,23 +84,26 @@ def pull_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
 
 
 def remove_models(names: tuple[str, ...], screen: Screen, *, yes: bool) -> int:
-    """Take fetched models away, and names of own checkpoints; return the exit code."""
+    """Take models away, fetched ones and the user's own; return the exit code."""
 
     def work() -> None:
-        mine = [each for each in map(own.find, names) if each]
-        found = [sep_models.find(name) for name in names if not own.find(name)]
-        fetched = list({each.name: each for each in found}.values())
-        files = [pull.removable(each) for each in fetched]
-        told = [*map(str, files), *(f"the name {each.name}" for each in mine)]
-        _list(screen, "this will be removed:", told)
+        found = {each.name: each for each in map(models.known, names)}.values()
+        _list(screen, "this will be removed:", [str(pull.removable(each)) for each in found])
         _agree(screen, yes=yes)
         with alone(paths.lock(), lambda: screen.say(_WAIT)):
-            for each in mine:
-                own.remove(each)
-            for manifest in fetched:
+            for manifest in found:
                 pull.remove(manifest, screen)
 
     return _told(screen, work)
+
+
+def import_model(wish: importing.Wish, screen: Screen) -> int:
+    """Make a model of a file that is here; return the exit code."""
+
+    def work() -> None:
+        importing.take(wish, screen, lambda: screen.say(_WAIT))
+
+    return _told(screen, work, again=f"{wish.file} is as it was, and nothing else is here")
 
 
 def write_wheel(folder: Path, screen: Screen, torch: str | None, index: str | None) -> int:
@@ -150,7 +152,11 @@ def offer(screen: Screen, why: SepError, engine: str, *, yes: bool, offline: boo
 _WAIT = "another sep setup is at work; waiting for it ..."
 
 
-def _told(screen: Screen, work: Callable[[], None]) -> int:
+def _told(
+    screen: Screen,
+    work: Callable[[], None],
+    again: str = "sep setup goes on with what it fetched",
+) -> int:
     try:
         with stoppable():
             work()
@@ -159,7 +165,7 @@ def _told(screen: Screen, work: Callable[[], None]) -> int:
     except OSError as fault:  # a folder that may not be searched, a disk that is ill
         screen.fault(PathError(f"{fault.filename} cannot be used: {fault.strerror}"))
     except KeyboardInterrupt:
-        screen.fault(InterruptedJob("interrupted", hint="sep setup goes on with what it fetched"))
+        screen.fault(InterruptedJob("interrupted", hint=again))
     return screen.close()
 
 
@@ -225,7 +231,7 @@ def _set_up_native(wanted: Wanted, host: Host, missing: list[Manifest], screen: 
 
 
 def _missing(wanted: Wanted) -> list[Manifest]:
-    asked = [sep_models.find(name) for name in wanted.models]
+    asked = [models.known(name) for name in wanted.models]
     missing = [manifest for manifest in asked if not pull.installed(manifest)]
     for manifest in missing:
         pull.check(manifest, offline=wanted.offline)

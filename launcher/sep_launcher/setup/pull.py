@@ -1,22 +1,18 @@
-"""Models of others onto this host: fetched from their mirrors, proved by hash, converted once."""
+"""Models of others onto this host: fetched or imported, proved by hash, converted once."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sep_models
-from sep_launcher.engines.native import NativeEngine
 from sep_launcher.machine import facts, paths
-from sep_launcher.planning import models, route
-from sep_launcher.planning import plan as plans
-from sep_launcher.planning.request import Request
-from sep_launcher.setup import golden, removal
+from sep_launcher.planning import models, own
+from sep_launcher.setup import convert, removal
 from sep_launcher.setup.fetch import fetch
 from sep_protocol import Install, Model, Published
-from sep_protocol.errors import ModelError, NotReadyError, PathError, RuntimeFailedError
+from sep_protocol.errors import ModelError, PathError, RuntimeFailedError, UsageError
 
 if TYPE_CHECKING:
     from sep_launcher.machine.host import Host
@@ -32,6 +28,7 @@ def described(manifest: Manifest) -> list[str]:
         f"the model {manifest.name}, {known}",
         f"it splits {manifest.expects} into {', '.join(manifest.stems)}",
         f"licence: {manifest.licence}",
+        f"so says: {manifest.licence_source}",
     ]
     for source in manifest.sources:
         lines += [f"{source.file} ({source.sha256[:12]}...) from {url}" for url in source.urls[:1]]
@@ -46,8 +43,18 @@ def installed(manifest: Manifest) -> bool:
     return not models.fault(manifest, folder / sep_models.WEIGHTS, hashed=True)
 
 
+def check_name(manifest: Manifest) -> None:
+    """Raise UsageError where a user's own model has the name: sep came to know it later."""
+    if not manifest.imported and own.find(manifest.name):
+        raise UsageError(
+            f"a model of yours is called {manifest.name}",
+            hint=f"sep models remove {manifest.name}, and import it under another name",
+        )
+
+
 def check(manifest: Manifest, *, offline: bool) -> None:
-    """Raise ModelError where the model cannot be fetched."""
+    """Raise ModelError where the model cannot be fetched, UsageError where its name is taken."""
+    check_name(manifest)
     if offline:
         raise ModelError(f"{manifest.name} is not here and --offline forbids fetching it")
     for source in manifest.sources:
@@ -68,28 +75,39 @@ def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
         screen.say(f"{manifest.name} is here already")
         tidy(manifest)
         return
-    if host.native is None:
-        raise NotReadyError("converting a model needs the native environment", hint="sep setup")
-    facts.check()  # what cannot be noted need not be fetched
-    before = models.default()
+    convert.check_ready(host)
     files = []
     for source in manifest.sources:
         target = _fetched(manifest) / f"{source.sha256[:16]}{Path(source.file).suffix}"
         fetch(source, target, screen)
         files.append(Published(file=str(target), stem=source.stem))
-    screen.say(f"converting {manifest.name} ...")
-    staged = removal.staged(manifest.name)
-    removal.take_away(staged)
-    try:
-        _convert(manifest, Install(files=tuple(files), folder=str(staged)), host, screen)
-    finally:
-        removal.take_away(staged)
+    take(manifest, tuple(files), host, screen)
+
+
+def take(manifest: Manifest, files: tuple[Published, ...], host: Host, screen: Screen) -> None:
+    """Convert the published files of a model of the catalogue, and say how it is used.
+
+    The caller holds the lock of setup; raises as `pull`.
+    """
+    before = models.default()
+    with convert.staged(manifest.name) as staged:
+        order = Install(files=files, folder=str(staged))
+        convert.convert(Model(name=manifest.name), order, host, screen)
+        target = paths.models() / manifest.name
+        made = staged / sep_models.WEIGHTS
+        try:
+            noted = facts.Converted(model=manifest.name, sha256=models.digest(made))
+            facts.write(facts.read().with_weights(noted))
+            target.mkdir(parents=True, exist_ok=True)
+            made.replace(target / sep_models.WEIGHTS)
+        except OSError as fault:
+            raise PathError(f"{target} cannot be written: {fault.strerror}") from fault
     tidy(manifest)
-    screen.say(_use(manifest, before))
+    screen.say(use(manifest, before))
 
 
 def removable(manifest: Manifest) -> Path:
-    """Return the file of weights that was fetched; raise ModelError where there is none."""
+    """Return the file of weights that came here; raise ModelError where there is none."""
     folder = models.folder(manifest)
     if folder is None:
         raise ModelError(f"the model {manifest.name} is not here", hint="sep models list")
@@ -99,7 +117,10 @@ def removable(manifest: Manifest) -> Path:
 
 
 def remove(manifest: Manifest, screen: Screen) -> None:
-    """Take away a fetched model; says so where another one is the default then."""
+    """Take a model away; says so where another one is the default then."""
+    if manifest.imported:
+        own.remove(manifest.name)
+        return
     before, path = models.default(), removable(manifest)
     removal.take_away(path)
     with contextlib.suppress(OSError):  # something of others is in it
@@ -109,7 +130,7 @@ def remove(manifest: Manifest, screen: Screen) -> None:
         screen.say(f"{now.name} is now the default")
 
 
-def _use(manifest: Manifest, before: Manifest | None) -> str:
+def use(manifest: Manifest, before: Manifest | None) -> str:
     """Return how a model is used that is here now; a default never changes without a word."""
     now = models.default()
     if now and manifest.name == now.name and now != before:
@@ -118,23 +139,6 @@ def _use(manifest: Manifest, before: Manifest | None) -> str:
         return f"{manifest.name} is now the default{other}"
     what = "drums.wav" if manifest.expects == "drums" else "song.wav"
     return f"to use it: sep run {what} -m {manifest.name}"
-
-
-def _convert(manifest: Manifest, order: Install, host: Host, screen: Screen) -> None:
-    """Convert beside the model's place; only when the hash is noted do the weights go there."""
-    chosen = route.Route(engine="native", device="cpu", reason="a conversion", ready=True)
-    request = Request(files=(), out=Path(order.folder))
-    model = Model(name=manifest.name)
-    plan = plans.plan(request, host, chosen, found=[], model=model, manifest=None)
-    golden.follow(replace(plan, job=replace(plan.job, install=order)), NativeEngine(screen.log))
-    made, target = Path(order.folder, sep_models.WEIGHTS), paths.models() / manifest.name
-    try:
-        noted = facts.Converted(model=manifest.name, sha256=models.digest(made))
-        facts.write(facts.read().with_weights(noted))
-        target.mkdir(parents=True, exist_ok=True)
-        made.replace(target / sep_models.WEIGHTS)
-    except OSError as fault:
-        raise PathError(f"{target} cannot be written: {fault.strerror}") from fault
 
 
 def _fetched(manifest: Manifest) -> Path:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sep_launcher.show.render import Screen
 
 CACHED = ("accel", "pip", "wheels", "jobs", "models", "environment.yml")
+STAGED = ".sep-new-"  # what folders begin with whose model is not whole yet
 PARTIAL = re.compile(rf"\.{re.escape(sep_models.WEIGHTS)}\.\d+")  # the runtime's, with its process
 
 
@@ -24,7 +25,8 @@ def removable() -> list[Path]:
     """Return what setup and runs have left on this host, models aside."""
     cached = [paths.cache() / name for name in CACHED]
     broken = [path for each in sep_models.catalogue() for path in unfinished(each.name)]
-    found = [*environments(), *facts.written(), *cached, *broken, paths.lock()]
+    found = [*environments(), *facts.written(), *cached, *broken, *half_made(), paths.lock()]
+    found = list(dict.fromkeys(found))
     return [each for each in found if each.exists() or each.is_symlink()]
 
 
@@ -35,13 +37,18 @@ def environments() -> list[Path]:
 
 def staged(model: str) -> Path:
     """Return the folder that a model is converted into, before it takes its place."""
-    return paths.models() / f".sep-new-{model}"
+    return paths.models() / f"{STAGED}{model}"
 
 
 def unfinished(model: str) -> list[Path]:
     """Return what conversions of a model have left that were killed."""
     partial = [each for each in _in(paths.models() / model) if PARTIAL.fullmatch(each.name)]
     return [each for each in _in(paths.models()) if each == staged(model)] + partial
+
+
+def half_made() -> list[Path]:
+    """Return the folders beside the models that conversions write into, and killed ones left."""
+    return [each for each in _in(paths.models()) if each.name.startswith(STAGED)]
 
 
 def _in(folder: Path) -> list[Path]:

@@ -41,7 +41,9 @@ COMMANDS = {
     **dict.fromkeys(("install", "init"), "sep setup, or for a model: sep models pull NAME"),
     **dict.fromkeys(("list", "ls", "model"), "sep models list"),
     **dict.fromkeys(("pull", "download", "fetch", "get"), "sep models pull NAME"),
-    **dict.fromkeys(("show", "info"), "sep models show NAME, or for this machine: sep doctor"),
+    **dict.fromkeys(("show", "info"), "sep models info NAME, or for this machine: sep doctor"),
+    **dict.fromkeys(("import", "add"), "sep models import FILE"),
+    "verify": "sep models verify",
     **dict.fromkeys(("separate", "split", "demix", "process", "stems"), RUN),
     **dict.fromkeys(("check", "diagnose", "status", "env", "test"), "sep doctor"),
     **dict.fromkeys(("benchmark", "speed"), "sep bench"),
@@ -53,7 +55,10 @@ COMMANDS = {
 MODEL_COMMANDS = {
     **dict.fromkeys(("ls", "all"), "sep models list"),
     **dict.fromkeys(("install", "download", "fetch", "get"), "sep models pull NAME"),
-    **dict.fromkeys(("info", "describe"), "sep models show NAME"),
+    **dict.fromkeys(("show", "describe"), "sep models info NAME"),
+    **dict.fromkeys(("add", "load", "convert"), "sep models import FILE"),
+    **dict.fromkeys(("check", "validate"), "sep models verify NAME"),
+    **dict.fromkeys(("where", "which"), "sep models path NAME"),
     **dict.fromkeys(("delete", "rm", "uninstall"), "sep models remove NAME"),
 }
 # Options of demucs, audio-separator, spleeter and their like.
@@ -88,9 +93,10 @@ def unknown(args: Sequence[str], path: str, commands: Sequence[str]) -> UsageErr
     close = get_close_matches(word, commands)
     if hint:
         rest = shells.bash(args[1:])
-        hint = hint.replace("NAME", rest).replace("drums.wav", rest) if rest else hint
+        for each in ("NAME", "FILE", "drums.wav"):
+            hint = hint.replace(each, rest) if rest else hint
     elif inside and any(word in (each.name, *each.aliases) for each in sep_models.catalogue()):
-        hint = f"sep models show {word}"
+        hint = f"sep models info {word}"
     elif not inside and _is_audio(word):
         hint = shells.bash(("sep", "run", *args))
     elif close:

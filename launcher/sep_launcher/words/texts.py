@@ -81,8 +81,9 @@ Examples:
   sep models list
   sep models pull drumsep
   sep run drums.wav -m drumsep
-  sep models add mine my.ckpt --settings my.yaml
+  sep models import my.ckpt --config my.yaml --name mine
   sep run drums.wav -m mine
+  sep models verify                  what is here, read to its end
 """
 
 COMPLETION = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sep_runtime.models.states import State
+
+N = TypeVar("N", bound=torch.nn.Module)
 
 # Last parts of keys that hold no weights: windows of an STFT, counters of averages and of norms.
 IDLE = frozenset({"window", "window_fn", "initted", "step", "n_averaged", "num_batches_tracked"})
@@ -50,13 +52,28 @@ def _one(shape: Sequence[int], **options: Any) -> Tensor:  # noqa: ANN401 (they 
     return torch.empty((), **options).expand(shape)
 
 
-def adopt(network: torch.nn.Module, found: Sequence[State]) -> None:
-    """Give a network the first weights that are its own, in float32, without a copy where they are.
+def adopted(make: Callable[[], N], found: Sequence[State]) -> N:
+    """Return the network that `make` makes with the first weights that are its own, in float32.
+
+    No copy is made where they are float32. Raises ModelError where none are its own.
+    """
+    with Uninitialised():
+        network = make()
+    own = chosen(network.state_dict(), found)
+    network.load_state_dict(
+        {k: v.detach().float() if _kind(v) == "float" else v for k, v in own.items()},
+        strict=True,
+        assign=True,
+    )
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def chosen(wanted: State, found: Sequence[State]) -> State:
+    """Return the first weights with a network's keys and shapes, in their own types.
 
     Prefixes that tools write in front of keys, and what holds no weights, are left out. Raises
     ModelError with the first differences where no keys, shapes and types are the network's.
     """
-    wanted = network.state_dict()
     views = [view for state in found for view in _views(state, wanted)]
     views.sort(key=lambda each: _rank(each[0]))
     fitting = [
@@ -64,22 +81,17 @@ def adopt(network: torch.nn.Module, found: Sequence[State]) -> None:
         for prefix, view in views
         if _facts(own := _own(view, wanted)) == _facts(wanted)
     ]
-    if fitting:
-        prefix, own = fitting[0]
-        others = [other for other, _ in fitting[1:] if _rank(other) == UNKNOWN]
-        if _rank(prefix) == UNKNOWN and others:
-            raise ModelError(
-                f"it holds several networks, {shown(prefix)} and {shown(others[0])} among them",
-                hint="give a checkpoint with one of them",
-            )
-        network.load_state_dict(
-            {k: v.detach().float() if _kind(v) == "float" else v for k, v in own.items()},
-            strict=True,
-            assign=True,
+    if not fitting:
+        states = [*(view for _, view in views), *found]
+        raise _differences(max(states, key=lambda each: len(each.keys() & wanted.keys())), wanted)
+    prefix, own = fitting[0]
+    others = [other for other, _ in fitting[1:] if _rank(other) == UNKNOWN]
+    if _rank(prefix) == UNKNOWN and others:
+        raise ModelError(
+            f"it holds several networks, {shown(prefix)} and {shown(others[0])} among them",
+            hint="give a checkpoint with one of them",
         )
-        return
-    states = [*(view for _, view in views), *found]
-    raise _differences(max(states, key=lambda each: len(each.keys() & wanted.keys())), wanted)
+    return own
 
 
 def prefixes(keys: Iterable[str], one: str) -> list[str]:

@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sep_protocol.errors import ModelError
-from sep_runtime.models.prepared import Prepared, built, cut_of, shape_of
+from sep_runtime.models.prepared import Prepared, cut_of, shape_of
 from sep_runtime.nets.hdemucs import HDemucs, HDemucsShape
 from sep_runtime.nets.htdemucs import HTDemucs, HTDemucsShape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
 
     from sep_models import Manifest
-    from sep_runtime.models.states import State
 
 
-def prepare(
-    manifest: Manifest, found: Sequence[State], overlap: float, batch: int | None
-) -> Prepared:
-    """Return the network with its weights; raise ModelError, UsageError."""
+def prepare(manifest: Manifest, overlap: float, batch: int | None) -> Prepared:
+    """Return what a model's Separator is made of; raise ModelError, UsageError."""
     stems = len(manifest.outputs)
     shape: HDemucsShape | HTDemucsShape
     if manifest.architecture == "hdemucs":
@@ -39,7 +34,6 @@ def prepare(
 
     cut = cut_of(manifest.chunk, overlap, batch, manifest.scheme, shortest=1, bins=4)
     return Prepared(
-        network=built(make, found),
         empty=make,
         cut=cut,
         bytes_of=lambda dtype: memory_of(shape, cut.chunk, dtype),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sep_runtime.models.adopt import Uninitialised, adopt
+from sep_runtime.models.adopt import Uninitialised, adopted, chosen
 from sep_runtime.nets.stft import frames_to_signal
 from sep_runtime.nets.unet import BINS, FRAMES, UNet
 from sep_runtime.streams.overlap import Chunking
@@ -181,13 +181,19 @@ class LarsNetStream:
 
 def build(found: Sequence[State], stems: Sequence[str]) -> Masks:
     """Return one U-Net per stem from keys `<stem>.<key>`; raise ModelError where they differ."""
-    networks = []
-    for stem in stems:
-        with Uninitialised():
-            network = UNet()
-        adopt(network, [_of_stem(state, f"{stem}.") for state in found])
-        networks.append(network)
+    networks = [adopted(UNet, _of_stem(found, stem)) for stem in stems]
     return Masks(networks).eval().requires_grad_(requires_grad=False)
+
+
+def fitted(found: Sequence[State], stems: Sequence[str]) -> State:
+    """Return the weights that are those of the stems' networks; raise ModelError."""
+    with Uninitialised():
+        wanted = UNet().state_dict()
+    return {
+        f"{stem}.{key}": value
+        for stem in stems
+        for key, value in chosen(wanted, _of_stem(found, stem)).items()
+    }
 
 
 def empty(stems: int) -> Masks:
@@ -211,5 +217,9 @@ def memory_of(dtype: torch.dtype) -> int:
     return 48 * BINS * FRAMES * dtype.itemsize + 20 * 2 * BINS * FRAMES * 4
 
 
-def _of_stem(state: State, prefix: str) -> State:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+def _of_stem(found: Sequence[State], stem: str) -> list[State]:
+    prefix = f"{stem}."
+    return [
+        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        for state in found
+    ]

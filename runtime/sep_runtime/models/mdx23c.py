@@ -5,28 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sep_protocol.errors import ModelError
-from sep_runtime.models.prepared import Prepared, built, cut_of, shape_of
+from sep_runtime.models.prepared import Prepared, cut_of, shape_of
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
 
     from sep_models import Manifest
-    from sep_runtime.models.states import State
     from sep_runtime.streams.overlap import Chunking
 
 
-def prepare(
-    manifest: Manifest, found: Sequence[State], overlap: float, batch: int | None
-) -> Prepared:
-    """Return the network with its weights; raise ModelError, UsageError."""
+def prepare(manifest: Manifest, overlap: float, batch: int | None) -> Prepared:
+    """Return what a model's Separator is made of; raise ModelError, UsageError."""
     shape = shape_of(TfcTdfShape, manifest.network, len(manifest.outputs))
     chunk = manifest.chunk
     cut = cut_for(shape, chunk, overlap, batch)
     return Prepared(
-        network=built(lambda: TfcTdf(shape), found),
         empty=lambda: TfcTdf(shape),
         cut=cut,
         bytes_of=lambda dtype: memory_of(shape, chunk, dtype),

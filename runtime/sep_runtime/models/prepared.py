@@ -1,17 +1,13 @@
-"""What every architecture gives to become a Separator: its network, and how a mix goes through."""
+"""What every architecture gives to become a Separator: a network, and how a mix goes through."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from torch import nn
-
 from sep_protocol import speed_fault
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import families
-from sep_runtime.models.adopt import Uninitialised, adopt
 from sep_runtime.streams.overlap import Chunking, open_stream
 from sep_runtime.streams.schemes import SCHEMES
 
@@ -19,25 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import torch
+    from torch import nn
 
     from sep_models import Scheme
     from sep_runtime.models.running import Runner
-    from sep_runtime.models.states import State
     from sep_runtime.streams.overlap import Stream
 
 STEREO = 2
 MOST_BINS = 1 << 26  # of a chunk's spectrogram; the largest network that is known has 1 << 21
 
-N = TypeVar("N", bound=nn.Module)
 S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A network with its weights, on the CPU, and what its Separator needs to know."""
+    """A network without its weights, and what its Separator needs to know."""
 
-    network: nn.Module
-    empty: Callable[[], nn.Module]  # another one of the same shape
+    empty: Callable[[], nn.Module]  # gives one
     cut: Chunking
     bytes_of: Callable[[torch.dtype], int]  # memory that a chunk takes on its way
     short: Callable[[int], int] | None = None  # see `OverlapAdd`
@@ -109,16 +103,3 @@ def cut_of(
         raise UsageError(f"overlap must be at most {chunk}, the chunk, not {overlap:g}")
     hop = SCHEMES[scheme].hop(chunk, overlap)
     return Chunking(chunk=chunk, hop=hop, batch=batch or 1, scheme=scheme)
-
-
-def built(make: Callable[[], N], found: Sequence[State]) -> N:
-    """Return the network with the weights that are its own; raise ModelError where none are."""
-    with Uninitialised():
-        network = make()
-    try:
-        adopt(network, found)
-    except ModelError as fault:
-        if family := families.of_weights(found):
-            raise families.error("these are the weights of", family) from fault
-        raise
-    return network.eval().requires_grad_(requires_grad=False)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sep_runtime.models.prepared import Prepared, built, cut_of, shape_of
+from sep_runtime.models.prepared import Prepared, cut_of, shape_of
 from sep_runtime.nets.roformer import Roformer, RoformerShape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
 
     from sep_models import Manifest
-    from sep_runtime.models.states import State
 
 
-def prepare(
-    manifest: Manifest, found: Sequence[State], overlap: float, batch: int | None
-) -> Prepared:
-    """Return the network with its weights; raise ModelError, UsageError."""
+def prepare(manifest: Manifest, overlap: float, batch: int | None) -> Prepared:
+    """Return what a model's Separator is made of; raise ModelError, UsageError."""
     shape = shape_of(RoformerShape, manifest.network, len(manifest.outputs))
     cut = cut_of(
         manifest.chunk,
@@ -30,7 +25,6 @@ def prepare(
         bins=shape.n_fft / shape.hop,
     )
     return Prepared(
-        network=built(lambda: Roformer(shape), found),
         empty=lambda: Roformer(shape),
         cut=cut,
         bytes_of=lambda dtype: memory_of(shape, cut.chunk, dtype),

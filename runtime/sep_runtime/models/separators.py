@@ -11,20 +11,12 @@ from torch import nn
 
 import sep_models
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import (
-    demucs,
-    families,
-    kinds,
-    larsnet,
-    mdx23c,
-    roformer,
-    scnet,
-    settings,
-    weights,
-)
+from sep_runtime.models import demucs, larsnet, mdx23c, roformer, scnet, weights
 from sep_runtime.models import precision as precisions
+from sep_runtime.models.adopt import Uninitialised, adopted, chosen
 from sep_runtime.models.placing import placed
 from sep_runtime.models.prepared import STEREO, Chunked
+from sep_runtime.models.understand import understand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,40 +68,40 @@ def load(
     Raises ModelError where it is missing or corrupt, UsageError where an option does not fit it,
     DeviceError where the device cannot do it in that precision.
     """
-    manifest, path, sha256 = _locate(model)
+    manifest, found, sha256 = _locate(model)
     if manifest.bundled and manifest.sha256 != sha256:
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
             hint="install sep-audio again",
             command="run: sep setup --repair (for an image: sep setup --engine container --repair)",
         )
-    if model.sha256 is not None and model.sha256 != sha256 and model.checkpoint:
-        raise ModelError(
-            f"{path.name} is another file than the one that was called {model.name}",
-            hint=f"sep models add {model.name} FILE, if that is what you want",
-        )
-    if model.sha256 is not None and model.sha256 != sha256:
+    noted = manifest.sha256 if manifest.imported else model.sha256
+    if noted not in (None, sha256):
         raise ModelError(
             f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",
-            hint="fetch them again",
-            command=f"sep models pull {manifest.name}",
+            hint="import their file again" if manifest.imported else "fetch them again",
+            command=f"sep models import FILE --name {manifest.name} --overwrite"
+            if manifest.imported
+            else f"sep models pull {manifest.name}",
         )
-    found = weights.read(path)
     how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
     make = _larsnet if manifest.architecture == "larsnet" else _chunked
     separator, runner, snr = make(manifest, found, overlap, how)
     return Loaded(separator=separator, runner=runner, manifest=manifest, sha256=sha256, snr=snr)
 
 
-def check(manifest: Manifest, found: Sequence[State]) -> None:
-    """Raise ModelError unless these are the weights of the model, key by key."""
-    if manifest.architecture == "larsnet":
-        surplus = {key.partition(".")[0] for key in found[0]} - set(manifest.stems)
-        if surplus:
-            raise ModelError(f"{manifest.name} has no stem {', '.join(sorted(surplus))}")
-        larsnet.build(found, manifest.stems)
-    else:
-        CHUNKED[manifest.architecture](manifest, found, manifest.overlap, None)
+def fitted(manifest: Manifest, found: Sequence[State]) -> State:
+    """Return the weights that are a model's, by its network's keys; raise ModelError."""
+    stems = manifest.stems
+    if manifest.architecture != "larsnet":
+        prepared = CHUNKED[manifest.architecture](manifest, manifest.overlap, None)
+        with Uninitialised():
+            network = prepared.empty()
+        return chosen(network.state_dict(), found)
+    surplus = {key.partition(".")[0] for state in found for key in state} - set(stems)
+    if surplus:
+        raise ModelError(f"{manifest.name} has no stem {', '.join(sorted(surplus))}")
+    return larsnet.fitted(found, stems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +139,10 @@ def _chunked(
     manifest: Manifest, found: Sequence[State], overlap: float | None, how: _How
 ) -> tuple[Separator, Runner, float | None]:
     wanted = manifest.overlap if overlap is None else overlap
-    prepared = CHUNKED[manifest.architecture](manifest, found, wanted, how.batch)
+    prepared = CHUNKED[manifest.architecture](manifest, wanted, how.batch)
     chunk = prepared.cut.chunk
     runner, snr = _running(
-        prepared.network,
+        adopted(prepared.empty, found),
         prepared.empty,
         how,
         shape=(STEREO, chunk),
@@ -189,27 +181,18 @@ def _running(
     )
 
 
-def _locate(model: Model) -> tuple[Manifest, Path, str]:
-    """Return the model's manifest, its weights file and that file's SHA-256."""
+def _locate(model: Model) -> tuple[Manifest, Sequence[State], str]:
+    """Return the model's manifest, what is in its file of weights, and that file's SHA-256."""
     if model.checkpoint is not None:
-        path = Path(model.checkpoint)
-        kinds.check_file(path, "the weights")
-        sha256 = weights.digest(path)
-        if model.settings is not None:
-            return settings.read(Path(model.settings), model.name), path, sha256
-        known = sep_models.of_file(sha256)
-        if known is None:
-            # What is no weights, or of another network, needs no settings.
-            if family := families.of_weights(weights.read(path)):
-                raise families.error("{path} is", family, str(path))
-            raise UsageError(
-                f"{path.name} is not a checkpoint that sep knows, so it needs its settings",
-                hint="give the YAML that was published with it as settings",
-                command="give the YAML that was published with it by --model-config",
-            )
-        return known, path, sha256
-    manifest = sep_models.find(model.name)
-    folder = Path(model.folder) if model.folder else sep_models.folder_of(manifest.name)
+        settings = Path(model.settings) if model.settings else None
+        known = understand(Path(model.checkpoint), settings, model.name)
+        return known.manifest, known.states, known.sha256
+    placed = Path(model.folder) if model.folder else None
+    if placed and os.path.isfile(placed / sep_models.RECORD):  # noqa: PTH113 (as below)
+        manifest = sep_models.of_folder(placed)
+    else:
+        manifest = sep_models.find(model.name)
+    folder = placed or sep_models.folder_of(manifest.name)
     path = folder / sep_models.WEIGHTS
     if not os.path.isfile(path):  # noqa: PTH113 (it raises for no name and no right)
         raise ModelError(
@@ -218,7 +201,7 @@ def _locate(model: Model) -> tuple[Manifest, Path, str]:
             command="sep models list",
             path=str(folder),
         )
-    return manifest, path, weights.digest(path)
+    return manifest, weights.read(path), weights.digest(path)
 
 
 def _how(manifest: Manifest) -> str:
