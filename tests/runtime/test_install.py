@@ -124,7 +124,7 @@ def test_a_checkpoint_becomes_weights_and_what_they_are(tiny, tmp_path):
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_only_what_is_the_networks_is_kept(tiny, tmp_path, wrapped):
-    """In its keys and in float32, whatever tools wrote before and beside it."""
+    """In its keys and its own type, whatever tools wrote before and beside it."""
     state = torch.load(tiny[0])["state_dict"]
     half = {f"module.{key}": value.half() for key, value in state.items()}
     more = {"state_dict": half, "optimizer": {"state": {0: torch.zeros(1000)}}, "epoch": 3}
@@ -133,7 +133,7 @@ def test_only_what_is_the_networks_is_kept(tiny, tmp_path, wrapped):
     install(order, model)
     found = load_file(tmp_path / "models" / sep_models.WEIGHTS)
     assert found.keys() == state.keys()
-    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert {value.dtype for value in found.values()} == {torch.float16}
 
 
 def test_settings_of_another_network_leave_nothing(tiny, tmp_path):

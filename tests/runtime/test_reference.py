@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sep_runtime.models import larsnet
-from sep_runtime.models.prepared import built, shape_of
+from sep_runtime.models.adopt import adopted
+from sep_runtime.models.prepared import shape_of
 from sep_runtime.models.running import Runner
 from sep_runtime.models.settings import manifest_of
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
@@ -47,7 +48,7 @@ def test_mdx23c(name, recipe):
     manifest = manifest_of(facts["config"], name)
     shape = shape_of(TfcTdfShape, manifest.network, len(manifest.stems))
     weights = tensors(recipe.weights(facts["shapes"], facts["seed"]))
-    network = built(lambda: TfcTdf(shape), [weights])
+    network = adopted(lambda: TfcTdf(shape), [weights])
     seeds = [facts["seed"] * 100 + i for i in range(facts["batch"])]
     mixes = np.stack([recipe.noise(2, manifest.chunk, seed) for seed in seeds])
     with torch.inference_mode():

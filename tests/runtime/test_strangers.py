@@ -21,7 +21,8 @@ import yaml
 from sep_protocol import Job, Model, Track, dump_job, load_event
 from sep_protocol.errors import ModelError, UsageError
 from sep_runtime.models import separators, settings, weights
-from sep_runtime.models.prepared import built, shape_of
+from sep_runtime.models.adopt import adopted
+from sep_runtime.models.prepared import shape_of
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape
 
 CPU = torch.device("cpu")
@@ -470,7 +471,7 @@ def test_a_network_is_compared_before_it_takes_memory():
     shape = TfcTdfShape(stems=32, channels=2048, growth=2048, blocks=16)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="missing"):
-        built(lambda: TfcTdf(shape), [STATE])
+        adopted(lambda: TfcTdf(shape), [STATE])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
 
 
