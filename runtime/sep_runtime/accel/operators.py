@@ -157,6 +157,9 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def rotated_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """The same of pairs (m, m + d / 2), as `halves` lays them; contiguous whatever x is."""
+    fused = cuda.turned(x, cos, sin)
+    if fused is not None:
+        return fused
     turned = torch.empty_like(x, memory_format=torch.contiguous_format)
     (a, b), (c, e) = x.chunk(2, -1), turned.chunk(2, -1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
