@@ -132,7 +132,7 @@ def test_the_next_mirror_is_tried(fetch):
 
 
 def test_an_interrupted_download_goes_on_where_it_was(fetch, mirror):
-    with pytest.raises(ModelError, match=r"ended after|IncompleteRead"):
+    with pytest.raises(ModelError, match="the connection ended"):
         fetch("/cut")
     half = len(BODY) // 2
     assert fetch("/cut").read_bytes() == BODY

@@ -101,7 +101,7 @@ FAULTS = {
     ),
     "missing": (whole(b"", "404 Not Found", Content_Length=0), "404 Not Found", 0),
     "forbidden": (whole(b"", "403 Forbidden", Content_Length=0), "403 Forbidden", 0),
-    "broken": (whole(b"", "500 ", Content_Length=0), "500 ", 0),
+    "broken": (whole(b"", "500 ", Content_Length=0), "500 Internal Server Error", 0),
     "too many": (
         whole(b"", "429 Too Many Requests", Retry_After=120, Content_Length=0),
         "429 Too Many Requests; it asks to wait 120 s",
@@ -131,13 +131,13 @@ FAULTS = {
     ),
     "stalls in the head": (lambda *_: (b"HTTP/1.1 200 OK\r\nX-A", HANG), "timed out|no answer", 0),
     "stalls": (lambda *_: (head("200 OK", **LONG) + BODY[:HALF], HANG), "timed out", HALF),
-    "chunks end": (chunked(b""), r"IncompleteRead|ended after", HALF),
+    "chunks end": (chunked(b""), "connection ended", HALF),
     "chunks end within": (
         chunked(b"ffff\r\n" + BODY[HALF : HALF + 9]),
-        r"IncompleteRead|ended after",
+        "connection ended",
         HALF + 9,
     ),
-    "chunks are none": (chunked(b"many\r\n"), r"IncompleteRead|ended after", HALF),
+    "chunks are none": (chunked(b"many\r\n"), "connection ended", HALF),
     "chunks are few": (chunked(b"0\r\n\r\n"), "ended after 256000 of 512000", HALF),
 }
 
@@ -463,7 +463,7 @@ def test_two_at_once_from_a_faulty_server(serve, home):
     server = serve(lambda _, start: honest(0, start)[:-100_000])
     both = [pull(server.url()) for _ in range(2)]
     told = [ended(each, 16) for each in both]
-    assert all("ended after" in each or "IncompleteRead" in each for each in told)
+    assert all("the connection ended" in each for each in told)
     (first, second) = [range_ for _, range_ in server.asked]
     assert (first, second) == (None, f"bytes={SIZE - 100_000}-")
     ((_, kept),) = left(home).items()

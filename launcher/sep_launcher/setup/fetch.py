@@ -251,6 +251,8 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
     """Return what has come; the network's faults are not the disk's."""
     try:
         return answer.read1(BLOCK)
+    except http.client.IncompleteRead as fault:
+        raise _CutError("the connection ended within the file") from fault
     except (OSError, http.client.HTTPException) as fault:
         raise _CutError(_short(fault)) from fault
 
@@ -295,7 +297,8 @@ def _short(fault: Exception) -> str:
     reason = getattr(fault, "reason", None) or getattr(fault, "strerror", None)
     text = str(reason or fault) or type(fault).__name__
     if isinstance(fault, urllib.error.HTTPError):
-        text = f"{fault.code} {text}"
+        known = http.client.responses.get(fault.code, "is not known here")
+        text = f"{fault.code} {reason or known}"
         wait = fault.headers.get("Retry-After", "")
         if fault.code in BUSY and wait:
             text += f"; it asks to wait {wait}{' s' if wait.isdigit() else ''}"
