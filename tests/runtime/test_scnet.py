@@ -31,8 +31,12 @@ SMALL = ScnetShape(stems=2, dims=(4, 8, 12, 16), nfft=1024, win_size=1024, hop_s
 
 @pytest.fixture(autouse=True)
 def no_gradients():
+    """And one thread: of such small steps several would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with torch.inference_mode():
         yield
+    torch.set_num_threads(threads)
 
 
 def shape_of(facts):
@@ -81,7 +85,7 @@ def test_keys_of_published_files(name):
     assert found == full_size(name)["shapes"]
 
 
-@pytest.mark.parametrize("samples", [1, 255, 256, 257, 512, 513, 768, 1023, 1024, 5000])
+@pytest.mark.parametrize("samples", [1, 256, 257, 512, 513, 768, 1023, 5000])
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_any_length(samples, variant, noise):
     network = made(replace(SMALL, **variant))

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sep_launcher.planning import models
 from sep_protocol.errors import ModelError, PathError
@@ -20,6 +21,7 @@ from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from email.message import Message
     from pathlib import Path
 
     from sep_launcher.show.render import Screen
@@ -31,6 +33,8 @@ SLOWEST = 1000  # bytes a second
 MOST = 8 << 30  # bytes of a file whose author does not say how long it is
 BLOCK = 1 << 20
 BEYOND = http.client.REQUESTED_RANGE_NOT_SATISFIABLE
+BUSY = (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
+LONGEST = 200  # characters of what a server says that are told
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -40,6 +44,44 @@ class _OtherError(ValueError):
 
 class _CutError(ValueError):
     """No more comes; what came is kept."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Goes where it is sent, by http and https alone, and never from https to http."""
+
+    inf_msg = "it redirects without end: "
+
+    def redirect_request(  # noqa: PLR0917 (urllib's own)
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Message,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Return what to ask next; raise URLError where that is not allowed."""
+        was, now = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if now not in (was, "https"):
+            fp.close()
+            raise urllib.error.URLError(f"it redirects from {was} to {now}: {newurl}")
+        # What was asked for, a range of bytes among it, is asked for there, too.
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Return what asks by http and https, through the proxies that are set, and knows no more."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 def fetch(source: Source, target: Path, screen: Screen) -> None:
@@ -97,7 +139,11 @@ def _from(url: str, source: Source, partial: Path, screen: Screen) -> None:
 
 def _go_on(url: str, source: Source, partial: Path, start: int, screen: Screen) -> None:
     if not (start and _is(partial, source)):
-        _download(url, source, partial, start, screen)
+        try:
+            _download(url, source, partial, start, screen)
+        except _CutError:
+            if not _is(partial, source):  # else the server said too much of its length
+                raise
     if not _is(partial, source):
         raise _OtherError("another file than the one recorded (SHA-256)")
 
@@ -118,6 +164,8 @@ def _begun(partial: Path, source: Source) -> int:
 
 def _download(url: str, source: Source, partial: Path, start: int, screen: Screen) -> None:
     """Append to the file, or begin it; every byte that came is on the disk, whatever ends it."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError("neither http nor https")
     request = urllib.request.Request(url, headers={"User-Agent": f"sep/{__version__}"})  # noqa: S310
     if start:
         request.add_header("Range", f"bytes={start}-")
@@ -125,6 +173,9 @@ def _download(url: str, source: Source, partial: Path, start: int, screen: Scree
     if answer is None:
         return  # it was whole already; its hash tells
     with answer:
+        encoding = (answer.headers.get("Content-Encoding") or "identity").strip().lower()
+        if encoding != "identity":
+            raise _CutError(f"it comes compressed ({encoding}), which was not asked for")
         if answer.status != http.client.PARTIAL_CONTENT:
             start = 0
         elif not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
@@ -132,7 +183,9 @@ def _download(url: str, source: Source, partial: Path, start: int, screen: Scree
         total = source.bytes or 0
         if answer.length is not None:
             if total and start + answer.length != total:
-                raise _OtherError(f"it has {start + answer.length} bytes, {total} are expected")
+                # A page that says to log in, or to wait, tells nothing of what came before it.
+                kind = _OtherError if start else _CutError
+                raise kind(f"it has {start + answer.length} bytes, {total} are expected")
             total = start + answer.length
         with _written(partial), _opened(partial, start) as file:
             done = _copy(answer, file, start, source, screen)
@@ -149,7 +202,7 @@ def _answer(request: urllib.request.Request) -> http.client.HTTPResponse | None:
 
     def ask() -> None:
         try:
-            found.append(urllib.request.urlopen(request, timeout=SECONDS))  # noqa: S310
+            found.append(_opener().open(request, timeout=SECONDS))
         except Exception as fault:  # noqa: BLE001 (raised again below)
             found.append(fault)
 
@@ -168,7 +221,7 @@ def _answer(request: urllib.request.Request) -> http.client.HTTPResponse | None:
             raise fault
         case Exception() as fault:
             raise fault
-    raise ValueError("neither http nor https")
+    raise ValueError("no answer")
 
 
 def _copy(
@@ -198,6 +251,8 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
     """Return what has come; the network's faults are not the disk's."""
     try:
         return answer.read1(BLOCK)
+    except http.client.IncompleteRead as fault:
+        raise _CutError("the connection ended within the file") from fault
     except (OSError, http.client.HTTPException) as fault:
         raise _CutError(_short(fault)) from fault
 
@@ -238,5 +293,14 @@ def _is(path: Path, source: Source) -> bool:
 
 
 def _short(fault: Exception) -> str:
-    reason = getattr(fault, "reason", None)
-    return str(reason or getattr(fault, "strerror", None) or fault)
+    """Return one line of what happened."""
+    reason = getattr(fault, "reason", None) or getattr(fault, "strerror", None)
+    text = str(reason or fault) or type(fault).__name__
+    if isinstance(fault, urllib.error.HTTPError):
+        known = http.client.responses.get(fault.code, "is not known here")
+        text = f"{fault.code} {reason or known}"
+        wait = fault.headers.get("Retry-After", "")
+        if fault.code in BUSY and wait:
+            text += f"; it asks to wait {wait}{' s' if wait.isdigit() else ''}"
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -253,8 +253,18 @@ class _Rows(nn.Module):
         b, c, f, n = x.shape
         x = x.transpose(1, 2).reshape(b * f, c, n)
         for layer in self.layers:
-            x = x + layer(x)
+            x = x + layer(x) if ops.only_plain() else _added_(x, cast("nn.Sequential", layer))
         return x.view(b, f, c, n).transpose(1, 2)
+
+
+def _added_(x: Tensor, layer: nn.Sequential) -> Tensor:
+    """Add to x [n, c, N] what a layer makes of it; its last convolution adds as it multiplies."""
+    *before, last = layer
+    y = x
+    for each in before:
+        y = each(y)
+    weight = _weight(last).squeeze(-1).expand(len(x), -1, -1)
+    return x.add_(cast("Tensor", last.bias).unsqueeze(-1)).baddbmm_(weight, y)
 
 
 class _Encoder(nn.Module):
