@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sep_protocol.errors import ModelError
-from sep_runtime.models import identify, kinds
+from sep_runtime.models import kinds
 from sep_runtime.models.identity import CALLED, headline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from sep_models import Architecture
     from sep_runtime.models.identity import Identity
-    from sep_runtime.models.states import State
 
 RUN = "MDX23C, BS-Roformer, Mel-Band Roformer, HTDemucs, HDemucs and SCNet"
 PUBLISHED = "give the settings that were published with this checkpoint"
@@ -93,12 +91,6 @@ def said_by(raw: object) -> dict[str, object]:
         elif isinstance(value, list) and all(type(each) is int for each in value):
             found[key] = tuple(value)
     return found
-
-
-def of_weights(found: Iterable[State]) -> str:
-    """Return which network, other than MDX23C, weights are of, nothing where it is not known."""
-    known = identify.of(found)
-    return known.called if known and known.called != CALLED["mdx23c"] else ""
 
 
 def of_global(name: str) -> str:
