@@ -1,9 +1,10 @@
-"""The layers of HDemucs and HTDemucs on a CPU in float32, a few bins at a time.
+"""The layers of HDemucs and HTDemucs on a CPU in float32, a block of bins at a time.
 
 After its convolution a layer of the frequency branch knows nothing of other bins. So all that
-follows is done while a block of bins is in the cache, and in place. Convolutions of one step are
-matrix products, and so are those that step as far as half their kernel; norms of such a product
-are folded into it, since the moments of what goes in tell those of what comes out.
+follows is done block by block and in place, and the widest tensors never exist as a whole.
+Convolutions of one step are matrix products, and so are those that step as far as half their
+kernel; norms of such a product are folded into it, since the moments of what goes in tell those of
+what comes out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from sep_runtime.accel import operators as ops
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-BLOCK = 1 << 19  # values of a block's widest tensor, for each thread
+# Values of a block's widest tensor. It bounds the memory; smaller ones gained no time, and every
+# operator ends with threads that wait for each other, which is long where others are busy.
+BLOCK = 1 << 22
 FEWEST = 8  # bins of a block, 2 at least: convolutions arrange their weights anew for each
 
 
@@ -232,6 +235,6 @@ def decoded_wave(
 
 def _parts(total: int, width: int, fewest: int) -> Iterator[tuple[int, int]]:
     """First ones and counts of parts of `total`, each `width` values wide."""
-    step = max(fewest, BLOCK * torch.get_num_threads() // width)
+    step = max(fewest, BLOCK // width)
     for first in range(0, total, step):
         yield first, min(step, total - first)
