@@ -12,6 +12,7 @@ import torch
 from sep_runtime.accel import operators
 from sep_runtime.models.adopt import Uninitialised
 from sep_runtime.models.placing import placed
+from sep_runtime.nets import demucs_blocks
 from sep_runtime.nets.hdemucs import HDemucs, HDemucsShape, renamed
 from sep_runtime.nets.htdemucs import HTDemucs, HTDemucsShape
 
@@ -27,6 +28,15 @@ VECTORS = [
     "hdemucs-old-padding",
 ]
 FREE = ["htdemucs-free-length", "hdemucs-mmi", "hdemucs-old-padding"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small tensors on threads that others keep busy are mostly waiting."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def facts_of(name):
@@ -90,6 +100,14 @@ def plainly(built, mix):
         return run(built, mix)
 
 
+def drawn_for(recipe, shape):
+    """A network with weights of its own."""
+    built = empty(shape).eval()
+    drawn = recipe.weights({key: v.shape for key, v in built.state_dict().items()}, 1)
+    built.load_state_dict({key: torch.from_numpy(value) for key, value in drawn.items()})
+    return built
+
+
 def error(found, expected):
     found, expected = np.asarray(found), np.asarray(expected)
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
@@ -110,10 +128,37 @@ def test_vectors(name, way, network, recipe):
     assert error(level, facts["rms"]) <= TOLERANCE
 
 
+@pytest.mark.parametrize("bins", [2, 3, 8])
 @pytest.mark.parametrize("name", VECTORS)
-def test_plain_and_fast_agree(name, network, recipe):
+def test_plain_and_fast_agree(name, bins, network, recipe, monkeypatch):
+    monkeypatch.setattr(demucs_blocks, "BLOCK", 512)
+    monkeypatch.setattr(demucs_blocks, "FEWEST", bins)
     mix = mix_of(recipe, facts_of(name))
     assert error(run(network(name), mix), plainly(network(name), mix)) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"context": 0},
+        {"context": 2},
+        {"context_enc": 1},
+        {"norm_starts": 64},  # layers of one branch go up by blocks, too
+        {"stride": 2, "kernel_size": 4},
+        {"dconv_mode": 2, "dconv_depth": 4},
+        {"dconv_mode": 0},
+    ],
+)
+@pytest.mark.parametrize("kind", [HDemucsShape, HTDemucsShape])
+def test_plain_and_fast_agree_whatever_the_shape(kind, options, recipe, monkeypatch):
+    monkeypatch.setattr(demucs_blocks, "BLOCK", 512)
+    small = {"channels": 8, "nfft": 1024, "depth": 3}
+    if kind is HDemucsShape:
+        deep = {"channels": 16, "growth": 1, "depth": 7} if "stride" in options else {"depth": 4}
+        small |= {"nfft": 256, **deep}
+    built = drawn_for(recipe, kind(stems=2, **small, **options))
+    mix = noise_of(recipe, 5001, batch=2)
+    assert error(run(built, mix), plainly(built, mix)) <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["htdemucs", "htdemucs-6s", "hdemucs-mmi"])
@@ -136,9 +181,7 @@ def test_any_length(name, samples, network, recipe):
 
 def test_a_mono_sample(recipe):
     shape = HDemucsShape(stems=1, audio_channels=1, channels=8, nfft=64, depth=2)
-    built = HDemucs(shape).eval()
-    drawn = recipe.weights({key: v.shape for key, v in built.state_dict().items()}, 1)
-    built.load_state_dict({key: torch.from_numpy(value) for key, value in drawn.items()})
+    built = drawn_for(recipe, shape)
     assert run(built, torch.ones(1, 1, 1)).isfinite().all()
 
 
@@ -255,14 +298,18 @@ def test_shapes_that_htdemucs_refuses(options, told):
         HTDemucsShape(**{"stems": 4} | options)
 
 
+def test_layers_of_one_branch_may_take_longer_steps(recipe):
+    shape = HDemucsShape(stems=2, channels=8, nfft=256, depth=5, norm_starts=64, time_stride=4)
+    built, mix = drawn_for(recipe, shape), noise_of(recipe, 5001)
+    assert error(run(built, mix), plainly(built, mix)) <= 1e-5
+
+
 @pytest.mark.parametrize("options", [{"freq_emb": 0.0}, {"dconv_mode": 0}, {"norm_starts": 0}])
 @pytest.mark.parametrize("kind", [HDemucsShape, HTDemucsShape])
 def test_options_that_leave_modules_out(kind, options, recipe):
     small = {"channels": 8, "nfft": 256 if kind is HDemucsShape else 1024, "depth": 3}
-    shape = kind(stems=2, **small | options)
-    built = empty(shape).eval()
-    drawn = recipe.weights({key: v.shape for key, v in built.state_dict().items()}, 1)
-    assert any(key.startswith("freq_emb") for key in drawn) == ("freq_emb" not in options)
-    assert any("dconv" in key for key in drawn) == ("dconv_mode" not in options)
-    built.load_state_dict({key: torch.from_numpy(value) for key, value in drawn.items()})
+    built = drawn_for(recipe, kind(stems=2, **small | options))
+    keys = list(built.state_dict())
+    assert any(key.startswith("freq_emb") for key in keys) == ("freq_emb" not in options)
+    assert any("dconv" in key for key in keys) == ("dconv_mode" not in options)
     assert run(built, noise_of(recipe, 3000)).isfinite().all()

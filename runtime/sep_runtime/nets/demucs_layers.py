@@ -7,12 +7,14 @@ Names of modules are the keys of published weights.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sep_runtime.accel import operators as ops
+from sep_runtime.nets import demucs_blocks as blocks
 from sep_runtime.nets.stft import Stft, frames_to_signal
 
 if TYPE_CHECKING:
@@ -29,14 +31,28 @@ EPS = 1e-5  # added to the deviation that an input is divided by
 class Spectrogram(nn.Module):
     """Waveforms to their spectra without the top bin, and back.
 
-    With `old` the waveform is padded by zeros, and what comes back is half as many samples late
-    as the padding is long, as networks of 2021 were trained.
+    With `old` the waveform is padded by zeros, and what comes back is late by as much as there is
+    padding before it, as networks of 2021 were trained.
     """
+
+    window: Tensor
+    constant: Tensor
+    edge: Tensor
 
     def __init__(self, nfft: int, *, old: bool = False) -> None:
         super().__init__()
         self.stft = Stft(nfft, nfft // 4, normalized=True)
         self.old = old
+        # Four frames lie over every sample, and their squared windows sum to 3 / 2.
+        squares = self.stft.window * self.stft.window
+        window = self.stft.window / 1.5
+        ones = torch.view_as_complex(torch.ones(nfft // 2, 2))
+        constant = torch.fft.irfft(ones, n=nfft, norm="ortho") * window
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("constant", constant, persistent=False)
+        # Over the first samples that `old` keeps there are three.
+        edge = 1.5 / (1.5 - squares[-(nfft // 4) :])
+        self.register_buffer("edge", edge, persistent=False)
 
     def forward(self, mix: Tensor) -> Tensor:
         """[B, C, T] to [B, 2 C, F, M]: real, then imaginary parts of every channel.
@@ -62,18 +78,24 @@ class Spectrogram(nn.Module):
             left, right = left - before, right - after
         return functional.pad(mix, (left, right), "reflect")
 
-    def inverse(self, parts: Tensor, length: int) -> Tensor:
-        """[..., 2, F, M] real and imaginary parts to [..., length] waveforms."""
+    def inverse(self, parts: Tensor, mean: Tensor, deviation: Tensor, length: int) -> Tensor:
+        """[B, S, C, 2, F, M] real and imaginary parts to [B, S, C, length] waveforms.
+
+        What is transformed is `parts` times `deviation` plus `mean`, both [B, 1, 1, 1].
+        """
         hop, nfft = self.stft.hop, self.stft.n_fft
-        last = parts.movedim(-3, -1)
-        if self.old:
-            padded = functional.pad(last, (0, 0, 2, 2, 0, 1))
-            return self.stft.inverse(torch.view_as_complex(padded), length)
-        spectrum = torch.view_as_complex(last.transpose(-2, -3).contiguous())
-        frames = torch.fft.irfft(spectrum, n=nfft, norm="ortho")
-        # Every sample that is kept lies in four frames, whose squared windows sum to 3 / 2.
-        signal = frames_to_signal(frames.mul_(self.stft.window).mul_(2 / 3), hop)
-        return signal.narrow(-1, hop // 2 * 3, length)
+        shape = (*parts.shape[:3], parts.shape[5], parts.shape[4], 2)
+        last = torch.empty(shape, dtype=torch.float32, device=parts.device)
+        last.copy_(parts.permute(0, 1, 2, 5, 4, 3))
+        frames = torch.fft.irfft(torch.view_as_complex(last), n=nfft, norm="ortho")
+        # A transform is linear, so this is done on frames, where it takes no pass of its own.
+        shift, factor = mean.unsqueeze(-1) * self.constant, deviation.unsqueeze(-1) * self.window
+        frames = torch.addcmul(shift, frames, factor, out=None if ops.only_plain() else frames)
+        signal = frames_to_signal(frames, hop)
+        if not self.old:
+            return signal.narrow(-1, hop // 2 * 3, length)
+        signal.narrow(-1, 0, hop).mul_(self.edge)
+        return signal.narrow(-1, 0, length)
 
 
 def standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,7 +104,7 @@ def standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     one = x[0].numel() == 1  # which has no unbiased deviation
     variance, mean = torch.var_mean(x, axes, correction=0 if one else 1, keepdim=True)
     deviation = variance.sqrt()
-    return (x - mean) / (deviation + EPS), mean, deviation
+    return (x - mean).div_(deviation + EPS), mean, deviation
 
 
 class GroupNorm(nn.GroupNorm):
@@ -100,7 +122,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class LayerScale(nn.Module):
-    """A factor per channel; channels are the first axis after the batch, or the last."""
+    """A factor per channel; channels are the first axis of items, or the last."""
 
     exact = True
 
@@ -111,8 +133,15 @@ class LayerScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c, T] to the same; with `last` [B, T, c]."""
+        return x * self._factor(x)
+
+    def added(self, to: Tensor, x: Tensor) -> Tensor:
+        """Return `to` plus x times the factors."""
+        return torch.addcmul(to, x, self._factor(x))
+
+    def _factor(self, x: Tensor) -> Tensor:
         scale = self.scale.to(x.dtype)
-        return x * (scale if self.last else scale.unsqueeze(-1))
+        return scale if self.last else scale.unsqueeze(-1)
 
 
 class BLSTM(nn.Module):
@@ -254,16 +283,21 @@ class Encoder(nn.Module):
         self.dconv: nn.Module = nn.Identity()
         if shape.dconv_mode & 1:
             self.dconv = DConv(outs, shape, lstm=lstm, attention=attention)
+        self.by_blocks = _local(shape, index, bins, self.dconv) and not shape.context_enc
 
     def forward(self, x: Tensor, inject: Tensor | None = None) -> Tensor:
         """[B, c, F, M] to [B, d, F / stride, M], or [B, c, T] to [B, d, T / stride], rounded up.
 
         `inject` is added after the convolution: [B, d, M], the same for every bin.
         """
-        if not self.image:
+        if not self.image and x.shape[-1] % self.stride:
             x = functional.pad(x, (0, -x.shape[-1] % self.stride))
         x = self.conv(x)
         if self.bare:
+            return x
+        if self.by_blocks and blocks.able(x):
+            rows = x if self.image else x.unsqueeze(2)
+            blocks.encoded_(rows, blocks.branches(self.dconv), self.rewrite)
             return x
         if inject is not None:
             x = x + inject.unsqueeze(2)
@@ -312,20 +346,40 @@ class Decoder(nn.Module):
         self.dconv: nn.Module = nn.Identity()
         if shape.dconv_mode & 2:
             self.dconv = DConv(ins, shape, lstm=lstm, attention=attention)
+        self.by_blocks = _local(shape, index, bins, self.dconv)
 
-    def forward(self, x: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, skip: Tensor, length: int) -> Tensor:
         """[B, c, F / stride, M] to [B, d, F, M], or [B, c, T / stride] to [B, d, length].
 
-        The second tensor that is returned is what went into the transposed convolution.
+        `skip` is what the encoder of this layer gave.
         """
-        if not self.bare:
-            x = functional.glu(self.norm1(self.rewrite(x)), 1)
-            x = self.dconv(x)
+        if self.by_blocks and blocks.able(x):
+            above = blocks.up(self.conv_tr, self.stride, gelu=not self.outermost)
+            way = blocks.decoded if self.image else blocks.decoded_wave
+            y = way(x, skip, self.rewrite, blocks.branches(self.dconv), above)
+            return y if self.image else y.narrow(-1, 0, length)
+        return self.raised(self.rewritten(x + skip), length)
+
+    def rewritten(self, x: Tensor) -> Tensor:
+        """Return what the transposed convolution gets, of the sum of input and skip."""
+        return self.dconv(functional.glu(self.norm1(self.rewrite(x)), 1))  # type: ignore[no-any-return]
+
+    def raised(self, x: Tensor, length: int) -> Tensor:
+        """Return what the transposed convolution, and all after it, makes of `rewritten`'s."""
         y = self.norm2(self.conv_tr(x))
-        axis, wanted = (-2, cast("int", self.bins)) if self.image else (-1, length)
-        if not self.image or y.shape[-2] != wanted:
+        axis, wanted = (-1, length) if self.bins is None else (-2, self.bins)
+        if self.bins is None or y.shape[-2] != wanted:
             y = y.narrow(axis, self.stride // 2, wanted)
-        return (y if self.outermost else functional.gelu(y)), x
+        return y if self.outermost else functional.gelu(y)
+
+
+def _local(shape: HybridShape, index: int, bins: int | None, dconv: nn.Module) -> bool:
+    """Say whether no bin of a layer knows of others, and all that is in it can be done by blocks.
+
+    The layer that leaves one bin is no such layer, either.
+    """
+    inside = any(isinstance(each, BLSTM | LocalState) for each in dconv.modules())
+    return index < shape.norm_starts and (bins is None or bins > shape.kernel_size) and not inside
 
 
 def _norm(shape: HybridShape, index: int, channels: int) -> nn.Module:
@@ -344,7 +398,8 @@ class Bins(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c, F, M] to the same."""
-        return x + self.embedding.weight.t().unsqueeze(-1) * self.factor
+        added = self.embedding.weight.t().unsqueeze(-1) * self.factor
+        return x + added if ops.only_plain() else x.add_(added)
 
 
 class Hybrid(nn.Module):
@@ -367,12 +422,10 @@ class Hybrid(nn.Module):
         kind = next(self.parameters()).dtype
         x, xt = self._layers(spectrum.to(kind), wave.to(kind))
         stems, frames = self.common.stems, x.shape[-1]
-        parts = torch.addcmul(mean, x.float(), deviation)
-        parts = parts.view(batch, stems, channels, 2, -1, frames)
+        parts = x.reshape(batch, stems, channels, 2, -1, frames)
         waves = torch.addcmul(wave_mean, xt.float(), wave_deviation)
-        return self.spectrogram.inverse(parts, length).add_(
-            waves.view(batch, stems, channels, length)
-        )
+        found = self.spectrogram.inverse(parts, mean, deviation, length)
+        return found + waves.view(batch, stems, channels, length)
 
     def _layers(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """Both branches, [B, 2 C, F, M] and [B, C, T], to the same of all stems."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import nn
 
 from sep_runtime.nets.demucs_layers import HEADS, Bins, Decoder, Encoder, Hybrid
@@ -128,14 +129,20 @@ class HDemucs(Hybrid):
             if not i and self.freq_emb is not None:
                 x = self.freq_emb(x)
             skips.append(x)
-        for k, decode in enumerate(self.decoder):
+        x = torch.zeros_like(x)
+        for k, decode in enumerate(cast("list[Decoder]", self.decoder)):
             i = self.shape.depth - 1 - k
-            if i == merged - 1 and k:
-                x = x.unsqueeze(2)
             skip = skips.pop()
-            x, before = decode(x + skip if k else skip, lengths[i])
-            if i < merged:
-                skip = time_skips.pop()
-                xt = before.squeeze(2) if i == merged - 1 else xt + skip
-                xt, _ = self.tdecoder[merged - 1 - i](xt, time_lengths[i])
+            if i >= merged:
+                x = decode(x, skip, lengths[i])
+                continue
+            time_skip, time_length = time_skips.pop(), time_lengths.pop()
+            decode_t = cast("Decoder", self.tdecoder[merged - 1 - i])
+            if i == merged - 1:
+                before = decode.rewritten(x.view_as(skip) + skip)
+                x = decode.raised(before, lengths[i])
+                xt = decode_t.raised(before.squeeze(2), time_length)
+            else:
+                x = decode(x, skip, lengths[i])
+                xt = decode_t(xt, time_skip, time_length)
         return x, xt

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sep_runtime.accel import operators as ops
 from sep_runtime.nets.demucs_layers import Bins, Decoder, Encoder, GroupNorm, Hybrid, LayerScale
 from sep_runtime.nets.demucs_shape import HybridShape, bounded
 
@@ -27,6 +28,8 @@ LIMITS = {
     "t_weight_pos_embed": (-1e3, 1e3),
     "segment": (0, 1 << 26),
 }
+
+TABLES = 8  # of positions that are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,16 @@ class LayerNorm(nn.LayerNorm):
         return y.to(input.dtype)
 
 
+class WholeNorm(GroupNorm):
+    """A group norm with one group: all tokens and channels of an item."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+        """[B, N, c] to the same."""
+        kind = torch.float32 if input.is_mps else input.dtype
+        y = functional.layer_norm(input.to(kind), input.shape[1:], eps=self.eps)
+        return torch.addcmul(self.bias.to(kind), y, self.weight.to(kind)).to(input.dtype)
+
+
 class Attention(nn.Module):
     """Attention of several heads, with queries, keys and values from one matrix."""
 
@@ -127,7 +140,7 @@ class Layer(nn.Module):
         super().__init__()
         dim, hidden = shape.dim, int(shape.dim * shape.t_hidden_scale)
         attention = Attention(dim, shape.t_heads)
-        self.act = functional.gelu if shape.t_gelu else functional.relu
+        self.gelu = shape.t_gelu
         self.cross = cross
         if cross:
             self.cross_attn = attention
@@ -136,10 +149,10 @@ class Layer(nn.Module):
             self.self_attn = attention
         self.linear1, self.linear2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
         self.norm1, self.norm2 = LayerNorm(dim), LayerNorm(dim)
-        self.norm_out = GroupNorm(1, dim) if shape.t_norm_out else None
+        self.norm_out: nn.Module = WholeNorm(1, dim) if shape.t_norm_out else nn.Identity()
         scaled = shape.t_layer_scale
-        self.gamma_1: nn.Module = LayerScale(dim, last=True) if scaled else nn.Identity()
-        self.gamma_2: nn.Module = LayerScale(dim, last=True) if scaled else nn.Identity()
+        self.gamma_1 = LayerScale(dim, last=True) if scaled else None
+        self.gamma_2 = LayerScale(dim, last=True) if scaled else None
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         """[B, N, c] to the same; `other` is the other branch's [B, K, c]."""
@@ -149,11 +162,20 @@ class Layer(nn.Module):
         else:
             seen = self.self_attn(self.norm1(x))
             norm = self.norm2
-        x = x + self.gamma_1(seen)
-        x = x + self.gamma_2(self.linear2(self.act(self.linear1(norm(x)))))
-        if self.norm_out is not None:  # one group: all tokens and channels
-            x = self.norm_out(x.transpose(1, 2)).transpose(1, 2)
-        return x
+        x = _added(x, seen, self.gamma_1)
+        inner = self.linear1(norm(x))
+        inner = _act(inner) if self.gelu else functional.relu(inner)
+        return self.norm_out(_added(x, self.linear2(inner), self.gamma_2))  # type: ignore[no-any-return]
+
+
+def _added(x: Tensor, more: Tensor, scale: LayerScale | None) -> Tensor:
+    return x + more if scale is None else scale.added(x, more)
+
+
+def _act(x: Tensor) -> Tensor:
+    if ops.only_plain():
+        return functional.gelu(x)
+    return torch.ops.aten.gelu_(x)  # type: ignore[no-any-return]
 
 
 class CrossTransformer(nn.Module):
@@ -183,6 +205,8 @@ class CrossTransformer(nn.Module):
     def _table(self, x: Tensor, size: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
         key = (*size, x.device, x.dtype)
         if key not in self._tables:
+            if len(self._tables) >= TABLES:
+                self._tables.clear()
             table = make() * self.shape.t_weight_pos_embed
             self._tables[key] = table.to(torch.float32).to(x.device, x.dtype)
         return self._tables[key]
@@ -263,8 +287,8 @@ class HTDemucs(Hybrid):
         x, xt = self._transformed(x, xt)
         for decode, decode_t in zip(self.decoder, self.tdecoder, strict=True):
             length = lengths.pop()
-            x, _ = decode(x + skips.pop(), length)
-            xt, _ = decode_t(xt + time_skips.pop(), length)
+            x = decode(x, skips.pop(), length)
+            xt = decode_t(xt, time_skips.pop(), length)
         return x, xt
 
     def _transformed(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
