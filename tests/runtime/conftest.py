@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from sep_protocol import Job, Model, Track, dump_job, escaped, load_event
 
@@ -35,7 +36,11 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="session", autouse=True)
 def kept(tmp_path_factory):
-    """What is tuned stays in a home of the tests."""
+    """What is tuned stays in a home of the tests; every worker of them has one thread.
+
+    Small networks on two of each wait for each other far longer than they compute.
+    """
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEP_HOME", str(tmp_path_factory.mktemp("home")))
         yield

@@ -55,9 +55,30 @@ class Moves(TorchFunctionMode):
         if func is torch.Tensor.copy_:
             assert given.device == args[1].device
             return given
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            # Which of its ways is taken cannot be asked of a torch without Metal.
+            query, key, value = args[:3]
+            assert query.device == key.device == value.device
+            assert query.dtype == key.dtype == value.dtype
+            shape = (*query.shape[:-1], value.shape[-1])
+            return torch.empty(shape, dtype=query.dtype, device=query.device)
+        if func in (torch.conv1d, torch.conv_transpose1d):
+            return _by_images(func, *args)  # as Metal does it
         if func is torch.Tensor.__getitem__ and isinstance(args[1], int):
             return given.select(0, args[1])
         return func(*args, **kwargs)
+
+
+def _by_images(func, x, weight, bias=None, stride=1, *more):
+    """Convolve signals as images of one row."""
+    sizes = [each if isinstance(each, int) else each[0] for each in (stride, *more)]
+    x, weight = x.unsqueeze(2), weight.unsqueeze(2)
+    if func is torch.conv1d:
+        padding, dilation, groups = (*sizes[1:], *(0, 1, 1)[len(sizes) - 1 :])
+        steps = ((1, sizes[0]), (0, padding), (1, dilation), groups)
+        return torch.conv2d(x, weight, bias, *steps).squeeze(2)
+    assert sizes[1:] == [0, 0, 1, 1]
+    return torch.conv_transpose2d(x, weight, bias, (1, sizes[0])).squeeze(2)
 
 
 def _is_device(value):
@@ -268,6 +289,10 @@ def test_the_smoke_operation_gets_to_metal(smoke, kernels):
 def test_copies_that_the_fakes_cannot_make_get_to_metal(kernels):
     for name in ("clone", "copy_", "_to_copy", "contiguous"):
         assert way(name, kernels), name
+
+
+def test_attention_has_the_kernel_that_it_is_made_of(kernels):
+    assert way("_scaled_dot_product_attention_math_for_mps", kernels) == "a kernel of its own"
 
 
 def test_convolutions_have_the_kernels_that_they_are_made_of(kernels):

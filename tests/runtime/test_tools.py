@@ -11,6 +11,7 @@ from vectors import REFERENCE, check, recipe, vector, weights
 from sep_models import Manifest
 from sep_runtime.baselines import apply_model, demix
 from sep_runtime.models import separators
+from sep_runtime.models.adopt import adopted
 from sep_runtime.nets.htdemucs import HTDemucsShape
 from sep_runtime.streams.overlap import open_stream
 from sep_runtime.streams.pipeline import level_of
@@ -63,20 +64,20 @@ def run(name, *, normalize=False, block=5000, batch=1):
         licence="",
         network=table,
     )
-    make = separators.CHUNKED[architecture]
-    prepared = make(manifest, [weights(vector(of)[0])], manifest.overlap, batch)
+    prepared = separators.CHUNKED[architecture](manifest, manifest.overlap, batch)
+    network = adopted(prepared.empty, [weights(vector(of)[0])])
     ramp = np.linspace(0.3, 1.2, facts["samples"], dtype=np.float32)
     mix = recipe.noise(2, facts["samples"], facts["seed"]) * ramp + np.float32(0.03)
     mean, deviation = level_of([mix]) if normalize else (0.0, 1.0)
     seen = torch.from_numpy(mix).sub(mean).div(deviation)
     stream = open_stream(
-        prepared.network, prepared.cut, stems=stems, channels=2, device=CPU, free=prepared.free
+        network, prepared.cut, stems=stems, channels=2, device=CPU, free=prepared.free
     )
     with torch.inference_mode():
         parts = [*(stream.push(each) for each in seen.split(block, -1)), stream.finish()]
     stems = torch.cat(parts, -1) * deviation + mean
     assert list(stems.shape) == facts["output_shape"]
-    return stems, facts, expected, (prepared, seen)
+    return stems, facts, expected, (network, prepared, seen)
 
 
 @pytest.mark.parametrize("block", [777, 60000])
@@ -101,17 +102,17 @@ def test_a_batch_changes_nothing(name):
 
 def test_what_is_measured_beside_ours_gives_the_same():
     """The baselines of `sep bench` do the same work in those tools' way."""
-    stems, _, _, (prepared, seen) = run("demucs-split")
+    stems, _, _, (network, prepared, seen) = run("demucs-split")
     cut = prepared.cut
     with torch.inference_mode():
         found, chunks = apply_model(
-            prepared.network, seen, cut.chunk, cut.hop, free=prepared.free, device=CPU
+            network, seen, cut.chunk, cut.hop, free=prepared.free, device=CPU
         )
     assert chunks == 4
     assert torch.allclose(found, stems, atol=1e-6)
-    stems, _, _, (prepared, seen) = run("msst-generic")
+    stems, _, _, (network, prepared, seen) = run("msst-generic")
     cut = prepared.cut
     with torch.inference_mode():
-        found, chunks = demix(prepared.network, seen, cut.chunk, cut.hop, batch=1, device=CPU)
+        found, chunks = demix(network, seen, cut.chunk, cut.hop, batch=1, device=CPU)
     assert chunks == 27
     assert torch.allclose(found, stems, atol=1e-6)

@@ -180,7 +180,8 @@ def halves(weight: Tensor, heads: int) -> Tensor:
     found = _HALVES.get(weight)
     if found is None:
         each = weight.detach().view(3, heads, -1, 2, *weight.shape[1:])
-        found = torch.cat((each[:2].transpose(2, 3).reshape(2, -1), each[2:].reshape(1, -1)))
+        both, values = each.narrow(0, 0, 2), each.narrow(0, 2, 1)
+        found = torch.cat((both.transpose(2, 3).reshape(2, -1), values.reshape(1, -1)))
         found = found.view(weight.shape)
         _HALVES[weight] = found
     return found

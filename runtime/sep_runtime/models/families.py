@@ -13,7 +13,6 @@ from sep_runtime.models import kinds
 from sep_runtime.models.identity import CALLED, headline
 
 if TYPE_CHECKING:
-
     from sep_models import Architecture
     from sep_runtime.models.identity import Identity
 

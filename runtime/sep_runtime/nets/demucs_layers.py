@@ -51,7 +51,7 @@ class Spectrogram(nn.Module):
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("constant", constant, persistent=False)
         # Over the first samples that `old` keeps there are three.
-        edge = 1.5 / (1.5 - squares[-(nfft // 4) :])
+        edge = 1.5 / (1.5 - squares.narrow(0, nfft - nfft // 4, nfft // 4))
         self.register_buffer("edge", edge, persistent=False)
 
     def forward(self, mix: Tensor) -> Tensor:
