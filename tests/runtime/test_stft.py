@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sep_runtime.nets.stft import Stft, frames_to_signal
+from sep_runtime.nets.stft import Stft, frames_to_signal, to_real
 from sep_runtime.nets.tfc_tdf import TfcTdf, TfcTdfShape, compress, magnitudes
 
 SMALL = {"n_fft": 512, "hop": 128, "dim_f": 128, "channels": 8, "growth": 4, "scales": 2}
@@ -106,3 +106,15 @@ def test_chunks_that_fit():
     assert not shape.fits(130561)
     assert not shape.fits(131072)
     assert not shape.fits(0)
+
+
+@pytest.mark.parametrize("n", [8, 476, 4096])
+def test_what_has_no_meaning_in_a_spectrum_is_left_out(n):
+    """By us, because not every device's transform does it."""
+    torch.manual_seed(0)
+    spectrum = torch.randn(3, n // 2 + 1, dtype=torch.complex64)
+    sound = spectrum.clone()
+    sound[:, [0, -1]] = sound[:, [0, -1]].real.to(torch.complex64)
+    wanted = torch.fft.irfft(sound, n=n)
+    assert torch.allclose(to_real(spectrum, n), wanted, atol=1e-6)
+    assert torch.equal(spectrum, sound)

@@ -87,6 +87,8 @@ class Spectrogram(nn.Module):
         shape = (*parts.shape[:3], parts.shape[5], parts.shape[4], 2)
         last = torch.empty(shape, dtype=torch.float32, device=parts.device)
         last.copy_(parts.permute(0, 1, 2, 5, 4, 3))
+        # There is no bin at the top, and the lowest has no imaginary part: see `to_real`.
+        last.select(-1, 1).select(-1, 0).zero_()
         frames = torch.fft.irfft(torch.view_as_complex(last), n=nfft, norm="ortho")
         # A transform is linear, so this is done on frames, where it takes no pass of its own.
         shift, factor = mean.unsqueeze(-1) * self.constant, deviation.unsqueeze(-1) * self.window

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from sep_runtime.accel import operators as ops
 from sep_runtime.nets.attention import Transformer
-from sep_runtime.nets.stft import Stft
+from sep_runtime.nets.stft import Stft, to_real
 
 BANDS = 3
 AXES = ("freq", "time")  # of a dual path
@@ -459,8 +459,8 @@ def _to_waves(x: Tensor) -> Tensor:
 def _from_waves(x: Tensor) -> Tensor:
     """[B, 2 c, F, N / 2 + 1] to [B, c, F, N]."""
     real, imaginary = x.float().chunk(2, 1)
-    frames = torch.fft.irfft(torch.complex(real, imaginary), norm="ortho")
-    return cast("Tensor", frames.to(x.dtype))
+    spectrum = torch.complex(real, imaginary)
+    return to_real(spectrum, 2 * (x.shape[-1] - 1), normalized=True).to(x.dtype)
 
 
 class Scnet(nn.Module):

@@ -20,6 +20,19 @@ def frames_to_signal(frames: Tensor, hop: int) -> Tensor:
     return signal.flatten(-2).narrow(-1, 0, (count - 1) * hop + length)
 
 
+def to_real(spectrum: Tensor, n: int, *, normalized: bool = False) -> Tensor:
+    """[..., n / 2 + 1] complex to [..., n] real, n even; what has no meaning there is zeroed.
+
+    The first and the last bin of a real signal are real. An imaginary part that a network gives
+    them is left out by the CPU's transforms, but not by NVIDIA's at every size.
+    """
+    imaginary = torch.view_as_real(spectrum).select(-1, 1)
+    imaginary.select(-1, 0).zero_()
+    imaginary.select(-1, n // 2).zero_()
+    signal: Tensor = torch.fft.irfft(spectrum, n=n, norm="ortho" if normalized else "backward")
+    return signal
+
+
 class Stft(nn.Module):
     """One-sided frames centred on multiples of `hop`, reflected at both ends.
 
@@ -70,10 +83,9 @@ class Stft(nn.Module):
 
         Least squares over the windows that exist (Griffin and Lim 1984, eq. 6): the frames are
         windowed again, added up and divided by the sum of squared windows. `length` may reach
-        less than a hop beyond the last frame's middle.
+        less than a hop beyond the last frame's middle. The spectrum may be changed: see `to_real`.
         """
-        norm = "ortho" if self.normalized else "backward"
-        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft, norm=norm)
+        frames = to_real(spectrum.transpose(-1, -2), self.n_fft, normalized=self.normalized)
         signal = frames_to_signal(frames.mul_(self.window), self.hop).div_(self._envelope(frames))
         whole = (spectrum.shape[-1] - 1) * self.hop
         return signal.narrow(-1, self.n_fft // 2, whole if length is None else length)
