@@ -45,7 +45,7 @@ app.add_typer(models_cli.app, name="models")
 def _sep(*, version: o.Version = False) -> None:
     """Split drums into stems: one file for the kick, one for the snare, and so on.
 
-    Give it drums alone: another tool takes them out of a whole song (see the README).
+    Give it drums alone; a model for songs, as --model htdemucs, takes them out of one.
     """
     if version:
         render.lines([f"sep {__version__}"])
@@ -83,9 +83,9 @@ def run(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> int:
-    """Split drum tracks into stems.
+    """Split drum tracks, or songs by a model for songs, into stems.
 
-    Give it drums alone, not a whole song. Each track gets a folder with its stems.
+    Without --model, give it drums alone. Each track gets a folder with its stems.
     """
     if json_ and events:
         raise UsageError("choose --json or --events, not both")

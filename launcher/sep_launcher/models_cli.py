@@ -165,7 +165,7 @@ def _details(manifest: Manifest) -> list[str]:
     size, where = models.size(manifest), models.folder(manifest)
     makes = [texts.with_aliases(each) for each in manifest.stems]
     if manifest.rest:
-        makes[-1] += ", which is the mix minus the rest"
+        makes[-1] += f", the mix minus {', '.join(manifest.outputs)}"
     facts = [
         ("also", ", ".join(manifest.aliases)),
         ("expects", manifest.expects),

@@ -140,7 +140,10 @@ def _check_searchable(folder: Path) -> None:
 def how(manifest: Manifest) -> str:
     """Return the next step to a model that is not here."""
     if manifest.imported:
-        return f"sep models import FILE --name {manifest.name} --overwrite"
+        return (
+            f"sep models import FILE --name {manifest.name} --overwrite (and --config YAML, if it "
+            "had one)"
+        )
     if all(source.urls for source in manifest.sources):
         return f"sep models pull {manifest.name} (licence: {manifest.licence})"
     return f"{by_hand(manifest.sources[0])} (licence: {manifest.licence})"
