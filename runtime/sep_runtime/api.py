@@ -188,7 +188,7 @@ def load(
     batch: int | None = None,
     precision: str = "auto",
 ) -> Model:
-    """Load a model of the catalogue, or an MDX23C `checkpoint` with its `settings` YAML.
+    """Load a model of the catalogue or of the user, or a `checkpoint` with its `settings` YAML.
 
     `name` is a model's name or alias; None: the bundled one, or what the checkpoint's file is
     called. `folder` holds the model's weights; None: where `sep models pull` puts them, or the

@@ -74,7 +74,7 @@ class Runner:
         """Return what is done faster than by torch's plain operators, as far as it has run."""
         found = {row.way for row in tuning.TABLE.used() if row.operator in operators.TUNED}
         if cuda.is_used():
-            found.add("fused norms")
+            found.add("fused kernels")
         if self._graph is not None:
             found.add("graph")
         return tuple(sorted(found - {tuning.PLAIN}))
