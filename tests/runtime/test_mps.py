@@ -186,8 +186,15 @@ SMALL = {"stems": 2, "n_fft": 512, "hop": 128, "dim_f": 256, "channels": 8, "gro
          "scales": 2, "blocks": 2, "subbands": 4, "bottleneck": 4}  # fmt: skip
 ROFORMER = {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "n_fft": 512, "win": 512, "hop": 128}
 BANDS = {**ROFORMER, "bands": (57, 100, 100)}
-HYBRID = {"channels": 8, "nfft": 256, "depth": 4}
-SCNET = {"dims": (4, 8, 16, 32), "nfft": 1024, "win_size": 1024, "hop_size": 256, "num_dplayer": 2}
+HYBRID = {"chunk": 2000, "channels": 8, "nfft": 256, "depth": 4}
+SCNET = {
+    "chunk": 3000,
+    "dims": (4, 8, 16, 32),
+    "nfft": 1024,
+    "win_size": 1024,
+    "hop_size": 256,
+    "num_dplayer": 2,
+}
 SONGS = {
     "roformer": (RoformerShape, Roformer),
     "htdemucs": (HTDemucsShape, HTDemucs),

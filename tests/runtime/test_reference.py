@@ -46,7 +46,7 @@ def error(found, expected):
 def test_mdx23c(name, recipe):
     facts, arrays = vector(name)
     manifest = manifest_of(facts["config"], name)
-    shape = shape_of(TfcTdfShape, manifest.network, len(manifest.stems))
+    shape = shape_of(TfcTdfShape, manifest.network, len(manifest.outputs))
     weights = tensors(recipe.weights(facts["shapes"], facts["seed"]))
     network = adopted(lambda: TfcTdf(shape), [weights])
     seeds = [facts["seed"] * 100 + i for i in range(facts["batch"])]
