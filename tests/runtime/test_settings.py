@@ -351,6 +351,6 @@ def test_mutated_settings_are_refused_or_separate(tmp_path):
                 stream = separator.stream()
                 with torch.inference_mode():
                     parts = [stream.push(torch.rand(2, samples)), stream.finish()]
-                assert torch.cat(parts, -1).shape == (len(manifest.stems), 2, samples)
+                assert torch.cat(parts, -1).shape == (len(manifest.outputs), 2, samples)
         worked += 1
     assert 15 < worked < 270

@@ -69,21 +69,6 @@ def load(
     DeviceError where the device cannot do it in that precision.
     """
     manifest, found, sha256 = _locate(model)
-    if manifest.bundled and manifest.sha256 != sha256:
-        raise ModelError(
-            f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
-            hint="install sep-audio again",
-            command="run: sep setup --repair (for an image: sep setup --engine container --repair)",
-        )
-    noted = manifest.sha256 if manifest.imported else model.sha256
-    if noted not in (None, sha256):
-        raise ModelError(
-            f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",
-            hint="import their file again" if manifest.imported else "fetch them again",
-            command=f"sep models import FILE --name {manifest.name} --overwrite"
-            if manifest.imported
-            else f"sep models pull {manifest.name}",
-        )
     how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
     make = _larsnet if manifest.architecture == "larsnet" else _chunked
     separator, runner, snr = make(manifest, found, overlap, how)
@@ -201,7 +186,28 @@ def _locate(model: Model) -> tuple[Manifest, Sequence[State], str]:
             command="sep models list",
             path=str(folder),
         )
-    return manifest, weights.read(path), weights.digest(path)
+    sha256 = weights.digest(path)
+    _check(manifest, model, sha256)
+    return manifest, weights.read(path), sha256
+
+
+def _check(manifest: Manifest, model: Model, sha256: str) -> None:
+    """Raise ModelError where weights are not those that were noted."""
+    if manifest.bundled and manifest.sha256 != sha256:
+        raise ModelError(
+            f"the weights of {manifest.name} are damaged: their SHA-256 is not the recorded one",
+            hint="install sep-audio again",
+            command="run: sep setup --repair (for an image: sep setup --engine container --repair)",
+        )
+    noted = manifest.sha256 if manifest.imported else model.sha256
+    if noted not in (None, sha256):
+        raise ModelError(
+            f"the weights of {manifest.name} are damaged: their SHA-256 is not the one noted",
+            hint="import their file again" if manifest.imported else "fetch them again",
+            command=f"sep models import FILE --name {manifest.name} --overwrite"
+            if manifest.imported
+            else f"sep models pull {manifest.name}",
+        )
 
 
 def _how(manifest: Manifest) -> str:
