@@ -11,9 +11,10 @@ import torch
 
 from sep_runtime.accel import operators
 from sep_runtime.models.adopt import Uninitialised
+from sep_runtime.models.identify_demucs import demucs_names
 from sep_runtime.models.placing import placed
 from sep_runtime.nets import demucs_blocks
-from sep_runtime.nets.hdemucs import HDemucs, HDemucsShape, renamed
+from sep_runtime.nets.hdemucs import HDemucs, HDemucsShape
 from sep_runtime.nets.htdemucs import HTDemucs, HTDemucsShape
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -247,14 +248,14 @@ def test_weights_of_torchaudio(network, recipe):
     assert "freq_encoder.4.dconv.layers.0.3.lstm.weight_ih_l0" in theirs
     assert "time_encoder.4.conv.weight" in theirs
     theirs |= {f"time_encoder.4.norm1.{part}": torch.ones(64) for part in ("weight", "bias")}
-    found = renamed(theirs)
+    found = {new: theirs[old] for old, new in demucs_names(theirs).items()}
     assert found.keys() == own.keys()
     assert all(found[key] is theirs[in_torchaudio(key)] for key in own)
 
 
 def test_names_that_are_right_stay(network):
     own = network("hdemucs-mmi").state_dict()
-    assert renamed(own).keys() == own.keys()
+    assert demucs_names(own) == dict(zip(own, own, strict=True))
 
 
 @pytest.mark.parametrize(

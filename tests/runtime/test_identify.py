@@ -4,7 +4,6 @@ Then settings of each family beside weights of each other one: one sentence that
 """
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import yaml
 
 from sep_protocol.codec import decode
 from sep_protocol.errors import ModelError, UsageError
-from sep_runtime.models import identify, settings_roformer
+from sep_runtime.models import identify
 from sep_runtime.models.understand import understand
 from sep_runtime.nets.hdemucs import HDemucsShape
 from sep_runtime.nets.htdemucs import HTDemucsShape
@@ -230,14 +229,6 @@ def test_what_the_file_tells_need_not_be_said(write, name):
         SHAPES[manifest.architecture], {**manifest.network, "stems": len(manifest.outputs)}
     )
     assert shape == expected(name)
-
-
-def test_mel_bands_are_those_of_the_reference():
-    known = json.loads((published.REFERENCE / "mel-bands.json").read_text())
-    for name, bands in known.items():
-        rate, n_fft, count = map(int, name.split("/"))
-        widths = tuple(last - first + 1 for first, last in bands)
-        assert settings_roformer.mel_bins(count, rate, n_fft) == widths, name
 
 
 @pytest.mark.parametrize("told", published.FAMILIES)

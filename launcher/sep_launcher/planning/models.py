@@ -151,7 +151,9 @@ def how(manifest: Manifest) -> str:
 
 def mend(manifest: Manifest) -> str:
     """Return the command that brings weights again that are damaged."""
-    return "sep setup --repair" if manifest.bundled else how(manifest).partition(" (")[0]
+    if manifest.bundled:
+        return "sep setup --repair"
+    return how(manifest) if manifest.imported else how(manifest).partition(" (licence")[0]
 
 
 def by_hand(source: Source) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from sep_runtime.models.drafts import DisagreementError, agree, of_msst
+from sep_runtime.nets.roformer import mel_ranges
 
 if TYPE_CHECKING:
     from sep_models import Manifest
@@ -75,7 +75,7 @@ def _bands(model: Table, identity: Identity, n_fft: int) -> Network:
     if identity.architecture == "mel-band-roformer":
         rate = model.whole("sample_rate", 44100)
         model.within("sample_rate", rate, 4000, 768_000)
-        bins = mel_bins(len(widths), rate, n_fft)
+        bins = [end - first for first, end in mel_ranges(len(widths), n_fft, rate)]
         for channels in (2, 1):
             if tuple(2 * channels * each for each in bins) == widths:
                 return {
@@ -94,25 +94,3 @@ def _bands(model: Table, identity: Identity, n_fft: int) -> Network:
     if said != bands:
         raise DisagreementError({"freqs_per_bands": said}, {"freqs_per_bands": bands})
     return {"bands": bands, "audio_channels": per_bin // 2}
-
-
-def mel_bins(bands: int, sample_rate: int, n_fft: int) -> tuple[int, ...]:
-    """Return how many bins each band has: those between the bands' neighbours on the mel scale.
-
-    The first band has bin 0 and the last the top bin, too.
-    """
-    high = _mel_of(sample_rate / 2)
-    inner = [_hz_of(high * each / (bands + 1)) for each in range(1, bands + 1)]
-    edges = [each * n_fft / sample_rate for each in (0, *inner, sample_rate / 2)]  # in bins
-    counts = [math.ceil(edges[b + 2]) - math.floor(edges[b]) - 1 for b in range(bands)]
-    counts[0] += 1
-    counts[-1] += 1
-    return tuple(counts)
-
-
-def _mel_of(hz: float) -> float:
-    return hz * 3 / 200 if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)  # noqa: PLR2004 (the scale's knee)
-
-
-def _hz_of(mel: float) -> float:
-    return mel * 200 / 3 if mel < 15 else 1000 * 6.4 ** ((mel - 15) / 27)  # noqa: PLR2004 (the same)

@@ -12,19 +12,9 @@ from sep_runtime.nets.demucs_layers import HEADS, Bins, Decoder, Encoder, Hybrid
 from sep_runtime.nets.demucs_shape import HybridShape, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import Tensor
 
 LIMITS = {"time_stride": (2, 32), "dconv_attn": (0, 64), "dconv_lstm": (0, 64)}
-
-# What the same network's parts are called in torchaudio.
-ELSEWHERE = {
-    "freq_encoder.": "encoder.",
-    "freq_decoder.": "decoder.",
-    "time_encoder.": "tencoder.",
-    "time_decoder.": "tdecoder.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +56,6 @@ class HDemucsShape(HybridShape):
     def free(self) -> bool:
         """Whether a mix may have any length."""
         return True
-
-
-def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return torchaudio's weights under the names of the network here.
-
-    The norm that its last layer of the time branch has and does not use is left out.
-    """
-    found = {}
-    for key, value in state.items():
-        part = next((each for each in ELSEWHERE if key.startswith(each)), "")
-        found[ELSEWHERE.get(part, "") + key.removeprefix(part)] = value
-    encoders = [key.split(".")[1] for key in found if key.startswith("tencoder.")]
-    last = max(encoders, key=int, default="")
-    return {k: v for k, v in found.items() if not k.startswith(f"tencoder.{last}.norm1.")}
 
 
 class HDemucs(Hybrid):
