@@ -10,13 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from sep_models.stems import RESIDUAL, aliases_of, canonical, check_stems
+from sep_models.stems import DRUMS, RESIDUAL, REST, aliases_of, canonical, check_stems
 from sep_protocol.codec import FormError, decode
-from sep_protocol.errors import ModelError, UsageError
+from sep_protocol.errors import ModelError
 
 __all__ = [
+    "DRUMS",
     "RECORD",
     "RESIDUAL",
+    "REST",
     "WEIGHTS",
     "Architecture",
     "Manifest",
@@ -31,7 +33,6 @@ __all__ = [
     "installed",
     "of_file",
     "of_folder",
-    "wanted_stems",
 ]
 
 WEIGHTS = "weights.safetensors"  # the name of a model's file, once it is installed
@@ -112,20 +113,6 @@ class Manifest:
     def outputs(self) -> tuple[str, ...]:
         """The stems that the network gives."""
         return self.stems[:-1] if self.rest else self.stems
-
-
-def wanted_stems(asked: tuple[str, ...] | None, manifest: Manifest) -> tuple[str, ...]:
-    """Return the stems to write, in the model's order; raise UsageError for one it has not."""
-    if asked is None:
-        return manifest.stems
-    names = {canonical(stem) for stem in asked}
-    unknown = sorted(names - set(manifest.stems))
-    if unknown:
-        raise UsageError(
-            f"{manifest.name} makes no stem called {', '.join(map(repr, unknown))}",
-            hint=f"it makes {', '.join(manifest.stems)}",
-        )
-    return tuple(stem for stem in manifest.stems if stem in names)
 
 
 def folder_of(name: str) -> Path:

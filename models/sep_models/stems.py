@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 RESIDUAL = "residual"  # the file of what is in no stem
+REST = "rest"  # what the parts of its drums leave of a song
+DRUMS = "drums"  # what is split into them
 
 _ALIASES = {"hh": "hihat", "hi-hat": "hihat", "tom": "toms", "cymbal": "cymbals"}
 LONGEST = 60  # bytes; a file's name also has the track's, an ending and a working suffix

@@ -47,8 +47,9 @@ class DeviceChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLoaded:
-    """The model is on the device, and how its network will run there is decided."""
+    """A model is on the device, and how its network will run there is decided."""
 
+    model: str = ""  # its name
     precision: str  # fp32, fp16 or bf16
     batch: int  # chunks at once
     snr: float | None = (
@@ -59,7 +60,7 @@ class ModelLoaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How much of a track is finished, in frames of its own sample rate."""
+    """How much of a track's work is done, told as frames of its own sample rate."""
 
     track: int
     done: int

@@ -14,13 +14,14 @@ from sep_protocol.errors import NotReadyError, UsageError
 from sep_protocol.version import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 Format = Literal["wav", "flac", "mp3", "ogg"]
 BitDepth = Literal["16", "24", "float"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 M = TypeVar("M")
 MOST_BATCH = 1024
+MOST_SHIFTS = 100
 REPORT = "sep.json"  # in every finished track's own folder, written last
 
 
@@ -56,6 +57,17 @@ def speed_fault(overlap: float | None, batch: int | None) -> str:
         return f"overlap must be at least 1, not {overlap:g}"
     if batch is not None and not 1 <= batch <= MOST_BATCH:
         return f"batch must be from 1 to {MOST_BATCH}, not {batch}"
+    return ""
+
+
+def ensemble_fault(models: int, weights: Sequence[float], shifts: int) -> str:
+    """Return what is wrong, in words that begin with the name of one, nothing where all is well."""
+    if not 1 <= shifts <= MOST_SHIFTS:
+        return f"shifts must be from 1 to {MOST_SHIFTS}, not {shifts}"
+    if weights and len(weights) != models:
+        return f"weights must be as many as the models, {models}, not {len(weights)}"
+    if not all(0 < each < math.inf for each in weights):
+        return "weights must be numbers above 0"
     return ""
 
 
@@ -112,6 +124,7 @@ class Output:
         None  # None: 24, float for float input; of no meaning for mp3 and ogg
     )
     residual: bool = False  # one more file: the mix minus all stems
+    intermediate: bool = False  # also the stems of the model that hears the song first
     overwrite: bool = False
     resume: bool = False  # what is there of the same mix, model and settings counts as done
 
@@ -151,11 +164,19 @@ class Install:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Many tracks, one model, one device. Paths are as the runtime sees them."""
+    """Many tracks, one device. Paths are as the runtime sees them.
+
+    `model` makes the stems, or the mean of it and the models `beside` it, which have the same ones.
+    With `from_mix` the tracks are songs: it takes their drums out, which the others split.
+    """
 
     id: str
     tracks: tuple[Track, ...]
     model: Model
+    beside: tuple[Model, ...] = ()
+    weights: tuple[float, ...] = ()  # of `model` and of each beside it in the mean; none: equal
+    from_mix: Model | None = None
+    shifts: int = 1  # passes of each model over a mix, each shifted in time; the stems are the mean
     output: Output = field(default_factory=Output)
     device: str = "auto"  # auto | cpu | mps | cuda[:N]
     fallback: bool = True  # whether `auto` may go on with another device
@@ -172,6 +193,20 @@ class Job:
         """Raise ValueError for an id that could not be one of ours: hidden folders are named so."""
         if not re.fullmatch("[0-9a-f]{8}", self.id):
             raise ValueError(f"id {self.id[:80]!r} is not made of eight hexadecimal digits")
+        if fault := ensemble_fault(1 + len(self.beside), self.weights, self.shifts):
+            raise ValueError(fault)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """All models, in the order in which they hear a mix."""
+        first = (self.from_mix,) if self.from_mix else ()
+        return (*first, self.model, *self.beside)
+
+    @property
+    def called(self) -> str:
+        """What people call all models together; a name that any file system takes."""
+        mean = "+".join(each.name for each in (self.model, *self.beside))
+        return f"{self.from_mix.name} then {mean}" if self.from_mix else mean
 
 
 def dump_job(job: Job) -> str:

@@ -6,7 +6,8 @@ import torch
 
 from sep_protocol.errors import AudioError
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
-from sep_runtime.streams.pipeline import Pipeline, level_of
+from sep_runtime.streams.pipeline import Pipeline
+from sep_runtime.streams.single import level_of
 
 
 class Copies:

@@ -14,7 +14,7 @@ from sep_runtime.models import separators
 from sep_runtime.models.adopt import adopted
 from sep_runtime.nets.htdemucs import HTDemucsShape
 from sep_runtime.streams.overlap import open_stream
-from sep_runtime.streams.pipeline import level_of
+from sep_runtime.streams.single import level_of
 
 CPU = torch.device("cpu")
 

@@ -12,14 +12,17 @@ from sep_runtime.models.adopt import Uninitialised, adopted, chosen
 from sep_runtime.nets.stft import frames_to_signal
 from sep_runtime.nets.unet import BINS, FRAMES, UNet
 from sep_runtime.streams.overlap import Chunking
+from sep_runtime.streams.single import UNCHANGED, Single
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from sep_models import Manifest
     from sep_runtime.models.running import Runner
     from sep_runtime.models.states import State
+    from sep_runtime.streams.single import Level
 
 N_FFT = 4096
 HOP = 1024
@@ -52,19 +55,23 @@ class LarsNet:
     """A Separator."""
 
     channels = 2
+    apart = 0
 
-    def __init__(self, runner: Runner, *, stems: Sequence[str], sample_rate: int) -> None:
-        self.stems = tuple(stems)
-        self.sample_rate = sample_rate
+    def __init__(self, runner: Runner, manifest: Manifest) -> None:
+        self.stems = manifest.outputs
+        self.rest = manifest.rest
+        self.sample_rate = manifest.sample_rate
+        self.normalize = manifest.normalize
         self.cut = Chunking(chunk=FRAMES * HOP, hop=FRAMES * HOP, batch=runner.batch)
         self.runner = runner
 
-    def stream(self) -> LarsNetStream:
+    def stream(self, level: Level = UNCHANGED) -> Single:
         """Begin a pass over one mix."""
-        return LarsNetStream(self)
+        within = LarsNetPass(self)
+        return Single(within, self.sample_rate, level if self.normalize else UNCHANGED)
 
 
-class LarsNetStream:
+class LarsNetPass:
     """The samples of the original whole-file pass, in bounded memory.
 
     The original pads the end with zeros to a multiple of HOP, reflects EDGE samples at both ends,

@@ -10,16 +10,18 @@ from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError, UsageError
 from sep_runtime.streams.overlap import Chunking, open_stream
 from sep_runtime.streams.schemes import SCHEMES
+from sep_runtime.streams.single import UNCHANGED, Single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import torch
     from torch import nn
 
-    from sep_models import Scheme
+    from sep_models import Manifest, Scheme
     from sep_runtime.models.running import Runner
     from sep_runtime.streams.overlap import Stream
+    from sep_runtime.streams.single import Level
 
 STEREO = 2
 MOST_BINS = 1 << 26  # of a chunk's spectrogram; the largest network that is known has 1 << 21
@@ -42,21 +44,22 @@ class Chunked:
     """A Separator whose network sees chunks; their length is part of the model."""
 
     channels = STEREO
+    apart = 0
 
-    def __init__(
-        self, prepared: Prepared, runner: Runner, *, stems: Sequence[str], sample_rate: int
-    ) -> None:
+    def __init__(self, prepared: Prepared, runner: Runner, manifest: Manifest) -> None:
         cut = prepared.cut
-        self.stems = tuple(stems)
-        self.sample_rate = sample_rate
+        self.stems = manifest.outputs
+        self.rest = manifest.rest
+        self.sample_rate = manifest.sample_rate
+        self.normalize = manifest.normalize
         self.runner = runner
         self.short = prepared.short
         self.free = prepared.free
         self.cut = Chunking(chunk=cut.chunk, hop=cut.hop, batch=runner.batch, scheme=cut.scheme)
 
-    def stream(self) -> Stream:
+    def stream(self, level: Level = UNCHANGED) -> Stream:
         """Begin a pass over one mix."""
-        return open_stream(
+        within = open_stream(
             self.runner,
             self.cut,
             stems=len(self.stems),
@@ -65,6 +68,7 @@ class Chunked:
             short=self.short,
             free=self.free,
         )
+        return Single(within, self.sample_rate, level if self.normalize else UNCHANGED)
 
 
 def shape_of(kind: type[S], network: Mapping[str, object], stems: int) -> S:

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from sep_runtime.streams.schemes import SCHEMES, completed
+from sep_runtime.streams.single import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import sep_models
+    from sep_runtime.streams.single import Level, Stage
 
 
-class Stream(Protocol):
+class Pass(Protocol):
     """One pass over one mix, at the model's rate: blocks in, finished stems out."""
 
     @property
@@ -32,6 +34,14 @@ class Stream(Protocol):
 
     def finish(self) -> Tensor:
         """[S, C, m]: give the rest; the whole is as long as the mix."""
+
+
+class Stream(Pass, Protocol):
+    """One that knows how far each of its models is."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Each of its models, in the order in which they hear the mix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +60,18 @@ class Chunking:
 
 
 class Separator(Protocol):
-    """A loaded model; one stream per mix."""
+    """A loaded model, or several that work together; one stream per mix."""
 
-    stems: tuple[str, ...]
+    stems: tuple[str, ...]  # that it gives
+    apart: int  # how many of the last of them are no part of the mix's sum
+    rest: bool  # whether one more stem is the mix minus these
     sample_rate: int  # Hz
     channels: int
+    normalize: bool  # whether it needs to know a mix's level
     cut: Chunking
 
-    def stream(self) -> Stream:
-        """Begin a pass over one mix."""
+    def stream(self, level: Level = UNCHANGED) -> Stream:
+        """Begin a pass over one mix of that level, which counts where it normalises."""
 
 
 def open_stream(
@@ -70,7 +83,7 @@ def open_stream(
     device: torch.device,
     short: Callable[[int], int] | None = None,
     free: bool = False,
-) -> Stream:
+) -> Pass:
     """Begin a pass of `OverlapAdd`, with what the scheme puts around a mix."""
     stream = OverlapAdd(
         network, cut, stems=stems, channels=channels, device=device, short=short, free=free
@@ -80,7 +93,7 @@ def open_stream(
 
 
 class OverlapAdd:
-    """A Stream over chunks that start at 0, hop, 2 hop ... and those that the mix's end cuts off.
+    """A Pass over chunks that start at 0, hop, 2 hop ... and those that the mix's end cuts off.
 
     Every output is the mean of the chunks that cover it, weighted by the scheme's window, which is
     strictly positive, so an identity network gives its input back. Until the end is known, samples
@@ -108,7 +121,7 @@ class OverlapAdd:
         self._short = short
         self._free = free
         self._window = self._scheme.window(cut.chunk).to(device)
-        # The mix stays on the host until a batch of it is sent; from sample self._kept on.
+        # The mix stays where it is until a batch of it is sent; from sample self._kept on.
         self._pieces = [torch.zeros(channels, 0)]
         self._sum = torch.zeros(stems, channels, 0, device=device)  # from sample self._given on
         self._weight = torch.zeros(0, device=device)
@@ -175,7 +188,8 @@ class OverlapAdd:
     def _mix(self) -> Tensor:
         """[C, n]: what is kept of the mix, in one piece."""
         if len(self._pieces) > 1:
-            self._pieces = [torch.cat(self._pieces, -1)]
+            device = self._pieces[-1].device
+            self._pieces = [torch.cat([each.to(device) for each in self._pieces], -1)]
         return self._pieces[0]
 
     def _run(self, starts: list[int]) -> None:
@@ -235,7 +249,7 @@ class OverlapAdd:
 
 
 class Bordered:
-    """A Stream of a mix that is reflected by `border` samples at both ends.
+    """A Pass over a mix that is reflected by `border` samples at both ends.
 
     A mix that is not longer than both together stays as it is.
     """
@@ -264,13 +278,13 @@ class Bordered:
         """[C, n] to [S, C, m]."""
         self._seen += mix.shape[-1]
         if not self._begun:
-            self._head = mix = torch.cat((self._head, mix), -1)
+            self._head = mix = torch.cat((self._head.to(mix.device), mix), -1)
             if self._seen <= 2 * self._border:
                 return self._trimmed(self._stream.push(mix.narrow(-1, 0, 0)))
             self._begun = True
             self._head = mix.narrow(-1, 0, 0)
             mix = torch.cat((mix.narrow(-1, 1, self._border).flip(-1), mix), -1)
-        last = torch.cat((self._tail, mix), -1)
+        last = torch.cat((self._tail.to(mix.device), mix), -1)
         self._tail = last[:, -self._border - 1 :].clone()
         return self._trimmed(self._stream.push(mix))
 

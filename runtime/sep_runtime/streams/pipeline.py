@@ -15,6 +15,7 @@ from sep_runtime.audio.mix import STEREO, samples_of
 from sep_runtime.audio.resample import Resampler, downmix
 from sep_runtime.streams.ahead import Ahead
 from sep_runtime.streams.arriving import Arriving, mark
+from sep_runtime.streams.single import UNCHANGED, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,21 +23,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sep_runtime.streams.overlap import Separator
+    from sep_runtime.streams.single import Level
 
 DECODED = 4  # blocks that wait for the network
 SEPARATED = 2  # that wait for the encoder
-UNCHANGED = (0.0, 1.0)  # mean and deviation of a mix that is not normalised
 
 
 class Pipeline:
     """One pass over one mix; memory is bounded by the chunk, not by the length.
 
     Three stages run beside each other: reading and resampling, the network, and on the caller's
-    thread resampling back; channels are resampled beside each other, too. `level` is (mean,
-    deviation) of the mix for models that want it normalised. With `rest` the model's last stem is
-    not the network's, but the mix minus the others; with `residual` a further row is the mix minus
-    all stems. More than two channels are refused unless they may be mixed down, by the names
-    in `layout`; `channels` says what comes out.
+    thread resampling back; channels are resampled beside each other, too. `level` is that of the mix
+    for models that normalise it. Where the separator says that there is a `rest`, a further row is
+    the mix minus the others; with `residual` one more is the mix minus all stems. More than two
+    channels are refused unless they may be mixed down, by the names in `layout`; `channels` says
+    what comes out.
     """
 
     def __init__(
@@ -46,8 +47,7 @@ class Pipeline:
         sample_rate: int,
         channels: int,
         layout: Sequence[str] = (),
-        level: tuple[float, float] = UNCHANGED,
-        rest: bool = False,
+        level: Level = UNCHANGED,
         residual: bool = False,
         mix_down: bool = False,
     ) -> None:
@@ -68,19 +68,32 @@ class Pipeline:
         self.network_seconds = 0.0  # of work
         self.frames = 0  # read so far
         rate, self._stems = separator.sample_rate, len(separator.stems)
-        self._stream = separator.stream()
+        self._summed = self._stems - separator.apart
+        self._stream = separator.stream(level)
         self._inner = separator.channels
-        self._level = level
+        self._rate = sample_rate
         self._to_model = Resampler(sample_rate, rate, self.channels)
         self._to_mix = Resampler(rate, sample_rate, self._stems * self.channels)
-        self._rests = (rest, residual)
-        self._kept: deque[NDArray[np.float32]] | None = deque() if rest or residual else None
+        self._rests = separator.rest + residual
+        self._kept: deque[NDArray[np.float32]] | None = deque() if self._rests else None
         self._given = 0
 
     @property
     def chunks(self) -> int:
         """How many chunks the network has seen."""
         return self._stream.chunks
+
+    @property
+    def models(self) -> int:
+        """How many models hear the mix, counted once for every pass."""
+        return len(self._stream.stages)
+
+    def worked(self, frames: int) -> int:
+        """Return how much of the work on a mix of so many frames is done, as some of them.
+
+        Models that follow each other count by what they cost.
+        """
+        return int(frames * share(self._stream.stages, frames / self._rate))
 
     def run(self, blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
         """[C, n] each to [S, C, m] each; together as many samples come out as went in.
@@ -129,15 +142,8 @@ class Pipeline:
         """[C, n], or None for the end, to [S, C, m] on the way to the host."""
         begun = time.perf_counter()
         marked = mark(self._stream.device)
-        mean, deviation = self._level
         with torch.inference_mode():
-            if mix is None:
-                stems = self._stream.finish()
-            else:
-                level = mix if self._level == UNCHANGED else (mix - mean) / deviation
-                stems = self._stream.push(level)
-            if self._level != UNCHANGED:
-                stems = stems * deviation + mean
+            stems = self._stream.finish() if mix is None else self._stream.push(mix)
             if self.channels < self._inner:
                 stems = stems.mean(1, keepdim=True)
             arriving = Arriving(stems, marked)
@@ -156,9 +162,9 @@ class Pipeline:
         if lanes.shape[1]:
             rows = lanes.reshape(self._stems, self.channels, -1)
             if self._kept is not None:
-                left = self._mix_of(lanes.shape[1]) - rows.sum(0)
+                left = self._mix_of(lanes.shape[1]) - rows[: self._summed].sum(0)
                 # What is left of the mix is there once: nothing remains beside a rest.
-                lefts = [left, np.zeros_like(left)][: sum(self._rests)]
+                lefts = [left, np.zeros_like(left)][: self._rests]
                 rows = np.concatenate((rows, lefts))
             if not np.isfinite(rows).all():
                 raise AudioError(
@@ -179,16 +185,3 @@ class Pipeline:
                 self._kept.appendleft(block[:, count:])
             count -= parts[-1].shape[1]
         return np.concatenate(parts, 1)
-
-
-def level_of(blocks: Iterable[NDArray[np.float32]]) -> tuple[float, float]:
-    """Return mean and standard deviation of the mono sum of [C, n] blocks."""
-    count, total, squares = 0, 0.0, 0.0
-    for block in blocks:
-        mono = block.mean(0, dtype=np.float64)
-        count += mono.size
-        total += float(mono.sum())
-        squares += float(np.square(mono).sum())
-    mean = total / max(count, 1)
-    variance = max(squares / max(count, 1) - mean * mean, 0.0)
-    return mean, variance**0.5 or 1.0
