@@ -96,7 +96,7 @@ KeepIntermediate = Annotated[
     _in(
         OUTPUT,
         "--keep-intermediate/--no-keep-intermediate",
-        help="Also write all stems of the model of --from-mix.",
+        help="Also write what the model that hears the song first makes of it.",
     ),
 ]
 Weights = Annotated[
