@@ -51,6 +51,12 @@ def escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
+def called(models: Sequence[str], first: str = "") -> str:
+    """Return what people call models together: a+b for a mean, with `first` one before them."""
+    mean = "+".join(models)
+    return f"{first} then {mean}" if first else mean
+
+
 def speed_fault(overlap: float | None, batch: int | None) -> str:
     """Return what is wrong, in words that begin with the name of one, nothing where all is well."""
     if overlap is not None and not 1 <= overlap < math.inf:
@@ -205,8 +211,8 @@ class Job:
     @property
     def called(self) -> str:
         """What people call all models together; a name that any file system takes."""
-        mean = "+".join(each.name for each in (self.model, *self.beside))
-        return f"{self.from_mix.name} then {mean}" if self.from_mix else mean
+        first = self.from_mix.name if self.from_mix else ""
+        return called([each.name for each in (self.model, *self.beside)], first)
 
 
 def dump_job(job: Job) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from sep_protocol import __version__, errors
 
 if TYPE_CHECKING:
-    from sep_runtime.api import Model, load
+    from sep_runtime.api import Model, load, load_chain
     from sep_runtime.stems import Stems
 
-__all__ = ["Model", "Stems", "__version__", "errors", "load"]
+__all__ = ["Model", "Stems", "__version__", "errors", "load", "load_chain"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sep_protocol import Event, Job
-    from sep_runtime.api import Model
     from sep_runtime.baselines import Network
+    from sep_runtime.model import Model
 
     Run = Callable[[], int]
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, cast, get_args
 
 import sep_models
 from sep_models import home
-from sep_protocol import Model, Precision, speed_fault
+from sep_protocol import Model, Precision, ensemble_fault, speed_fault
 from sep_protocol.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     AnyPath = str | os.PathLike[str]
 
@@ -72,9 +72,7 @@ def names(stems: Iterable[str] | None) -> tuple[str, ...] | None:
 
 def check_speed(overlap: object, batch: object) -> None:
     """Check what decides how much work a mix is."""
-    if overlap is not None and (isinstance(overlap, bool) or not isinstance(overlap, Real)):
-        raise TypeError(f"overlap must be a number, not {type(overlap).__name__}")
-    chunk_to_hop = None if overlap is None else float(overlap)
+    chunk_to_hop = None if overlap is None else number("overlap", overlap)
     at_once = None if batch is None else whole("batch", batch)
     if fault := speed_fault(chunk_to_hop, at_once):
         raise UsageError(fault)
@@ -88,12 +86,46 @@ def precision(value: object) -> Precision:
     return cast("Precision", found)
 
 
+def ensemble(models: int, weights: Sequence[float] | None, shifts: object) -> tuple[float, ...]:
+    """Check how stems are averaged; return the weights of the models."""
+    shares = tuple(number("a weight", each) for each in weights or ())
+    if fault := ensemble_fault(models, shares, whole("shifts", shifts)):
+        raise UsageError(fault)
+    return shares
+
+
+def number(name: str, value: object) -> float:
+    """Return a number, numpy's among them."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    return float(value)
+
+
+def models(
+    name: str | Sequence[str] | None,
+    *,
+    folder: AnyPath | None = None,
+    checkpoint: AnyPath | None = None,
+    settings: AnyPath | None = None,
+) -> tuple[Model, ...]:
+    """Return the models that the arguments of `load` name; several names are an ensemble."""
+    if name is None or isinstance(name, str):
+        return (model(name, folder=folder, checkpoint=checkpoint, settings=settings),)
+    if not isinstance(name, list | tuple):
+        raise TypeError(f"name must be a text or a list of them, not {type(name).__name__}")
+    if not name:
+        raise UsageError("there is no name in the list")
+    if folder is not None or checkpoint is not None or settings is not None:
+        raise UsageError("folder, checkpoint and settings are for one model")
+    return tuple(model(text("a name of a model", each)) for each in name)
+
+
 def model(
     name: str | None,
     *,
-    folder: AnyPath | None,
-    checkpoint: AnyPath | None,
-    settings: AnyPath | None,
+    folder: AnyPath | None = None,
+    checkpoint: AnyPath | None = None,
+    settings: AnyPath | None = None,
 ) -> Model:
     """Return the model that the arguments of `load` name."""
     weights, yaml = path("checkpoint", checkpoint), path("settings", settings)

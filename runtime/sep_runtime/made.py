@@ -32,6 +32,7 @@ class Settings:
     stem_name: str
     residual: bool
     downmix: bool
+    shifts: int = 1
 
 
 def settings_of(report: Any) -> Settings:  # noqa: ANN401 (JSON)

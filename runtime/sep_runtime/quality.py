@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sep_protocol import Job
-    from sep_runtime.api import Model
+    from sep_runtime.model import Model
 
 SILENT = 1e-6  # mean square: a stem at -60 dBFS is not compared
 MOST = 200.0  # dB; equal to the bit
@@ -24,7 +24,8 @@ MOST = 200.0  # dB; equal to the bit
 def plain(job: Job) -> Model:
     """Return the Job's model on the CPU in fp32, one chunk at once, to compare another with."""
     cpu = devices.choose("cpu")
-    model = api.load_on(cpu, job.model, overlap=job.overlap, batch=1, precision="fp32")
+    wish = api.Wish(models=(job.model,), overlap=job.overlap, batch=1, precision="fp32")
+    model = api.load_on(cpu, wish)
     model.loaded.runner.plain = True
     return model
 

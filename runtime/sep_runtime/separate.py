@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-import sep_models
 from sep_protocol import DeviceChosen, Done, Fallback, Phase, TrackFailed
 from sep_protocol.errors import DeviceError, MemoryLimitError, TrackError
 from sep_runtime import api, memory
@@ -25,7 +25,8 @@ from sep_runtime.upcoming import Upcoming
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sep_protocol import Event, Job
+    from sep_protocol import Event, Job, ModelLoaded
+    from sep_runtime.model import Model, Part
 
 
 def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
@@ -42,8 +43,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     check_form(job.output.format, job.output.bit_depth)
     choice = _device(job, emit)
     model = _model(job, choice, emit)
-    told = model.running
-    emit(told)
+    told = _told(model, [], emit)
     if job.bench is not None:
         phases["load"] = time.perf_counter() - started
         benched = bench(model, job, emit, phases=phases)
@@ -51,7 +51,8 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         emit(benched)
         tuning.TABLE.keep()
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
-    stems = sep_models.wanted_stems(job.output.stems, model.loaded.manifest)
+    kept = model.parts[0].loaded.manifest.stems if job.output.intermediate else ()
+    stems = model.wanted(job.output.stems, kept)
     phases["load"] = time.perf_counter() - started
     for parent in sorted({Path(track.place()) for track in job.tracks}):
         for left in sweep(parent):
@@ -75,9 +76,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
                     )
                 )
                 continue
-            if model.running != told:  # what was taken shows when the network has run
-                told = model.running
-                emit(told)
+            told = _told(model, told, emit)  # what was taken shows when a network has run
             for name, seconds in done.phases.items():
                 phases[name] = phases.get(name, 0.0) + seconds
             emit(done)
@@ -86,19 +85,37 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
     return Done(done=len(job.tracks) - failed, failed=failed, seconds=seconds, phases=phases)
 
 
-def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> api.Model:
+def _told(
+    model: Model, before: list[ModelLoaded], emit: Callable[[Event], None]
+) -> list[ModelLoaded]:
+    """Say how the networks run, of those that run in another way than they did."""
+    now = [each.loaded.running for each in model.parts]
+    for each in now:
+        if each not in before:
+            emit(each)
+    return now
+
+
+def wish(job: Job) -> api.Wish:
+    """Return what a Job asks to be loaded."""
+    return api.Wish(
+        models=(job.model, *job.beside),
+        weights=job.weights,
+        first=job.from_mix,
+        intermediate=job.output.intermediate,
+        shifts=job.shifts,
+        overlap=job.overlap,
+        batch=job.batch,
+        precision=job.precision,
+    )
+
+
+def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> Model:
     """Load the model on the device, or on the CPU where a GPU's memory is too short or it errs."""
     to_cpu = job.device == "auto" and job.fallback
 
-    def load(choice: devices.Choice) -> api.Model:
-        return api.load_on(
-            choice,
-            job.model,
-            overlap=job.overlap,
-            batch=job.batch,
-            precision=job.precision,
-            to_cpu=to_cpu,
-        )
+    def load(choice: devices.Choice) -> Model:
+        return api.load_on(choice, wish(job), to_cpu=to_cpu)
 
     try:
         model = load(choice)
@@ -110,7 +127,8 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> a
             raise
         reason = str(fault) if errs else memory.brief(fault)
     else:
-        model.loaded.runner.tell = lambda step: _tell(step, job, model, emit)
+        for part in model.parts:
+            part.loaded.runner.tell = partial(_tell, job, part, emit)
         return model
     emit(Fallback(was=str(choice.device), now="cpu", reason=reason))
     cpu = devices.choose("cpu")
@@ -118,12 +136,12 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> a
     return load(cpu)
 
 
-def _tell(step: Fallback, job: Job, model: api.Model, emit: Callable[[Event], None]) -> None:
-    """Say that the network goes on with less, and with what."""
+def _tell(job: Job, part: Part, emit: Callable[[Event], None], step: Fallback) -> None:
+    """Say that a network goes on with less, and with what."""
     emit(step)
     if step.now == "cpu":
         emit(_chosen(job, devices.choose("cpu"), step.reason))
-    emit(model.running)
+    emit(part.loaded.running)
 
 
 def _device(job: Job, emit: Callable[[Event], None]) -> devices.Choice:

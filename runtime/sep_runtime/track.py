@@ -15,7 +15,7 @@ import torch
 from soundfile import LibsndfileError
 
 from sep_models import RESIDUAL
-from sep_protocol import Progress, TrackDone, Warned, __version__
+from sep_protocol import TrackDone, Warned, __version__
 from sep_protocol.errors import AudioError, ModelError, TrackError
 from sep_runtime.accel import hardware
 from sep_runtime.audio.chunks import carried
@@ -25,24 +25,25 @@ from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.lasting import reported
 from sep_runtime.made import Settings, unlike
 from sep_runtime.streams.behind import Behind
+from sep_runtime.telling import Telling
 from sep_runtime.tracks import Workspace, is_link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from sep_protocol import Event, Job, Track
     from sep_protocol.job import BitDepth
-    from sep_runtime.api import Model
     from sep_runtime.audio.mix import Mix
+    from sep_runtime.model import Model
+    from sep_runtime.streams.ahead import Ahead
     from sep_runtime.streams.pipeline import Pipeline
     from sep_runtime.tracks import Left
     from sep_runtime.upcoming import Coming, Upcoming
 
 SCHEMA = 1  # of the report; a field is never renamed or taken away under the same number
-PROGRESS_SECONDS = 0.1  # between two Progress events
 MOST_FRAMES = 1 << 40
 FULL_BYTES = 1 << 20  # less than this free is a full disk
 UNWRITTEN = 2  # blocks of stems that wait for the slowest writer
@@ -107,7 +108,7 @@ def _prepare(batch: Batch, index: int) -> None:
     """Begin with a track while the one before it ends, unless there may be no work to it."""
     tracks = batch.job.tracks
     # A model that normalises hears a whole mix before it begins, which nothing could interrupt.
-    if index >= len(tracks) or batch.model.loaded.manifest.normalize:
+    if index >= len(tracks) or batch.model.separator.normalize:
         return
     try:
         if _there(batch, tracks[index]) is not None:
@@ -180,7 +181,7 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
     try:
         report = reported(out / track.report)
         named = () if batch.job.precision == "auto" else ("precision",)
-        model = batch.model.loaded.sha256
+        model = batch.model.sha256
         other = unlike(report, settings, mix=sha256, model=model, named=named)
         why = other or why
         same = (
@@ -225,7 +226,7 @@ def _mix_sha256(coming: Coming) -> str:
 
 
 def _settings(batch: Batch, track: Track, mix: Mix) -> Settings:
-    cut = batch.model.loaded.separator.cut
+    cut = batch.model.separator.cut
     return Settings(
         chunk=cut.chunk,
         hop=cut.hop,
@@ -236,6 +237,7 @@ def _settings(batch: Batch, track: Track, mix: Mix) -> Settings:
         stems=batch.stems,
         stem_name=track.stem_name,
         residual=batch.job.output.residual,
+        shifts=batch.job.shifts,
         downmix=batch.job.downmix,
     )
 
@@ -272,36 +274,25 @@ def _names(batch: Batch) -> tuple[str, ...]:
     return (*batch.stems, RESIDUAL) if batch.job.output.residual else batch.stems
 
 
-def _write(work: _Pass, files: dict[str, StemFile], blocks: Iterable[NDArray[np.float32]]) -> float:
+def _write(work: _Pass, files: dict[str, StemFile], blocks: Ahead[NDArray[np.float32]]) -> float:
     """Send the stems [S, C, n] to their files, each on a thread of its own.
 
     Returns the seconds of encoding, those of the writer that had most to do.
     """
-    mix, emit = work.mix, work.batch.emit
     order = (*work.batch.model.stems, RESIDUAL)
-    finished, told = 0, 0.0
-
-    def progress(total: int) -> None:
-        rate = mix.sample_rate
-        emit(Progress(track=work.index, done=finished, total=total, sample_rate=rate))
-
-    progress(mix.frames)
+    telling = Telling(work.batch.emit, work.index, work.mix, work.pipeline)
     with ExitStack() as stack:
         writers = [
             (order.index(stem), stack.enter_context(_writer(stem, file)))
             for stem, file in files.items()
         ]
-        for block in blocks:
+        for block in blocks.meanwhile(telling.idle):
             for row, writer in writers:
                 writer.put(block[row])
-            finished += block.shape[-1]
-            now = time.perf_counter()
-            if now - told >= PROGRESS_SECONDS:
-                progress(max(mix.frames, finished))
-                told = now
+            telling.take(block.shape[-1])
         for _, writer in writers:
             writer.end()
-        progress(finished)
+        telling.end()
         _prepare(work.batch, work.index + 1)
         for _, writer in writers:
             writer.finish()
@@ -343,7 +334,8 @@ def _report(
         "schema": SCHEMA,
         "sep": __version__,
         "mix": {"path": work.track.shown or str(work.mix.path), "sha256": sha256},
-        "model": {"name": loaded.manifest.name, "sha256": loaded.sha256},
+        "model": {"name": model.name, "sha256": model.sha256},
+        "models": model.made,
         "settings": asdict(
             replace(work.settings, batch=running.batch, precision=running.precision)
         ),

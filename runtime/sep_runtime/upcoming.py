@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sep_protocol import Job
-    from sep_runtime.api import Model
     from sep_runtime.audio.mix import Mix
+    from sep_runtime.model import Model
     from sep_runtime.streams.pipeline import Pipeline
 
 STEMS = 1  # blocks of stems, at the mix's rate, that wait for the writers

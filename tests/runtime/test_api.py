@@ -375,7 +375,7 @@ def test_what_the_package_shows():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     shown = done.stdout.split()
     assert shown == sorted(sep_runtime.__all__)
-    assert {"load", "Model", "Stems", "errors", "__version__"} == set(shown)
+    assert {"load", "load_chain", "Model", "Stems", "errors", "__version__"} == set(shown)
     assert all(getattr(sep_runtime, name) for name in shown)
     with pytest.raises(AttributeError):
         _ = sep_runtime.nope

@@ -7,29 +7,35 @@ import torch
 from sep_protocol.errors import AudioError
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
 from sep_runtime.streams.pipeline import Pipeline
-from sep_runtime.streams.single import level_of
+from sep_runtime.streams.single import UNCHANGED, Single, level_of
 
 
 class Copies:
     """A Separator whose stems are the mix and its negative."""
 
     stems = ("same", "negative")
+    apart = 0
     sample_rate = 44100
     channels = 2
+    normalize = True
     cut = Chunking(chunk=4096, hop=2048)
 
-    def stream(self):
-        return OverlapAdd(
+    def __init__(self, *, rest=False):
+        self.rest = rest
+
+    def stream(self, level=UNCHANGED):
+        within = OverlapAdd(
             lambda x: torch.stack((x, -x), 1),
             self.cut,
             stems=2,
             channels=2,
             device=torch.device("cpu"),
         )
+        return Single(within, self.sample_rate, level)
 
 
-def run(mix, rate, block=1000, **options):
-    pipeline = Pipeline(Copies(), sample_rate=rate, channels=len(mix), **options)
+def run(mix, rate, block=1000, *, rest=False, **options):
+    pipeline = Pipeline(Copies(rest=rest), sample_rate=rate, channels=len(mix), **options)
     blocks = [mix[:, i : i + block] for i in range(0, mix.shape[1], block)]
     return np.concatenate(list(pipeline.run(blocks)), -1)
 

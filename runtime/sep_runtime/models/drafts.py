@@ -27,6 +27,7 @@ SHAPES: dict[Architecture, type] = {
     "hdemucs": HDemucsShape,
     "scnet": ScnetShape,
 }
+KIT = frozenset(("kick", "snare", "toms", "hihat", "cymbals", "ride", "crash"))
 _OPPOSITES = {"vocals": "instrumental", "instrumental": "vocals"}
 STEREO = 2  # channels
 PAIR = 2  # instruments
@@ -107,7 +108,7 @@ def manifest(
     return Manifest(
         name=name,
         summary=f"a checkpoint of yours, {name}",
-        expects="drums" if "kick" in names else "a whole song",
+        expects="drums" if KIT & set(names) else "a whole song",
         stems=names,
         rest=rest,
         architecture=architecture,

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from sep_runtime.models.turns import Together
+
     Network = Callable[[Tensor], Tensor]
 
 CPU = torch.device("cpu")
+TOGETHER, ALTERNATE = "all models in memory", "one model in memory at a time"
 NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 log = logging.getLogger(__name__)
@@ -37,9 +40,10 @@ class Make(Protocol):
 class Runner:
     """[n, ...] to [n, ...] through a network, for any n; threads may share it.
 
-    Where memory is short the batch halves; of one item, the CPU goes on if `to_cpu` allows it;
-    else MemoryLimitError is raised. Every step is told to `tell`. `shape` is that of one item of
-    most calls: on an NVIDIA GPU these are replayed as a graph.
+    Where memory is short the batch halves; of one item, networks that it shares the memory with
+    make room; then the CPU goes on if `to_cpu` allows it; else MemoryLimitError is raised. Every
+    step is told to `tell`. `shape` is that of one item of most calls: on an NVIDIA GPU these are
+    replayed as a graph.
     """
 
     def __init__(
@@ -61,9 +65,34 @@ class Runner:
         self._shape = shape
         self._to_cpu = to_cpu
         self._lock = threading.RLock()
-        self.network = make(device, dtype)
+        self._beside: Together | None = None
+        self._release: Callable[[], None] | None = None
+        self._network: Network | None = make(device, dtype)
         self._graph: Graph | None = None
         self._graphed = device.type == "cuda"
+
+    @property
+    def network(self) -> Network:
+        """The network, made again if it had left."""
+        if self._network is None:
+            if self._beside:
+                self._beside.make_room(self)
+            self._network = self._make(self.device, self.dtype)
+        return self._network
+
+    def share(self, beside: Together, release: Callable[[], None]) -> None:
+        """Share the memory with other networks; `release` gives up what this one is made from."""
+        self._beside, self._release, self._lock = beside, release, beside.lock
+        beside.join(self)
+
+    def leave(self) -> bool:
+        """Give up the network's memory until it is asked again; say whether there was one."""
+        was_there = self._network is not None
+        self._network = self._graph = None
+        if self._release and self.device.type == "cpu":
+            self._release()
+        _empty(self.device)
+        return was_there
 
     @property
     def precision(self) -> str:
@@ -142,20 +171,27 @@ class Runner:
     def _less(self, reason: str) -> None:
         """Take the next step down; raise MemoryLimitError where there is none."""
         self._graph = None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif self.device.type == "mps":
-            torch.mps.empty_cache()
-        else:
-            memory.give_back()
+        _empty(self.device)
         if self.batch > 1:
             was, self.batch = self.batch, self.batch // 2
             step = Fallback(was=f"batch {was}", now=f"batch {self.batch}", reason=reason)
+        elif self._beside and self._beside.make_room(self):
+            step = Fallback(was=TOGETHER, now=ALTERNATE, reason=reason)
         elif self._to_cpu and self.device.type != "cpu":
             was_device = str(self.device)
             self.device, self.dtype, self._graphed = CPU, torch.float32, False
-            self.network = self._make(CPU, torch.float32)
+            self._network = self._make(CPU, torch.float32)
             step = Fallback(was=was_device, now="cpu", reason=reason)
         else:
             raise memory.error(RuntimeError(reason))
         self.tell(step)
+
+
+def _empty(device: torch.device) -> None:
+    """Give memory that is not used back, so that something else fits."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+    else:
+        memory.give_back()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from torch import nn
 
 import sep_models
+from sep_protocol import ModelLoaded
 from sep_protocol.errors import ModelError, UsageError
+from sep_runtime import memory
 from sep_runtime.models import demucs, larsnet, mdx23c, roformer, scnet, weights
 from sep_runtime.models import precision as precisions
 from sep_runtime.models.adopt import Uninitialised, adopted, chosen
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from sep_protocol import Model, Precision
     from sep_runtime.models.running import Runner
     from sep_runtime.models.states import State
+    from sep_runtime.models.turns import Together
     from sep_runtime.streams.overlap import Separator
 
 N = TypeVar("N", bound=nn.Module)
+NEEDED = 3  # times the size of its file is what a network needs beside another one on the CPU
 
 # Networks that see chunks; a new architecture is a file beside this one and a line here.
 CHUNKED = {
@@ -53,6 +57,18 @@ class Loaded:
     sha256: str  # of the weights
     snr: float | None = None  # dB beside plain fp32; None: it is that
 
+    @property
+    def running(self) -> ModelLoaded:
+        """How the network runs on the device now."""
+        runner = self.runner
+        return ModelLoaded(
+            model=self.manifest.name,
+            precision=runner.precision,
+            batch=runner.batch,
+            snr=None if runner.precision == "fp32" else self.snr,
+            ways=runner.ways(),
+        )
+
 
 def load(
     model: Model,
@@ -62,16 +78,27 @@ def load(
     batch: int | None = None,
     precision: Precision = "auto",
     to_cpu: bool = False,
+    beside: Together | None = None,
 ) -> Loaded:
     """Return the model on the device; where its memory is short, the CPU may go on if `to_cpu`.
 
+    Models `beside` it share the memory: they make room where it does not hold all of them.
     Raises ModelError where it is missing or corrupt, UsageError where an option does not fit it,
     DeviceError where the device cannot do it in that precision.
     """
-    manifest, found, sha256 = _locate(model)
+    manifest, file, sha256 = _locate(model)
     how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
     make = _larsnet if manifest.architecture == "larsnet" else _chunked
-    separator, runner, snr = make(manifest, found, overlap, how)
+    if beside and device.type == "cpu" and not memory.holds(NEEDED * file.size):
+        beside.make_room()
+    try:
+        separator, runner, snr = make(manifest, file, overlap, how)
+    except (RuntimeError, MemoryError) as fault:
+        if not (beside and memory.is_short(fault) and beside.make_room()):
+            raise
+        separator, runner, snr = make(manifest, file, overlap, how)
+    if beside:
+        runner.share(beside, file.release)
     return Loaded(separator=separator, runner=runner, manifest=manifest, sha256=sha256, snr=snr)
 
 
@@ -89,6 +116,29 @@ def fitted(manifest: Manifest, found: Sequence[State]) -> State:
     return larsnet.fitted(found, stems)
 
 
+class _File:
+    """The weights of a model: read when they are asked for, kept until they are released."""
+
+    def __init__(
+        self, path: Path, read: Callable[[], Sequence[State]], found: Sequence[State] | None = None
+    ) -> None:
+        self.size = path.stat().st_size  # bytes
+        self._read = read
+        self._found = found  # what was read already
+        self._network: nn.Module | None = None
+
+    def network(self, build: Callable[[Sequence[State]], N]) -> N:
+        """Return what is built of them, the same one until it is released."""
+        if self._network is None:
+            self._network = build(self._read() if self._found is None else self._found)
+            self._found = None
+        return cast("N", self._network)
+
+    def release(self) -> None:
+        """Give up what was built."""
+        self._network = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _How:
     """How a network is to run."""
@@ -101,33 +151,31 @@ class _How:
 
 
 def _larsnet(
-    manifest: Manifest, found: Sequence[State], overlap: float | None, how: _How
+    manifest: Manifest, file: _File, overlap: float | None, how: _How
 ) -> tuple[Separator, Runner, float | None]:
     if overlap not in (None, 1.0):
         raise UsageError(
             "larsnet knows no overlap", hint="leave it out", command="leave out --overlap"
         )
-    masks = larsnet.build(found, manifest.stems)
     runner, snr = _running(
-        masks,
+        lambda: file.network(lambda found: larsnet.build(found, manifest.stems)),
         lambda: larsnet.empty(len(manifest.stems)),
         how,
         shape=larsnet.SHAPE,
         example=lambda: larsnet.magnitudes(precisions.golden(larsnet.SAMPLES)),
         bytes_of=larsnet.memory_of,
     )
-    separator = larsnet.LarsNet(runner, stems=manifest.stems, sample_rate=manifest.sample_rate)
-    return separator, runner, snr
+    return larsnet.LarsNet(runner, manifest), runner, snr
 
 
 def _chunked(
-    manifest: Manifest, found: Sequence[State], overlap: float | None, how: _How
+    manifest: Manifest, file: _File, overlap: float | None, how: _How
 ) -> tuple[Separator, Runner, float | None]:
     wanted = manifest.overlap if overlap is None else overlap
     prepared = CHUNKED[manifest.architecture](manifest, wanted, how.batch)
     chunk = prepared.cut.chunk
     runner, snr = _running(
-        adopted(prepared.empty, found),
+        lambda: file.network(lambda found: adopted(prepared.empty, found)),
         prepared.empty,
         how,
         shape=(STEREO, chunk),
@@ -135,12 +183,11 @@ def _chunked(
         bytes_of=prepared.bytes_of,
         doubted=manifest.architecture == "scnet",
     )
-    separator = Chunked(prepared, runner, stems=manifest.outputs, sample_rate=manifest.sample_rate)
-    return separator, runner, snr
+    return Chunked(prepared, runner, manifest), runner, snr
 
 
 def _running(
-    network: N,
+    network: Callable[[], N],
     empty: Callable[[], N],
     how: _How,
     *,
@@ -151,7 +198,7 @@ def _running(
 ) -> tuple[Runner, float | None]:
     """Return the network at work, and how exact it is."""
     return precisions.runner(
-        lambda device, dtype: placed(network, empty, device, dtype),
+        lambda device, dtype: placed(network(), empty, device, dtype),
         precisions.Facts(
             key=f"{how.sha256[:16]} {'x'.join(map(str, shape))}",
             shape=shape,
@@ -166,12 +213,12 @@ def _running(
     )
 
 
-def _locate(model: Model) -> tuple[Manifest, Sequence[State], str]:
-    """Return the model's manifest, what is in its file of weights, and that file's SHA-256."""
+def _locate(model: Model) -> tuple[Manifest, _File, str]:
+    """Return the model's manifest, its file of weights, and that file's SHA-256."""
     if model.checkpoint is not None:
-        settings = Path(model.settings) if model.settings else None
-        known = understand(Path(model.checkpoint), settings, model.name)
-        return known.manifest, known.states, known.sha256
+        path, settings = Path(model.checkpoint), Path(model.settings) if model.settings else None
+        known = understand(path, settings, model.name)
+        return known.manifest, _File(path, lambda: weights.read(path), known.states), known.sha256
     placed = Path(model.folder) if model.folder else None
     if placed and os.path.isfile(placed / sep_models.RECORD):  # noqa: PTH113 (as below)
         manifest = sep_models.of_folder(placed)
@@ -188,7 +235,7 @@ def _locate(model: Model) -> tuple[Manifest, Sequence[State], str]:
         )
     sha256 = weights.digest(path)
     _check(manifest, model, sha256)
-    return manifest, weights.read(path), sha256
+    return manifest, _File(path, lambda: weights.read(path)), sha256
 
 
 def _check(manifest: Manifest, model: Model, sha256: str) -> None:

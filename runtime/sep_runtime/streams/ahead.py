@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
 T = TypeVar("T")
@@ -73,12 +74,21 @@ class Ahead(Generic[T]):
         return self
 
     def __next__(self) -> T:
+        return self._next(lambda: None)
+
+    def meanwhile(self, idle: Callable[[], None]) -> Iterator[T]:
+        """Iterate; `idle` is called now and then while there is nothing."""
+        with suppress(StopIteration):
+            while True:
+                yield self._next(idle)
+
+    def _next(self, idle: Callable[[], None]) -> T:
         while True:  # with a time limit, so that Ctrl-C is heard on Windows too
             try:
                 item = self._queue.get(timeout=POLL_SECONDS)
                 break
             except queue.Empty:
-                continue
+                idle()
         if not isinstance(item, _End):
             return item
         self._queue.put(item)  # whoever asks again hears it again

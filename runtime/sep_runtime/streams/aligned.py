@@ -130,7 +130,7 @@ class ConvertedStream(AroundStream):
             lanes = np.pad(lanes, ((0, 0), (0, count - lanes.shape[1])))
         lanes = lanes[:, :count]
         self._given += lanes.shape[1]
-        return torch.from_numpy(np.ascontiguousarray(lanes)).unflatten(0, stems.shape[:2])
+        return torch.from_numpy(np.ascontiguousarray(lanes)).view(*stems.shape[:2], -1)
 
 
 def at_rate(separator: Separator, sample_rate: int) -> Separator:

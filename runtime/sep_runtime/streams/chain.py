@@ -56,8 +56,8 @@ class Chain(AroundSeparator):
 class ChainStream:
     """A pass of it.
 
-    The second model begins when the first one has given something. One that normalises its mix waits
-    for the level of the drums, which is that of their first `LISTENED` seconds.
+    The second model hears what the first one gives. One that normalises its mix waits for the level
+    of the drums, which is that of their first `LISTENED` seconds.
     """
 
     def __init__(self, model: Chain, first: Stream) -> None:

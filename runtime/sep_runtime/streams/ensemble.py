@@ -1,4 +1,4 @@
-"""Several passes over one mix, and the mean of their stems: other models, or the same one shifted."""
+"""Several passes over one mix, and the mean of their stems: of other models, or of one shifted."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sep_runtime.streams.overlap import Separator, Stream
     from sep_runtime.streams.single import Level, Stage
     from sep_runtime.streams.turns import Turns
+
 
 class Ensemble(AroundSeparator):
     """A Separator: the weighted mean, per stem and in time, of models with the same stems.
@@ -70,9 +71,9 @@ class EnsembleStream:
         """[C, n] to [S, C, m]."""
         self._mix.put(mix)
         turns = self._model.turns
-        if turns and turns.alternate:
-            if self._mix.samples < TURN_SECONDS * self._model.sample_rate:
-                return self._mean()
+        wanted = TURN_SECONDS * self._model.sample_rate if turns and turns.alternate else 0
+        if self._mix.samples < wanted:
+            return self._mean()
         heard = self._mix.take_all()
         for stream, stems in zip(self._streams, self._stems, strict=True):
             stems.put(stream.push(heard))

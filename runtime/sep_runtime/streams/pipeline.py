@@ -33,9 +33,9 @@ class Pipeline:
     """One pass over one mix; memory is bounded by the chunk, not by the length.
 
     Three stages run beside each other: reading and resampling, the network, and on the caller's
-    thread resampling back; channels are resampled beside each other, too. `level` is that of the mix
-    for models that normalise it. Where the separator says that there is a `rest`, a further row is
-    the mix minus the others; with `residual` one more is the mix minus all stems. More than two
+    thread resampling back; channels are resampled beside each other, too. `level` is that of the
+    mix for models that normalise it. Where the separator says that there is a `rest`, a further row
+    is the mix minus the others; with `residual` one more is the mix minus all stems. More than two
     channels are refused unless they may be mixed down, by the names in `layout`; `channels` says
     what comes out.
     """

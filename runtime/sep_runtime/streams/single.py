@@ -44,11 +44,6 @@ class Single(AroundPass):
         """Its own."""
         return (self.stage,)
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Its own."""
-        return (self.stage,)
-
     def push(self, mix: Tensor) -> Tensor:
         """[C, n] to [S, C, m]."""
         mean, deviation = self._level
