@@ -11,7 +11,7 @@ from sep_launcher.machine import paths
 from sep_launcher.planning import models
 from sep_launcher.planning.request import AUTO
 from sep_models import together
-from sep_protocol import Model
+from sep_protocol import Model, called
 from sep_protocol.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Chosen:
     @property
     def called(self) -> str:
         """What people call all of them together."""
-        mean = "+".join(each.model.name for each in self.mean)
-        return f"{self.first.model.name} then {mean}" if self.first else mean
+        first = self.first.model.name if self.first else ""
+        return called([each.model.name for each in self.mean], first)
 
     @property
     def expects(self) -> str:

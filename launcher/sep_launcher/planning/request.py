@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
 from sep_models import canonical
-from sep_protocol import Output, fill, speed_fault
+from sep_protocol import Output, ensemble_fault, fill, speed_fault
 from sep_protocol.errors import UsageError
-from sep_protocol.job import ensemble_fault
 
 if TYPE_CHECKING:
     from pathlib import Path

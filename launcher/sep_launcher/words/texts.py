@@ -27,8 +27,7 @@ Examples:
   sep run drums.wav --stems kick,hh  only these two
   sep run album/ -o out --resume     a folder, or the rest of it
   sep run drums.wav --format flac --bit-depth 16
-  sep run song.mp3 --from-mix        a song: first its drums, then
-                                     their parts, and the rest
+  sep run song.mp3 --from-mix        a song: parts of its drums
   sep run song.mp3 --from-mix htdemucs --keep-intermediate
   sep run drums.wav --model larsnet,mdx23c-mini --weights 2,1
 
