@@ -50,7 +50,9 @@ def weights_damaged(evidence: Evidence) -> str | None:
 )
 def no_model(evidence: Evidence) -> str | None:
     """The model is not here."""
-    said = evidence.heard("no model is installed", "is not installed", "there are no weights at")
+    said = evidence.heard(
+        "no model is installed", "is not installed", "are not installed", "there are no weights at"
+    )
     return said if said and ("model" in said or "weights" in said) else None
 
 

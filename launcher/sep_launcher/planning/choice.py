@@ -72,9 +72,11 @@ class Chosen:
             together.stems_of(self.known)
             if first:
                 together.check_chain(self.known, first)
-        if any(each.manifest is None for each in self.every):
+        if not self.known or (self.first and first is None and intermediate):
             return ()
         stems = together.stems_of(self.known, first, intermediate=intermediate)
+        if self.first and first is None:
+            stems = (*together.parts_of(self.known), sep_models.REST)
         kept = first.stems if first and intermediate else ()
         return together.wanted(asked, stems, name=self.called, kept=kept)
 
@@ -168,7 +170,7 @@ def missing(request: Request, manifests: tuple[Manifest, ...]) -> ModelError:
     if len(manifests) > 1:
         what = f"the models {told} are not installed"
     elif request.from_mix == AUTO and models.takes_drums(manifests[0]):
-        what = "no model that takes the drums out of a song is installed"
+        what = "no model is installed that takes the drums out of a song"
     return ModelError(what, hint="; ".join(map(models.how, manifests)))
 
 

@@ -103,7 +103,7 @@ class Screen:
         for each in phrases.previews(found):
             self.say(each)
         if fault:
-            self.say(f"a run would end here: {fault.message}", hint=fault.hint)
+            self.say(f"a run would end here: {fault.message}", hint=fault.command)
         self.say("nothing was done: this was a dry run")
 
     @property

@@ -73,14 +73,14 @@ class Report:
     def fail(self, fault: SepError) -> None:
         """Note what ended the run."""
         if self.error is None or isinstance(fault, InterruptedJob):
-            self._set(fault.code, type(fault).__name__, fault.message, fault.hint)
+            self._set(fault.code, type(fault).__name__, fault.message, fault.command)
 
     def preview(self, found: list[Preview], fault: SepError | None) -> None:
         """Note what a dry run found."""
         self.previews = found
         if fault:
             name = type(fault).__name__
-            self.refused = _error(fault.code, name, fault.message, fault.hint)
+            self.refused = _error(fault.code, name, fault.message, fault.command)
 
     def _set(self, code: int, error: str, message: str, hint: str) -> None:
         self.exit_code = code
