@@ -8,7 +8,7 @@ import pytest
 
 from sep_launcher.machine.host import Docker, Gpu, Host, Native
 from sep_launcher.planning import places
-from sep_launcher.planning.choice import only
+from sep_launcher.planning.choice import Chosen, Pick, only
 from sep_launcher.planning.files import Found
 from sep_launcher.planning.plan import plan
 from sep_launcher.planning.request import Request
@@ -143,6 +143,54 @@ def test_how_it_ran_is_told_where_it_is_not_plain(report, loaded, told, more):
     assert details[start : start + len(more)] == more
     device = found.document()["device"]
     assert (device["precision"], device["batch"]) == (loaded.precision, loaded.batch)
+
+
+@pytest.mark.parametrize(
+    ("first", "mean", "told"),
+    [
+        ("", "a b", "models a and b"),
+        ("", "a b c", "models a, b and c"),
+        ("htdemucs", "mini", "drums by htdemucs, their parts by mini"),
+        ("htdemucs", "a b", "drums by htdemucs, their parts by a and b"),
+    ],
+)
+def test_several_models_are_told_by_what_they_do(report, first, mean, told):
+    names = [first, *mean.split()] if first else mean.split()
+    found = report("a.wav", chosen=several(first, mean))
+    assert phrases.start(found.plan) == f"a.wav: on the CPU (no GPU found), {told}"
+    assert found.document()["models"] == []
+    for name, precision in zip(names, ("fp32", "fp16", "bf16"), strict=False):
+        found.take(ModelLoaded(model=name, precision="fp32", batch=9))
+        found.take(ModelLoaded(model=name, precision=precision, batch=2))  # with less
+    used = ["fp32", "fp16", "bf16"][: len(names)]
+    done, _ = phrases.done(found, ended(found, 0, chunks=30), 4.0)
+    assert f"on the NVIDIA GPU, {phrases.listed(used)} (2.5x" in done
+    details = [re.split(r"  +", each.strip()) for each in phrases.details(found)]
+    for name, precision in zip(names, used, strict=True):
+        assert [name, f"{precision}, 2 pieces at once"] in details
+    assert ["chunks", "30 of all models"] in details
+    document = found.document()
+    assert document["model"] == found.plan.job.called
+    assert [each["name"] for each in document["models"]] == names
+    assert [each["precision"] for each in document["models"]] == used
+    # As a whole the document speaks of the model that makes the stems.
+    assert document["device"]["precision"] == used[len([first] if first else [])]
+
+
+def several(first, mean):
+    def pick(name):
+        return Pick(model=Model(name=name))
+
+    return Chosen(mean=tuple(map(pick, mean.split())), first=pick(first) if first else None)
+
+
+def test_shifts_and_weights_are_details(report):
+    found = report("a.wav", chosen=several("", "a b"))
+    job = replace(found.plan.job, shifts=4, weights=(2.0, 0.5))
+    found.plan = replace(found.plan, job=job)
+    details = [re.split(r"  +", each.strip()) for each in phrases.details(found)]
+    assert ["shifts", "4"] in details
+    assert ["weights", "2, 0.5"] in details
 
 
 def test_a_model_that_was_not_loaded_runs_in_no_precision(report):

@@ -9,12 +9,13 @@ import sep_models
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning import models
 from sep_launcher.planning.choice import check, only
+from sep_launcher.planning.choice import choose as choose_models
 from sep_launcher.planning.names import fitted
 from sep_launcher.planning.naming import Found
 from sep_launcher.planning.plan import environment, plan
 from sep_launcher.planning.request import Request
 from sep_launcher.planning.route import Wanted, choose
-from sep_protocol import Model, Output
+from sep_protocol import Model, Output, dump_job, load_job
 from sep_protocol.errors import UsageError
 
 HOST = Host(system="linux", cores=1.5, native=Native(python="/py", source="own"))
@@ -80,6 +81,31 @@ def test_a_model_name_never_leaves_out(model):
     assert Path(track.out).parent.parent == Path("/out")
     assert Path(track.out).parent.name not in ("", ".", "..", "con")
     assert not set(track.stem_name) & set("/:?")
+
+
+def test_a_chain_and_a_mean_are_in_the_job(home):
+    request = Request(
+        files=("x",),
+        out=Path("/out"),
+        name="{track} by {model}/{stem}",
+        model="larsnet",
+        beside=("mini",),
+        weights=(2.0, 1.0),
+        from_mix="htdemucs",
+        shifts=3,
+        output=Output(stems=("kick",), intermediate=True, residual=True),
+    )
+    chosen = choose_models(request)
+    made = plan(request, HOST, choose(HOST), found=songs("a.wav"), chosen=chosen)
+    job = made.job
+    assert [each.name for each in job.models] == ["htdemucs", "larsnet", "mdx23c-mini"]
+    assert (job.from_mix.name, job.weights, job.shifts) == ("htdemucs", (2.0, 1.0), 3)
+    assert job.tracks[0].out == f"/out/a by {job.called}"
+    assert job.called == chosen.called == "htdemucs then larsnet+mdx23c-mini"
+    assert made.expects == "a whole song"
+    assert made.stems == ("kick", "drums", "bass", "other", "vocals", "residual")
+    assert [each.name for each in made.missing] == ["htdemucs", "larsnet"]
+    assert load_job(dump_job(job)) == job
 
 
 def test_two_tracks_never_get_one_folder():
@@ -254,6 +280,14 @@ def test_threads_follow_the_quota():
         {"output": Output(stems=("hh", "hihat"))},
         {"output": Output(stems=("kick", ""))},
         {"include": ("",)},
+        {"weights": (2.0,)},
+        {"model": "a", "weights": (2.0,)},
+        {"model": "a", "beside": ("b",), "weights": (1.0, 2.0, 3.0)},
+        {"model": "a", "beside": ("b",), "weights": (1.0, 0.0)},
+        {"model": "a", "beside": ("b",), "weights": (1.0, float("nan"))},
+        {"shifts": 0},
+        {"shifts": 101},
+        {"output": Output(intermediate=True)},
     ],
 )
 def test_requests_without_meaning_are_refused(options):

@@ -207,6 +207,44 @@ def test_what_a_bench_leaves_is_written():
     assert mapping(replace(there, bench=Bench())).binds == ()
 
 
+def test_every_model_has_a_mount_of_its_own():
+    """Whatever their folders are called; the files of checkpoints lie where mixes do."""
+    there = Job(
+        id="0000000a",
+        tracks=(Track(audio="/m/a.wav", out="/o/a"),),
+        from_mix=Model(name="htdemucs", folder="/data/models/htdemucs"),
+        model=Model(name="mine", folder="/data/models/mine"),
+        beside=(
+            Model(name="mine", folder="/other/mine"),
+            Model(name="x", checkpoint="/m/x.ckpt", settings="/y/x.yaml"),
+            Model(name="mdx23c-mini"),
+        ),
+        weights=(1.0, 2.0, 3.0, 4.0),
+    )
+    mapped = mapping(there, PurePosixPath, identical)
+    inside = mapped.job(there)
+    assert [each.folder for each in inside.models] == [
+        *("/app/models/htdemucs", "/app/models/mine", "/app/models/mine-2", None, None),
+    ]
+    x = inside.beside[1]
+    assert (x.checkpoint, x.settings) == ("/app/in/0/x.ckpt", "/app/in/1/x.yaml")
+    assert len({bind.inside for bind in mapped.binds}) == len(mapped.binds) == 6
+    assert [bind.writable for bind in mapped.binds].count(True) == 1
+    assert mapped.to_host("/app/models/mine-2/weights.safetensors").startswith("/other/mine/")
+    assert load_job(dump_job(inside)) == inside
+
+
+def test_a_model_that_is_reached_by_a_link_beside_the_mixes(tmp_path):
+    """In the container that link would lead nowhere."""
+    (tmp_path / "far" / "mine").mkdir(parents=True)
+    (tmp_path / "models").symlink_to(tmp_path / "far")
+    folder = f"{tmp_path}/models/mine"
+    wanted = job([(f"{tmp_path}/a.wav", "/o/a")], folder=folder)
+    mapped = mapping(wanted, PurePosixPath, os.path.realpath)
+    assert mapped.job(wanted).model.folder == "/app/models/mine"
+    assert str(tmp_path / "far" / "mine") in [bind.source for bind in mapped.binds]
+
+
 def test_models_are_read_only():
     mapped = mapping(
         job([("/m/a", "/o/a")], folder="/data/models/larsnet"), PurePosixPath, identical
