@@ -96,6 +96,22 @@ def test_a_batch_its_report_and_its_resumption(sep, album, with_tiny):
     assert (again["exit_code"], again["error"]) == (1, None)
 
 
+def test_documents_of_several_models(sep, album, toys):
+    run = ("run", "album/a.wav", "--from-mix", "--model", "toy-kit,toy-kit-2", "--shifts", "2")
+    whole = check("run", json.loads(sep(*run, "--json", "-o", "x").stdout))
+    names = ["toy-song", "toy-kit", "toy-kit-2"]
+    assert whole["model"] == "toy-song then toy-kit+toy-kit-2"
+    assert [each["name"] for each in whole["models"]] == names
+    report = json.loads((Path(whole["tracks"][0]["out"]) / "sep.json").read_text())
+    assert [each["name"] for each in check("report", report)["models"]] == names
+    assert report["model"]["name"] == whole["model"]
+    events = stream(sep(*run, "--events").stdout)
+    loaded = [each["model"] for each in events if each["event"] == "loaded"]
+    assert list(dict.fromkeys(loaded)) == names
+    steps = [each["done"] for each in events if each["event"] == "progress"]
+    assert steps == sorted(steps)
+
+
 def test_the_stream_of_a_batch(sep, album, with_tiny):
     (album / "c.wav").write_text("no audio")
     events = stream(sep("run", "album", "--events", *with_tiny, check=1).stdout)

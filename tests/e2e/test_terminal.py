@@ -140,6 +140,30 @@ def test_ctrl_c_at_a_question(home, tmp_path, terminal):
     assert "Traceback" not in seen
 
 
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        (("run", "--from-mix", "one.wav"), "htdemucs-ft-drums"),
+        (("run", "one.wav", "--from-mix", "scnet-small"), "scnet-small"),
+        (("run", "one.wav", "-m", "drumsep"), "mdx23c-drumsep-5stem"),
+    ],
+)
+def test_a_model_that_is_not_here_is_offered(terminal, songs, home, words, model):
+    """Nothing is fetched before somebody says yes."""
+    shown = terminal(*words)
+    shown.read(r"go on\? \[Y/n\]|error")
+    manifest = sep_models.find(model)
+    told = " ".join(shown.seen.split())
+    assert f"the model {model}, {manifest.sources[0].bytes / 1e6:.0f} MB" in told
+    assert f"licence: {' '.join(manifest.licence.split())}" in told
+    assert manifest.sources[0].urls[0] in told
+    shown.type("n\n")
+    seen = shown.read()
+    assert shown.process.wait(20) == 16
+    assert f"sep models pull {model}" in seen
+    assert not (home / "sep" / "models").exists()
+
+
 def test_doctor_parts_lines_between_words(terminal):
     shown = terminal("doctor", width=60)
     seen = shown.read().replace("\r", "")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import sep_models
+from sep_launcher import cli
 from sep_launcher.machine import facts
 from sep_launcher.machine.probe import probe
 from sep_launcher.planning import models
@@ -356,6 +357,27 @@ def test_larsnet_is_fetched_and_converted(larsnet, home, larsnet_files, mirror, 
         file.write(b"damage")
     (found,) = [each for each in look.weights(all_of_it=True) if each.model == "larsnet"]
     assert "SHA-256" in found.fault
+
+
+def test_a_run_fetches_the_model_that_it_lacks(larsnet, home, tmp_path, noise, monkeypatch, capsys):
+    """With --yes in one go: what it will be, where it comes from, the stems."""
+    import soundfile
+
+    monkeypatch.setattr(sep_models, "catalogue", lambda: (larsnet,))
+    soundfile.write(tmp_path / "drums.wav", noise(2, 9000).T, 44100)
+    typed = ["run", str(tmp_path / "drums.wav"), "-m", "larsnet", "-o", str(tmp_path / "out")]
+    assert cli.main([*typed, "--dry-run", "--yes"]) == 16
+    assert cli.main([*typed, "--offline", "--yes"]) == 16
+    assert cli.main(typed) == 16  # nobody is here to ask
+    assert "sep models pull larsnet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert cli.main([*typed, "--yes"]) == 0
+    told = capsys.readouterr().err
+    assert told.index("this will be fetched:") < told.index("model larsnet (for drums)")
+    assert f"licence: {larsnet.licence}" in told
+    assert "to use it" not in told  # it is in use
+    assert (tmp_path / "out" / "drums" / "kick.wav").is_file()
+    assert models.digest_of(larsnet)
 
 
 def test_what_cannot_be_noted_is_not_fetched(larsnet, home, mirror):
