@@ -16,11 +16,12 @@ from sep_launcher import options as o
 from sep_launcher.engines import native
 from sep_launcher.machine.probe import probe
 from sep_launcher.planning import route as routes
-from sep_launcher.planning.request import NAME, Request, bytes_of
+from sep_launcher.planning.listed import number, parted
+from sep_launcher.planning.request import NAME, NONE, Request, bytes_of
 from sep_launcher.planning.route import Wanted
 from sep_launcher.show import phrases, render
 from sep_launcher.show.render import Screen, Style
-from sep_launcher.words import completion, slips, texts
+from sep_launcher.words import completion, optional, slips, texts
 from sep_launcher.words.pages import HELP, Contents, Page
 from sep_protocol import Output
 from sep_protocol.errors import ExitCode, InterruptedJob, PathError, SepError, UsageError
@@ -45,7 +46,7 @@ app.add_typer(models_cli.app, name="models")
 def _sep(*, version: o.Version = False) -> None:
     """Split drums into stems: one file for the kick, one for the snare, and so on.
 
-    Give it drums alone; a model for songs, as --model htdemucs, takes them out of one.
+    Give it drums alone, or a whole song with --from-mix, which takes its drums out first.
     """
     if version:
         render.lines([f"sep {__version__}"])
@@ -64,8 +65,12 @@ def run(
     file_format: o.FormatName = "wav",
     bit_depth: o.Depth = None,
     residual: o.Residual = False,
+    intermediate: o.KeepIntermediate = False,
+    from_mix: o.FromMix = NONE,
     model: o.ModelName = None,
     model_config: o.ModelConfig = None,
+    weights: o.Weights = None,
+    shifts: o.Shifts = 1,
     overlap: o.Overlap = None,
     device: o.DeviceName = "auto",
     engine: o.EngineName = "auto",
@@ -83,9 +88,10 @@ def run(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> int:
-    """Split drum tracks, or songs by a model for songs, into stems.
+    """Split drum tracks into stems, or with --from-mix the drums of whole songs.
 
-    Without --model, give it drums alone. Each track gets a folder with its stems.
+    Each track gets a folder with its stems. With a model for songs as --model it gets that
+    model's, as in vocals, bass and drums.
     """
     if json_ and events:
         raise UsageError("choose --json or --events, not both")
@@ -93,18 +99,25 @@ def run(
         slips.check_stems(paths)
 
     def request() -> Request:
+        names = parted([model] if model is not None else (), "--model", os.path.exists)
+        shares = parted([weights] if weights is not None else (), "--weights")
         return Request(
             files=tuple(paths),
             out=out,
             name=name,
             include=tuple(include or ()),
-            model=model,
+            model=names[0] if names else None,
             model_config=model_config,
+            beside=tuple(names[1:]),
+            weights=tuple(number(each, float, "--weights") for each in shares),
+            from_mix=None if from_mix == NONE else from_mix,
+            shifts=shifts,
             output=Output(
                 stems=None if stems is None else tuple(each.strip() for each in stems.split(",")),
                 format=file_format,
                 bit_depth="float" if bit_depth == "32" else bit_depth,
                 residual=residual,
+                intermediate=intermediate,
                 overwrite=overwrite,
                 resume=resume,
             ),
@@ -302,7 +315,7 @@ def main(argv: list[str]) -> int:
         if asked := os.environ.get(completion.VARIABLE):
             return completion.answer(command, asked)
         _check(argv)
-        meant = slips.helped(argv, command)
+        meant = optional.valued(slips.helped(argv, command))
         return int(command.main(args=meant, standalone_mode=False, prog_name="sep") or 0)
     except click.ClickException as fault:
         return _end(slips.usage(fault), argv)

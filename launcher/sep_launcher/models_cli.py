@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
 HEAD = {
     "drums": "for drums:",
-    "a whole song": "for a whole song; its drums can then go to one of the above:",
+    "a whole song": "for a whole song; one with drums can go before one of the above: --from-mix",
 }
 OWN = "your own:"
 COLUMNS = ("model", "stems", "here", "licence")
 MORE = "sep models info MODEL has the details"
-GB = 1e9
 LIST_SCHEMA = 2  # of the list: in 1 the own models were names of files
 WHOLE, BY_LENGTH = "whole", "whole by its length; nobody noted its SHA-256"
 
@@ -146,12 +145,8 @@ def _cells(manifest: Manifest) -> tuple[str, ...]:
     elif models.folder(manifest):
         here = "yes"
     else:
-        here = f"no, {_megabytes(size)}" if size else "no"
+        here = f"no, {models.megabytes(size)}" if size else "no"
     return (manifest.name, " ".join(manifest.stems), here, manifest.licence.partition(";")[0])
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.0f} MB" if size < GB else f"{size / GB:.1f} GB"
 
 
 def _verdict(found: dict[str, object]) -> str:
@@ -171,7 +166,7 @@ def _details(manifest: Manifest) -> list[str]:
         ("expects", manifest.expects),
         ("makes", ", ".join(makes)),
         ("network", manifest.architecture),
-        ("size", _megabytes(size) if size else "not known"),
+        ("size", models.megabytes(size) if size else "not known"),
         ("here", f"yes, in {where}" if where else f"no: {models.how(manifest)}"),
         ("", f"since {manifest.imported}, when it was imported" if manifest.imported else ""),
         ("", "taken where no model is named" if manifest == models.default() else ""),

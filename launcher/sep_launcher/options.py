@@ -33,7 +33,8 @@ class Place(click.Path):
 
 PLACE: Any = Place()
 FILES: Any = Offered("file", files=True)
-MODEL: Any = Offered("model", models.names, files=True)
+MODELS_OF_RUN: Any = Offered("models", models.names, files=True, separator=",")
+FOR_SONGS: Any = Offered("model", models.named_for_songs, files=True)
 KNOWN: Any = Offered("model", models.names)
 STEMS: Any = Offered("stems", models.default_stems, separator=",")
 MODELS_LISTED: Any = Listed("models", models.names, files=True)
@@ -72,8 +73,48 @@ ModelName = Annotated[
         "-m",
         metavar="MODEL",
         envvar="SEP_MODEL",
-        click_type=MODEL,
-        help="A name that 'sep models list' shows, or a checkpoint file of your own.",
+        click_type=MODELS_OF_RUN,
+        help="A name that 'sep models list' shows, or a checkpoint file of your own. With commas "
+        "several that make the same stems: their mean is written.",
+    ),
+]
+FromMix = Annotated[
+    str,
+    _in(
+        MODELS,
+        "--from-mix",
+        metavar="[MODEL]",
+        envvar="SEP_FROM_MIX",
+        click_type=FOR_SONGS,
+        help="The files are whole songs: a model for songs takes their drums out, --model splits "
+        "these, and rest is what they leave of the song. Without a name the best that is here; "
+        "none: no such model.",
+    ),
+]
+KeepIntermediate = Annotated[
+    bool,
+    _in(
+        OUTPUT,
+        "--keep-intermediate/--no-keep-intermediate",
+        help="Also write what the model that hears the song first makes of it.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    _in(
+        MODELS,
+        metavar="NUMBERS",
+        help="How much each of several models counts, as in 2,1. Without it all the same.",
+    ),
+]
+Shifts = Annotated[
+    int,
+    _in(
+        MODELS,
+        metavar="NUMBER",
+        envvar="SEP_SHIFTS",
+        help="So many passes of each model, each shifted in time, and their mean: better by a "
+        "little, and so many times as long.",
     ),
 ]
 ModelConfig = Annotated[
@@ -82,7 +123,7 @@ ModelConfig = Annotated[
         MODELS,
         metavar="FILE",
         click_type=PLACE,
-        help="The YAML file of a checkpoint that sep does not know.",
+        help="The YAML file of a checkpoint of --model that sep does not know.",
     ),
 ]
 Out = Annotated[
@@ -163,8 +204,9 @@ Overlap = Annotated[
         MODELS,
         metavar="NUMBER",
         envvar="SEP_OVERLAP",
-        help="How much neighbouring pieces overlap, 1 or more. Each model has its own; that of "
-        "mdx23c-mini is 1.25: with 2 it gains at most 0.05 dB and takes 1.4 times as long.",
+        help="How much neighbouring pieces overlap, 1 or more, in every model of a run. Each has "
+        "its own; that of mdx23c-mini is 1.25: with 2 it gains at most 0.05 dB and takes 1.4 times "
+        "as long.",
     ),
 ]
 Precision = Annotated[
@@ -174,7 +216,7 @@ Precision = Annotated[
         metavar="PRECISION",
         envvar="SEP_PRECISION",
         help="auto (the fastest whose stems are as good on the device), fp32, fp16 or bf16. One "
-        "that you name is never replaced by another.",
+        "that you name is never replaced by another, in no model of the run.",
     ),
 ]
 BatchSize = Annotated[
@@ -182,7 +224,7 @@ BatchSize = Annotated[
     _in(
         WHERE,
         metavar="NUMBER",
-        help="How many pieces are computed at once. More need more memory; the stems differ "
+        help="How many pieces each model computes at once. More need more memory; the stems differ "
         "by rounding alone.",
     ),
 ]

@@ -12,14 +12,15 @@ from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import deaf, pausable, stoppable
-from sep_launcher.planning import files, models, names, outputs, preview
+from sep_launcher.planning import choice, files, names, outputs, preview
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
-from sep_launcher.planning.request import NO_MEMORY, check_fits
+from sep_launcher.planning.request import NO_MEMORY
 from sep_protocol import DeviceChosen, Fallback, Hello, code
 from sep_protocol.errors import (
     DeviceError,
     InterruptedJob,
+    ModelError,
     NotReadyError,
     SepError,
     UsageError,
@@ -43,16 +44,23 @@ def run(
         request = make()
         plan = _plan(request, screen)
         if dry_run:
-            _dry_run(plan, screen)
+            _dry_run(request, plan, screen)
             return
         _check_outputs(plan)
-        if why := _not_ready(plan):
+        if why := _not_ready(plan) or _not_here(request, plan):
             from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
 
-            command.offer(screen, why, plan.route.engine, yes=yes, offline=offline)
+            lack = command.Lack(
+                why=why,
+                engine=plan.route.engine if _not_ready(plan) else None,
+                models=plan.missing,
+            )
+            command.offer(screen, lack, yes=yes, offline=offline)
             plan = _plan(request, screen)
         screen.route(plan)
         check_ready(plan)
+        if not_here := _not_here(request, plan):
+            raise not_here
         with awake():
             try:
                 follow(plan, engine_of(plan, screen), screen)
@@ -101,9 +109,8 @@ def _told(work: Callable[[], None], screen: Screen) -> int:
 
 def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Plan:
     # What the command line and the machine tell comes before what is on the disk.
-    model, manifest = models.choose(request)
-    if manifest is not None:
-        check_fits(request, manifest)
+    chosen = choice.choose(request)
+    choice.check(request, chosen)
     host = probe(ask_torch=request.wanted.kind == "cuda")
     if gpu_refused and host.docker:
         host = replace(host, docker=replace(host.docker, gpu=False))
@@ -115,7 +122,7 @@ def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Pla
     search = files.find(request.files, request.include)
     for each in search.warnings:
         screen.warn(each)
-    return plans.plan(request, host, route, found=search.files, model=model, manifest=manifest)
+    return plans.plan(request, host, route, found=search.files, chosen=chosen)
 
 
 def _check_outputs(plan: Plan) -> None:
@@ -142,6 +149,10 @@ def _not_ready(plan: Plan) -> NotReadyError | None:
     return None
 
 
+def _not_here(request: Request, plan: Plan) -> ModelError | None:
+    return choice.missing(request, plan.missing) if plan.missing else None
+
+
 def _image_fault(plan: Plan) -> NotReadyError:
     """Return whether the image is missing or is of another sep."""
     from sep_launcher.engines.docker import images  # noqa: PLC0415 (other runs need none of it)
@@ -155,7 +166,7 @@ def _image_fault(plan: Plan) -> NotReadyError:
     return NotReadyError(f"there is no image for {plan.route.device}", hint=IMAGE_SETUP)
 
 
-def _dry_run(plan: Plan, screen: Screen) -> None:
+def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
     """Say what a run would do. The command, and the Job's file that it needs, if somebody asks."""
     screen.route(plan)
     fault = None
@@ -165,6 +176,8 @@ def _dry_run(plan: Plan, screen: Screen) -> None:
         fault = why
     screen.preview(preview.preview(plan), fault)
     check_ready(plan)
+    if not_here := _not_here(request, plan):
+        raise not_here
     if not screen.wants_command:
         return
     if plan.route.engine == "container":

@@ -4,6 +4,7 @@ import pytest
 
 import sep_models
 from sep_launcher.planning import models
+from sep_launcher.planning.choice import choose
 from sep_launcher.planning.request import Request
 from sep_launcher.setup import pull
 from sep_protocol.errors import ModelError
@@ -22,9 +23,9 @@ def put(home):
 
 
 def taken(tmp_path):
-    model, manifest = models.choose(Request(files=(), out=tmp_path))
-    assert model.name == manifest.name
-    return model.name
+    chosen = choose(Request(files=(), out=tmp_path))
+    assert not chosen.missing
+    return chosen.called
 
 
 def test_a_model_for_songs_never_becomes_the_default(put, tmp_path, home):
@@ -35,7 +36,10 @@ def test_a_model_for_songs_never_becomes_the_default(put, tmp_path, home):
             put(each.name)
             assert models.folder(each)
             assert taken(tmp_path) == "mdx23c-mini"
-            assert pull.use(each, before) == f"to use it: sep run song.wav -m {each.name}"
+            told = f"to use it: sep run song.wav -m {each.name}"
+            if "drums" in each.stems:
+                told += f"; with --from-mix {each.name} the parts of its drums"
+            assert pull.use(each, before) == told
     songs = [each for each in models.table() if each["installed"] and each["expects"] != "drums"]
     assert len(songs) > 20
     assert [each["name"] for each in models.table() if each["default"]] == ["mdx23c-mini"]

@@ -12,6 +12,7 @@ import pytest
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.machine import paths
 from sep_launcher.machine.host import Host, Native
+from sep_launcher.planning.choice import only
 from sep_launcher.planning.naming import Found
 from sep_launcher.planning.plan import plan
 from sep_launcher.planning.request import Request
@@ -66,8 +67,7 @@ def engine_of(home, tmp_path):
             host,
             choose(host),
             found=[found],
-            model=Model(name="mdx23c-mini"),
-            manifest=None,
+            chosen=only(Model(name="mdx23c-mini")),
         )
         return NativeEngine(), made
 

@@ -8,6 +8,7 @@ import pytest
 
 from sep_launcher.machine.host import Docker, Gpu, Host, Native
 from sep_launcher.planning import places
+from sep_launcher.planning.choice import only
 from sep_launcher.planning.files import Found
 from sep_launcher.planning.plan import plan
 from sep_launcher.planning.request import Request
@@ -66,7 +67,7 @@ def report(tmp_path, monkeypatch):
     """A report of a run of some songs, none of which has ended."""
     monkeypatch.chdir(tmp_path)
 
-    def make(*songs):
+    def make(*songs, chosen=None):
         found = [Found(path=tmp_path / each, name=PurePath(each).with_suffix("")) for each in songs]
         request = Request(files=songs, out=Path("out"))
         made = plan(
@@ -74,8 +75,7 @@ def report(tmp_path, monkeypatch):
             LINUX,
             choose(LINUX),
             found=found,
-            model=Model(name="mdx23c-mini"),
-            manifest=None,
+            chosen=chosen or only(Model(name="mdx23c-mini")),
         )
         device = DeviceChosen(
             requested="auto", device="cuda:0", name="A GPU", torch="2.13.0", reason="it is there"

@@ -1,25 +1,21 @@
 """Requests are checked, plans are pure."""
 
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
 
 import sep_models
-from sep_launcher.machine import facts
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning import models
+from sep_launcher.planning.choice import check, only
 from sep_launcher.planning.names import fitted
 from sep_launcher.planning.naming import Found
 from sep_launcher.planning.plan import environment, plan
-from sep_launcher.planning.request import Request, check_fits
+from sep_launcher.planning.request import Request
 from sep_launcher.planning.route import Wanted, choose
 from sep_protocol import Model, Output
-from sep_protocol.errors import ModelError, PathError, UsageError
+from sep_protocol.errors import UsageError
 
 HOST = Host(system="linux", cores=1.5, native=Native(python="/py", source="own"))
 
@@ -31,8 +27,7 @@ def make(request, *found, model="larsnet"):
         HOST,
         choose(HOST),
         found=list(found),
-        model=Model(name=model),
-        manifest=None,
+        chosen=only(Model(name=model)),
     )
 
 
@@ -151,9 +146,9 @@ def test_every_system_takes_the_name_of_a_folder(path, parent):
 def test_stems_of_two_songs_never_get_one_name(name, paths, hint):
     request = Request(files=("x",), out=Path("/out"), name=name)
     manifest = replace(sep_models.find("mdx23c-mini"), stems=("hat", "hihat"))
-    found = songs(*paths)
+    found, chosen = songs(*paths), only(Model(name="m"), manifest)
     with pytest.raises(UsageError, match="would both go into") as caught:
-        plan(request, HOST, choose(HOST), found=found, model=Model(name="m"), manifest=manifest)
+        plan(request, HOST, choose(HOST), found=found, chosen=chosen)
     assert hint in caught.value.hint
 
 
@@ -177,17 +172,19 @@ def test_what_a_name_does_not_know_is_refused(name, told):
 
 
 def test_options_that_a_model_has_not_are_refused():
-    larsnet, mini = sep_models.find("larsnet"), sep_models.find("mdx23c-mini")
-    for options, manifest in (
+    larsnet, mini = (
+        only(Model(name=name), sep_models.find(name)) for name in ("larsnet", "mdx23c-mini")
+    )
+    for options, chosen in (
         ({"overlap": 2.0}, larsnet),
         ({"overlap": 1e6}, mini),
         ({"output": Output(stems=("bass",))}, mini),
     ):
         with pytest.raises(UsageError):
-            check_fits(Request(files=("x",), out=Path("/out"), **options), manifest)
+            check(Request(files=("x",), out=Path("/out"), **options), chosen)
     fine = Request(files=("x",), out=Path("/out"), overlap=1.0, batch=2)
-    check_fits(fine, larsnet)
-    check_fits(fine, mini)
+    check(fine, larsnet)
+    check(fine, mini)
 
 
 def test_bytes_that_are_no_text_stay():
@@ -262,116 +259,6 @@ def test_threads_follow_the_quota():
 def test_requests_without_meaning_are_refused(options):
     with pytest.raises(UsageError):
         Request(files=("x",), out=Path("/out"), **options)
-
-
-def test_models_are_found_by_name_alias_and_file(home, tiny):
-    def chosen(**options):
-        return models.choose(Request(files=("x",), out=Path("/out"), **options))
-
-    model, manifest = chosen()
-    assert (model.name, model.folder, manifest.bundled) == ("mdx23c-mini", None, True)
-    with pytest.raises(ModelError, match="not installed") as caught:
-        chosen(model="drumsep")
-    assert "sep models pull" in caught.value.hint
-    assert "licence" in caught.value.hint
-    with pytest.raises(ModelError, match="no model called"):
-        chosen(model="nope")
-    checkpoint, settings = tiny
-    model, manifest = chosen(model=str(checkpoint), model_config=settings)
-    assert (model.name, manifest) == ("tiny", None)
-    with pytest.raises(PathError):
-        chosen(model="/nowhere/x.ckpt")
-    with pytest.raises(UsageError, match="--model-config"):
-        chosen(model_config=settings)
-
-
-def test_installed_model_of_best_rank_is_the_default(home):
-    folder = home / "sep" / "models" / "mdx23c-drumsep-5stem"
-    folder.mkdir(parents=True)
-    (folder / "weights.safetensors").touch()
-    model, _ = models.choose(Request(files=("x",), out=Path("/out")))
-    assert (model.name, model.folder) == ("mdx23c-drumsep-5stem", str(folder))
-
-
-def test_what_is_no_readable_file_is_never_opened(home, tmp_path, tiny):
-    """A pipe would be waited for, for ever."""
-    checkpoint, _ = tiny
-    os.mkfifo(tmp_path / "pipe")
-    os.mkfifo(tmp_path / "pipe.ckpt")
-    (tmp_path / "folder").mkdir()
-
-    def refused(**options):
-        with pytest.raises(PathError) as caught:
-            models.choose(Request(files=("x",), out=Path("/out"), **options))
-        return caught.value.message
-
-    for name in ("pipe", "pipe.ckpt", "folder"):
-        assert "not a file" in refused(model=str(tmp_path / name))
-        assert "not a file" in refused(model=str(checkpoint), model_config=tmp_path / name)
-    assert "a device" in refused(model="/dev/zero")
-    assert "no file" in refused(model="./nope")
-    assert "cannot be read" in refused(model="./" + "n" * 300)
-    assert "cannot be read" in refused(model="./a\0b.ckpt")
-
-
-def test_a_folder_of_a_models_name_does_not_hide_the_model(home, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mini").mkdir()
-    model, _ = models.choose(Request(files=("x",), out=Path("/out"), model="mini"))
-    assert model.name == "mdx23c-mini"
-
-
-def test_the_noted_hash_goes_with_the_model(home):
-    folder = home / "sep" / "models" / "larsnet"
-    folder.mkdir(parents=True)
-    (folder / "weights.safetensors").touch()
-    request = Request(files=("x",), out=Path("/out"), model="larsnet")
-    assert models.choose(request)[0].sha256 is None  # nobody noted it
-    facts.write(facts.Facts(weights=(facts.Converted(model="larsnet", sha256="ab" * 32),)))
-    assert models.choose(request)[0].sha256 == "ab" * 32
-    assert models.choose(Request(files=("x",), out=Path("/out"), model="mini"))[0].sha256 is None
-
-
-WITHOUT_RIGHTS = ("setpriv", "--inh-caps=-dac_override,-dac_read_search",
-                  "--bounding-set=-dac_override,-dac_read_search")  # fmt: skip
-CHOOSE = """
-import sys
-from pathlib import Path
-from sep_launcher.planning import models
-from sep_launcher.planning.request import Request
-from sep_protocol.errors import SepError
-try:
-    chosen = models.choose(Request(files=("x",), out=Path("/o"), model=sys.argv[1] or None))
-    print(chosen[0].name)
-except SepError as fault:
-    print(int(fault.code), fault.message)
-"""
-
-
-@pytest.mark.skipif(
-    not shutil.which("setpriv") or os.geteuid() != 0, reason="rights are taken away by setpriv"
-)
-@pytest.mark.parametrize(
-    ("model", "told"),
-    [
-        ("", "mdx23c-mini"),
-        ("mini", "mdx23c-mini"),
-        ("larsnet", "3 {home}/models/larsnet cannot be searched: Permission denied"),
-        ("{home}/x.ckpt", "3 {home}/x.ckpt cannot be read: Permission denied"),
-        ("{home}/x", "3 {home}/x cannot be read: Permission denied"),
-    ],
-)
-def test_a_home_of_someone_else(tmp_path, model, told):
-    locked = tmp_path / "home"
-    locked.mkdir(mode=0o000)
-    done = subprocess.run(
-        [*WITHOUT_RIGHTS, sys.executable, "-P", "-c", CHOOSE, model.format(home=locked)],
-        env={**os.environ, "SEP_HOME": str(locked)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == told.format(home=locked)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ def test_what_counts_more(request_of, file, monkeypatch):
     ("variable", "value", "read"),
     [
         ("SEP_MODEL", "mini", lambda request: request.model),
+        ("SEP_MODEL", "mini,larsnet", lambda request: ",".join((request.model, *request.beside))),
+        ("SEP_FROM_MIX", "htdemucs", lambda request: request.from_mix),
+        ("SEP_SHIFTS", "4", lambda request: str(request.shifts)),
         ("SEP_OUT", "o", lambda request: str(request.out)),
         ("SEP_NAME", "{track} x/{stem}", lambda request: request.name),
         ("SEP_STEMS", "kick", lambda request: ",".join(request.output.stems)),
@@ -228,9 +231,18 @@ def test_the_example_of_the_page_is_a_file_of_settings(file, request_of):
         assert settings.defaults(typer.main.get_command(cli.app).commands[table], table)
 
 
+def test_songs_may_be_the_rule(file, request_of):
+    file("[run]\nfrom-mix = 'auto'\nkeep-intermediate = true\nweights = '2,1'\nmodel = 'a,b'\n")
+    found = request_of()
+    assert (found.from_mix, found.weights, found.output.intermediate) == ("auto", (2, 1), True)
+    assert request_of("--from-mix", "none", "--no-keep-intermediate").from_mix is None
+    assert request_of("--from-mix", "htdemucs").from_mix == "htdemucs"
+
+
 def test_a_tilde_is_the_home(request_of, file, home):
     """No shell fills it in there, and nobody wants a folder of that name."""
     file("[run]\nout = '~/stems'\n")
     assert request_of().out == home / "stems"
-    typed = request_of("--out=~/else", "--model=~/x.ckpt")
+    typed = request_of("--out=~/else", "--model=~/x.ckpt,~/y.ckpt", "--from-mix", "~/z.ckpt")
     assert (typed.out, typed.model) == (home / "else", str(home / "x.ckpt"))
+    assert (typed.beside, typed.from_mix) == ((str(home / "y.ckpt"),), str(home / "z.ckpt"))

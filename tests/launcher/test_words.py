@@ -13,7 +13,7 @@ import typer.main
 import sep_models
 from sep_launcher import cli, models_cli, options
 from sep_launcher.show import layout
-from sep_launcher.words import slips, texts
+from sep_launcher.words import optional, slips, texts
 
 COMMAND = typer.main.get_command(cli.app)
 PAGES = [
@@ -119,7 +119,8 @@ def test_examples_are_understood(home, text):
         deep = 2 if words[1:2] == ["models"] else 1
         if words and not {">", "|", "--help"} & set(words):
             command = command_of(words[1 : deep + 1])
-            with command.make_context(words[deep], words[deep + 1 :], resilient_parsing=False):
+            typed = optional.valued(words[1:])[deep:]
+            with command.make_context(words[deep], typed, resilient_parsing=False):
                 pass
 
 
@@ -156,7 +157,8 @@ def test_examples_are_understood(home, text):
         ("run a.wav --output o", "no option", "-o FOLDER"),
         ("run a.wav --model_name x", "no option", "-m NAME"),
         ("run a.wav -n x", "no option -n", "-m NAME"),
-        ("run a.wav --shifts 2", "no option", "--overlap 2"),
+        ("run a.wav --use_tta", "no option", "--shifts 4"),
+        ("run a.wav --extra_models b", "no option", "-m A,B"),
         ("run a.wav --mp3", "no option", "--format mp3"),
         ("run a.wav --half", "no option", "--precision fp16"),
         ("run a.wav --precision half", "invalid value for '--precision'", "sep run --help"),
@@ -224,6 +226,10 @@ def test_what_tab_offers(tab, home):
     assert tab("sep", "run", "--ov") == ["plain,--overlap", "plain,--overwrite"]
     assert tab("sep", "run", "-m", "mini") == ["plain,mini"]
     assert tab("sep", "run", "-m", "./my") == ["file,./my"]
+    assert tab("sep", "run", "-m", "mini,lars") == ["plain,mini,larsnet"]
+    assert tab("sep", "run", "--from-mix", "htdemucs-ft") == ["plain,htdemucs-ft-drums"]
+    assert tab("sep", "run", "--from-mix", "htdemucs-v") == ["file,htdemucs-v"]  # it has no drums
+    assert tab("sep", "run", "--from-mix", "--keep") == ["plain,--keep-intermediate"]
     assert tab("sep", "run", "--stems", "kick,s") == ["plain,kick,snare"]
     assert tab("sep", "run", "--format", "f") == ["plain,flac"]
     assert tab("sep", "run", "dru") == ["file,dru"]

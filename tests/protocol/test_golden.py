@@ -53,7 +53,9 @@ EVENTS = {
     "device": DeviceChosen(
         requested="auto", device="cuda:0", name="A GPU", torch="2.13.0", reason="NVIDIA GPU"
     ),
-    "loaded": ModelLoaded(precision="fp16", batch=8, snr=58.0, ways=("fused norms", "graph")),
+    "loaded": ModelLoaded(
+        model="larsnet", precision="fp16", batch=8, snr=58.0, ways=("fused norms", "graph")
+    ),
     "progress": Progress(track=0, done=44100, total=88200, sample_rate=44100),
     "warning": Warned(message="{path} is left as it is", track=0, path="/app/out/.sep-0a1b2c3d-0"),
     "fallback": Fallback(was="mps", now="cpu", reason="mps failed: no kernel"),
@@ -126,7 +128,13 @@ JOB = Job(
         ),
     ),
     model=Model(name="larsnet", folder="/app/models/larsnet", sha256="0123abcd"),
-    output=Output(stems=("kick", "snare"), format="flac", bit_depth="24", overwrite=True),
+    beside=(Model(name="mdx23c-mini"),),
+    weights=(2.0, 1.0),
+    from_mix=Model(name="mine", folder="/app/models/mine"),
+    shifts=4,
+    output=Output(
+        stems=("kick", "snare"), format="flac", bit_depth="24", intermediate=True, overwrite=True
+    ),
     device="cuda:0",
     fallback=False,
     overlap=2.0,

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
+from sep_launcher.planning.listed import number, parted
 from sep_launcher.planning.request import Request
 from sep_launcher.planning.route import Wanted
 from sep_protocol import Bench, Precision
@@ -58,14 +59,14 @@ def wish(
 ) -> Wish:
     """Return what was asked for; raise UsageError for what has no meaning, before any work."""
     made = Wish(
-        engines=tuple(_of(each, ENGINES, "--engine") for each in parted(engines, "--engine")),
-        devices=tuple(parted([each.lower() for each in devices or ()], "--device")),
-        models=tuple(parted(models, "--model", os.path.exists)),
+        engines=tuple(_of(each, ENGINES, "--engine") for each in _each(engines, "--engine")),
+        devices=tuple(_each([each.lower() for each in devices or ()], "--device")),
+        models=tuple(_each(models, "--model", os.path.exists)),
         precisions=tuple(
-            _of(each, PRECISIONS, "--precision") for each in parted(precisions, "--precision")
+            _of(each, PRECISIONS, "--precision") for each in _each(precisions, "--precision")
         ),
-        overlaps=tuple(_number(each, float, "--overlap") for each in parted(overlaps, "--overlap")),
-        batches=tuple(_number(each, int, "--batch") for each in parted(batches, "--batch")),
+        overlaps=tuple(number(each, float, "--overlap") for each in _each(overlaps, "--overlap")),
+        batches=tuple(number(each, int, "--batch") for each in _each(batches, "--batch")),
         model_config=model_config,
         measure=measure,
         whole=whole,
@@ -90,22 +91,6 @@ def measure(
     )
 
 
-def parted(
-    texts: Iterable[str] | None, option: str, whole: Callable[[str], bool] = lambda _: False
-) -> list[str]:
-    """Return the values of an option, given more than once or with commas, each one once.
-
-    A text that is `whole` has a comma in its own name.
-    """
-    found: dict[str, None] = {}
-    for text in texts or ():
-        for each in [text] if whole(text) else text.split(","):
-            if not each.strip():
-                raise UsageError(f"{option} has an empty value", hint="commas only between values")
-            found[each.strip()] = None
-    return list(found)
-
-
 def _of(text: str, known: Sequence[T], option: str) -> T:
     for each in known:
         if each == text:
@@ -113,12 +98,11 @@ def _of(text: str, known: Sequence[T], option: str) -> T:
     raise UsageError(f"{option} knows no {text!r}", hint=", ".join(map(str, known)))
 
 
-def _number(text: str, kind: Callable[[str], T], option: str) -> T:
-    try:
-        return kind(text)
-    except ValueError:
-        whole = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{option} must be {whole}, not {text!r}") from None
+def _each(
+    texts: Iterable[str] | None, option: str, whole: Callable[[str], bool] = lambda _: False
+) -> list[str]:
+    """Return the values of an option, each one once."""
+    return list(dict.fromkeys(parted(texts, option, whole)))
 
 
 def lanes(wish: Wish, ways: Sequence[Way]) -> list[Wanted]:

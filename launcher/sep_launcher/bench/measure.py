@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from sep_launcher import session
 from sep_launcher.bench.document import Fault, Row, Whole, fault_of
 from sep_launcher.engines import native
-from sep_launcher.planning import models
+from sep_launcher.planning import choice
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.naming import Found
-from sep_launcher.planning.request import check_fits
 from sep_launcher.show.render import Screen, Style
 from sep_protocol import Benched, Hello, ModelLoaded, Output, TrackFailed
 from sep_protocol.errors import RuntimeFailedError, SepError
@@ -23,10 +22,10 @@ from sep_protocol.errors import RuntimeFailedError, SepError
 if TYPE_CHECKING:
     from sep_launcher.bench.document import Nameless
     from sep_launcher.machine.host import Host
+    from sep_launcher.planning.choice import Chosen
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
-    from sep_models import Manifest
-    from sep_protocol import Bench, Event, Model
+    from sep_protocol import Bench, Event
     from sep_protocol.job import Format
 
 FORMATS: tuple[Format, ...] = ("wav", "flac")
@@ -76,14 +75,14 @@ class Bencher:
         wanted, row = request.wanted, asked(request)
         whole: tuple[Whole, ...] = ()
         try:
-            model, manifest = models.choose(request)
-            row = replace(row, model=model.name)
-            if manifest is not None:
-                check_fits(request, manifest)
+            models = choice.choose(request)
+            row = replace(row, model=models.called)
+            choice.check_here(request, models)
+            choice.check(request, models)
             chosen = routes.choose(self.host, wanted)
             device = chosen.device if wanted.device == "auto" else wanted.device
             row = replace(row, engine=chosen.engine, device=device)
-            whole = self._measured(request, (model, manifest), chosen, watch)
+            whole = self._measured(request, models, chosen, watch)
         except SepError as fault:
             watch.fault(fault)
         watch.meter_end()
@@ -92,11 +91,11 @@ class Bencher:
     def _measured(
         self,
         request: Request,
-        found: tuple[Model, Manifest | None],
+        models: Chosen,
         chosen: routes.Route,
         watch: Watch,
     ) -> tuple[Whole, ...]:
-        plan = self._plan(request, found, chosen)
+        plan = self._plan(request, models, chosen)
         session.check_ready(plan)
         if chosen.engine == "native" and plan.python:
             native.check_python(plan.python)
@@ -109,23 +108,22 @@ class Bencher:
             if not self.whole or watch.error:
                 return ()
             return tuple(
-                self._whole(request, found, chosen, watch, (mix, form)) for form in FORMATS
+                self._whole(request, models, chosen, watch, (mix, form)) for form in FORMATS
             )
 
     def _plan(
         self,
         request: Request,
-        found: tuple[Model, Manifest | None],
+        models: Chosen,
         chosen: routes.Route,
         mixes: tuple[Found, ...] = (),
     ) -> Plan:
-        model, manifest = found
-        return plans.plan(request, self.host, chosen, found=mixes, model=model, manifest=manifest)
+        return plans.plan(request, self.host, chosen, found=mixes, chosen=models)
 
     def _whole(
         self,
         request: Request,
-        found: tuple[Model, Manifest | None],
+        models: Chosen,
         chosen: routes.Route,
         watch: Watch,
         work: tuple[Path, Format],
@@ -137,7 +135,7 @@ class Bencher:
             watch.meter(f"whole command, {form}, run {number} of {self.measure.runs}")
             out = mix.parent.parent / f"{form}-{number}"
             asked = replace(request, out=out, output=Output(format=form))
-            plan = self._plan(asked, found, chosen, (Found(path=mix, name=PurePath("mix")),))
+            plan = self._plan(asked, models, chosen, (Found(path=mix, name=PurePath("mix")),))
             quiet = Watch(Style(quiet=True))
             quiet.route(plan)
             begun = time.perf_counter()

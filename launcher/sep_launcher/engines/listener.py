@@ -109,8 +109,8 @@ class Listener:
         if index is not None and index >= len(self._job.tracks):
             raise _nonsense(f"the job has no track {index}")
         match event:
-            case ModelLoaded(precision=real):
-                self._check_precision(real)
+            case ModelLoaded():
+                self._check_precision(event)
             case TrackDone() | TrackFailed():
                 if event.track in self._reported:
                     raise _nonsense(f"it reported track {event.track} twice")
@@ -125,11 +125,12 @@ class Listener:
             case _:
                 pass
 
-    def _check_precision(self, real: str) -> None:
-        wanted = self._job.precision
+    def _check_precision(self, event: ModelLoaded) -> None:
+        wanted, real = self._job.precision, event.precision
         if wanted not in ("auto", real):
+            what = f"{event.model} " if event.model and len(self._job.models) > 1 else ""
             raise DeviceError(
-                f"precision {wanted} cannot be had: the runtime computes in {real}",
+                f"precision {wanted} cannot be had: the runtime computes {what}in {real}",
                 hint="leave out --precision to take the best that the device has",
             )
 

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import sep_models
 from sep_launcher.machine import facts, paths
 from sep_launcher.planning import own
-from sep_protocol import Model
-from sep_protocol.errors import ModelError, PathError, UsageError
+from sep_launcher.planning.request import AUTO, NONE
+from sep_protocol.errors import ModelError, PathError
 
 if TYPE_CHECKING:
-    from sep_launcher.planning.request import Request
+    from collections.abc import Iterable
+
     from sep_models import Manifest, Source
 
 MOST_HEADER = 100 << 20  # bytes, by the specification of safetensors
+GB = 1e9
 CHECKPOINTS = (".ckpt", ".pt", ".pth", ".th", ".safetensors")
 
 
@@ -43,6 +45,17 @@ def default() -> Manifest | None:
     return next((each for each in ours if folder(each)), None)
 
 
+def for_songs() -> Manifest | None:
+    """Return the best model that is here and takes the drums out of a song, a user's own last."""
+    every = (*sep_models.catalogue(), *own.every())
+    return next((each for each in every if takes_drums(each) and folder(each)), None)
+
+
+def takes_drums(manifest: Manifest) -> bool:
+    """Say whether it is for songs and gives their drums."""
+    return manifest.expects == "a whole song" and sep_models.DRUMS in manifest.stems
+
+
 def default_stems() -> tuple[str, ...]:
     """Return the stems of that model."""
     manifest = default()
@@ -51,31 +64,21 @@ def default_stems() -> tuple[str, ...]:
 
 def names() -> list[str]:
     """Return every name that `--model` knows."""
-    return [*published(), *(each.name for each in own.every())]
+    return _names((*sep_models.catalogue(), *own.every()))
 
 
 def published() -> list[str]:
     """Return every name and alias of the catalogue."""
-    return [name for each in sep_models.catalogue() for name in (each.name, *each.aliases)]
+    return _names(sep_models.catalogue())
 
 
-def choose(request: Request) -> tuple[Model, Manifest | None]:
-    """Return the model for the Job and, for any but a checkpoint, its manifest.
+def _names(manifests: Iterable[Manifest]) -> list[str]:
+    return [name for each in manifests for name in (each.name, *each.aliases)]
 
-    Raises ModelError for one that is not here, PathError for a file that is missing or may not
-    be read, UsageError for settings without a checkpoint.
-    """
-    if request.model is not None and _is_file(request.model):
-        return _checkpoint(Path(request.model), request.model_config), None
-    if request.model_config is not None:
-        raise UsageError("--model-config belongs to a checkpoint", hint="--model FILE.ckpt")
-    manifest = default() if request.model is None else known(request.model)
-    if manifest is None:
-        raise ModelError("no drum model is installed", hint="run: sep setup --repair")
-    where = here(manifest)
-    if where == sep_models.folder_of(manifest.name):  # the runtime has its own, and its hash
-        return Model(name=manifest.name), manifest
-    return Model(name=manifest.name, folder=str(where), sha256=digest_of(manifest)), manifest
+
+def named_for_songs() -> list[str]:
+    """Return every name that `--from-mix` knows."""
+    return [AUTO, NONE, *_names(filter(takes_drums, (*sep_models.catalogue(), *own.every())))]
 
 
 def here(manifest: Manifest) -> Path:
@@ -87,20 +90,11 @@ def here(manifest: Manifest) -> Path:
     return where
 
 
-def _is_file(model: str) -> bool:
+def is_file(model: str) -> bool:
     """Say whether a file is meant, there or not, and not a model of the catalogue."""
     if Path(model).suffix.lower() in CHECKPOINTS or {"/", os.sep} & set(model):
         return True
     return os.path.isfile(model) or (model not in names() and os.path.lexists(model))  # noqa: PTH113
-
-
-def _checkpoint(path: Path, settings: Path | None) -> Model:
-    check_readable(path, settings)
-    return Model(
-        name=path.stem,
-        checkpoint=str(path.resolve()),
-        settings=str(settings.resolve()) if settings else None,
-    )
 
 
 def check_readable(*files: Path | None) -> None:
@@ -144,16 +138,29 @@ def how(manifest: Manifest) -> str:
             f"sep models import FILE --name {manifest.name} --overwrite (and --config YAML, if it "
             "had one)"
         )
-    if all(source.urls for source in manifest.sources):
-        return f"sep models pull {manifest.name} (licence: {manifest.licence})"
+    if fetchable(manifest):
+        bytes_ = size(manifest)
+        large = f"{megabytes(bytes_)}, " if bytes_ else ""
+        return f"sep models pull {manifest.name} ({large}licence: {manifest.licence})"
     return f"{by_hand(manifest.sources[0])} (licence: {manifest.licence})"
+
+
+def fetchable(manifest: Manifest) -> bool:
+    """Say whether addresses of all its files are known."""
+    known = all(source.urls for source in manifest.sources)
+    return known and not (manifest.imported or manifest.bundled)
+
+
+def megabytes(size: int) -> str:
+    """Return a size in words."""
+    return f"{size / 1e6:.0f} MB" if size < GB else f"{size / GB:.1f} GB"
 
 
 def mend(manifest: Manifest) -> str:
     """Return the command that brings weights again that are damaged."""
     if manifest.bundled:
         return "sep setup --repair"
-    return how(manifest) if manifest.imported else how(manifest).partition(" (licence")[0]
+    return how(manifest) if manifest.imported else how(manifest).partition(" (")[0]
 
 
 def by_hand(source: Source) -> str:

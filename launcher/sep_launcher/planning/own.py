@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import sep_models
 from sep_launcher.machine import disk, paths
+from sep_launcher.planning.request import AUTO, NONE
 from sep_models.stems import DEVICES
 from sep_protocol.errors import ModelError, PathError, UsageError
 
@@ -65,7 +66,7 @@ def suggested(file: Path) -> str:
 
 def check(name: str, taken: list[str]) -> None:
     """Raise UsageError for a name that cannot be a model's, or is one of the catalogue's."""
-    if not NAME.fullmatch(name) or name.lower() in DEVICES:
+    if not NAME.fullmatch(name) or name.lower() in {*DEVICES, AUTO, NONE}:
         raise UsageError(
             f"{name!r} cannot be a model's name", hint="letters, digits, - and _ alone"
         )

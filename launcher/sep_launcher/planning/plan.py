@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import disk
 from sep_launcher.planning import names, places, precisions
 from sep_launcher.planning.request import has
-from sep_models import RESIDUAL, wanted_stems
+from sep_models import RESIDUAL
 from sep_models.stems import LONGEST
 from sep_protocol import Job, Track, escaped, fill
 from sep_protocol.errors import UsageError
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sep_launcher.machine.host import Host
+    from sep_launcher.planning.choice import Chosen
     from sep_launcher.planning.naming import Found
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.route import Route
     from sep_models import Manifest
-    from sep_protocol import Model
 
 
 # glibc gives a chunk's buffers back to the kernel after every layer and faults them in again.
@@ -45,7 +45,7 @@ class Plan:
 
     job: Job
     route: Route
-    expects: str  # what kind of mix the model is for
+    expects: str  # what kind of mix the models are for
     place: str  # where it will be done, for people
     stems: tuple[str, ...]  # to be written; none: only the checkpoint knows
     environment: dict[str, str]  # variables of the runtime, set before torch is imported
@@ -53,6 +53,7 @@ class Plan:
     isolated: bool = False  # it is setup's: nobody's PYTHONPATH and PYTHONHOME are for it
     endpoint: str = ""  # of the container engine
     memory: int | None = None  # bytes that the container may take; None: all the engine has
+    missing: tuple[Manifest, ...] = ()  # models that are to be fetched first
 
 
 def plan(
@@ -61,17 +62,18 @@ def plan(
     route: Route,
     *,
     found: Sequence[Found],
-    model: Model,
-    manifest: Manifest | None,
+    chosen: Chosen,
 ) -> Plan:
     """Return the plan; writes nothing."""
-    tracks = tuple(_track(each, request, model) for each in found)
-    stems = _stems(request, manifest) if manifest else ()
-    _check_apart(tracks, request, stems)
+    model, *beside = (each.model for each in chosen.mean)
     job = Job(
         id=secrets.token_hex(4),
-        tracks=tracks,
+        tracks=(),
         model=model,
+        beside=tuple(beside),
+        weights=request.weights,
+        from_mix=chosen.first.model if chosen.first else None,
+        shifts=request.shifts,
         output=request.output,
         device=request.wanted.device,
         fallback=request.fallback,
@@ -80,10 +82,13 @@ def plan(
         precision=precisions.resolved(request.precision, host, route),
         downmix=request.downmix,
     )
+    tracks = tuple(_track(each, request, chosen.called) for each in found)
+    stems = _stems(request, chosen)
+    _check_apart(tracks, request, stems)
     return Plan(
-        job=job,
+        job=replace(job, tracks=tracks),
         route=route,
-        expects=manifest.expects if manifest else "",
+        expects=chosen.expects,
         place=places.place(host, route, request.wanted),
         stems=stems,
         environment=environment(host, route),
@@ -91,19 +96,21 @@ def plan(
         isolated=host.native is not None and host.native.source == "setup",
         endpoint=host.docker.endpoint if host.docker else "",
         memory=request.memory,
+        missing=chosen.missing,
     )
 
 
-def _stems(request: Request, manifest: Manifest) -> tuple[str, ...]:
-    rest = (RESIDUAL,) if request.output.residual else ()
-    return (*wanted_stems(request.output.stems, manifest), *rest)
+def _stems(request: Request, chosen: Chosen) -> tuple[str, ...]:
+    output = request.output
+    stems = chosen.stems(output.stems, intermediate=output.intermediate)
+    return (*stems, RESIDUAL) if stems and output.residual else stems
 
 
-def _track(found: Found, request: Request, model: Model) -> Track:
+def _track(found: Found, request: Request, called: str) -> Track:
     folder, _, file = request.name.rpartition("/")
     values = {
         "track": found.name.name,
-        "model": names.portable(model.name) or "_",
+        "model": names.portable(called) or "_",
         "parent": names.folder(disk.absolute(found.path).parent.name),
     }
     parts = [names.folder(fill(part, values)) for part in PurePath(folder).parts]

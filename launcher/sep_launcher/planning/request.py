@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
-from sep_models import canonical, wanted_stems
-from sep_protocol import Output, fill, speed_fault
+from sep_models import canonical
+from sep_protocol import Output, ensemble_fault, fill, speed_fault
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sep_models import Manifest
     from sep_protocol import Precision
 
 NAME = "{track}/{stem}"
 PLACES = ("track", "model", "parent")  # what may be filled in everywhere in a name
 KNOWN = "it knows {track}, {parent} and {model}, and {stem} in the last part"
 MARK = "\0"  # stands for what is filled in
+AUTO, NONE = "auto", "none"  # of --from-mix: the best model that is here, and no model
 NO_MEMORY = "--memory limits a container, and this run is native"
 LEAST_MEMORY = 6 << 20  # what Docker allows
 MOST_MEMORY = 1 << 60
@@ -37,6 +37,10 @@ class Request:
     include: tuple[str, ...] = ()  # in folders, only what matches one of these globs
     model: str | None = None  # name, alias or checkpoint; None: the best that is installed
     model_config: Path | None = None
+    beside: tuple[str, ...] = ()  # models whose stems `model` makes a mean with
+    weights: tuple[float, ...] = ()  # of `model` and of each beside it; none: equal
+    from_mix: str | None = None  # the model that hears a song before them; AUTO: the best here
+    shifts: int = 1
     output: Output = field(default_factory=Output)
     wanted: Wanted = field(default_factory=Wanted)
     fallback: bool = True
@@ -54,14 +58,26 @@ class Request:
             raise UsageError(f"{self.output.format} has no bit depth", hint="leave out --bit-depth")
         if fault := speed_fault(self.overlap, self.batch):
             raise UsageError(f"--{fault}")
-        if self.model == "":
-            raise UsageError("--model is empty", hint="sep models list")
+        self._check_models()
         if self.memory is not None and self.wanted.engine == "native":
             raise UsageError(NO_MEMORY, hint="leave out --memory, or --engine container")
         if "" in self.include:
             raise UsageError("--include is empty", hint="for example --include 'drums.*'")
         _check_stems(self.output.stems)
         _check_name(self.name)
+
+    def _check_models(self) -> None:
+        if self.model == "":
+            raise UsageError("--model is empty", hint="sep models list")
+        if self.weights and not self.beside:
+            raise UsageError("--weights is for several models", hint="--model A,B --weights 2,1")
+        if fault := ensemble_fault(1 + len(self.beside), self.weights, self.shifts):
+            raise UsageError(f"--{fault}")
+        if self.from_mix is None and self.output.intermediate:
+            raise UsageError(
+                "--keep-intermediate keeps the stems of --from-mix",
+                hint="add --from-mix, or leave out --keep-intermediate",
+            )
 
     @property
     def shared(self) -> bool:
@@ -83,20 +99,6 @@ def _check_stems(stems: tuple[str, ...] | None) -> None:
         if stem in seen:
             raise UsageError(f"--stems names {stem} twice", hint="for example --stems kick,snare")
         seen.add(stem)
-
-
-def check_fits(request: Request, manifest: Manifest) -> None:
-    """Raise UsageError for what this model has not: its stems, its way through a song."""
-    wanted_stems(request.output.stems, manifest)
-    name = manifest.name
-    if manifest.architecture == "larsnet":
-        if request.overlap not in (None, 1.0):
-            raise UsageError(f"{name} knows no overlap", hint="leave out --overlap")
-    elif request.overlap is not None and request.overlap > manifest.chunk:
-        raise UsageError(
-            f"--overlap can be {manifest.chunk} at most for {name}, not {request.overlap:g}",
-            hint=f"its own is {manifest.overlap:g}",
-        )
 
 
 def _check_name(name: str) -> None:

@@ -10,14 +10,25 @@ from sep_launcher.machine import paths
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import alone, stoppable
 from sep_launcher.planning import models, route
-from sep_launcher.setup import build, image, importing, native, pull, removal, torch_builds, wheel
-from sep_protocol.errors import InterruptedJob, NotReadyError, PathError, SepError, UsageError
+from sep_launcher.setup import (
+    build,
+    convert,
+    image,
+    importing,
+    native,
+    pull,
+    removal,
+    torch_builds,
+    wheel,
+)
+from sep_protocol.errors import InterruptedJob, PathError, SepError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from sep_launcher.machine.host import Host
+    from sep_launcher.planning.route import Engine
     from sep_launcher.show.render import Screen
     from sep_models import Manifest
 
@@ -124,29 +135,54 @@ def write_wheel(folder: Path, screen: Screen, torch: str | None, index: str | No
     return _told(screen, work)
 
 
-def offer(screen: Screen, why: SepError, engine: str, *, yes: bool, offline: bool) -> None:
-    """Set up what a run needs, if that is wanted; otherwise raise the reason it cannot run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """What a run lacks."""
+
+    why: SepError  # that it cannot begin
+    engine: Engine | None = None  # that is to be set up; None: it is
+    models: tuple[Manifest, ...] = ()  # that are to be fetched
+
+
+def offer(screen: Screen, lack: Lack, *, yes: bool, offline: bool) -> None:
+    """Set up and fetch what a run lacks, if that is wanted; otherwise raise why it cannot run.
+
+    What is to be done is told as a whole, and asked once.
+    """
+    why = lack.why
     if offline:
         raise why
+    for manifest in lack.models:
+        pull.check(manifest, offline=offline)
     if not (yes or screen.can_ask):
-        raise NotReadyError(why.message, hint=f"{why.hint}, or add --yes to have it done now")
+        raise type(why)(why.message, hint=f"{why.hint}, or add --yes to have it done now")
     if not yes:
         screen.say(f"sep: {why.message}")
     with stoppable(), alone(paths.lock(), lambda: screen.say(_WAIT)):
         host = probe()
-        if engine == "container":
-            wish = image.Wish()
-            made = image.plan(host, wish)
-            _list(screen, "setting up:", image.described(made, wish))
-        else:
-            work = native.plan(host, native.Wish())
-            _list(screen, "setting up:", native.described(work))
+        carry_out = _setting_up(lack, host, screen) if lack.engine else None
+        for manifest in lack.models:
+            _list(screen, "this will be fetched:", pull.described(manifest))
+        if lack.models and (lack.engine == "container" or not carry_out):
+            convert.check_ready(host)
         if not (yes or screen.ask("go on?")):
             raise why
-        if engine == "container":
-            image.carry_out(host, made, wish, screen)
-        else:
-            native.carry_out(host, work, screen)
+        if carry_out:
+            carry_out()
+        for manifest in lack.models:
+            pull.pull(manifest, probe(), screen, for_run=True)
+
+
+def _setting_up(lack: Lack, host: Host, screen: Screen) -> Callable[[], None]:
+    """Say what will be set up for the engine; return what does it."""
+    if lack.engine == "container":
+        wish = image.Wish()
+        made = image.plan(host, wish)
+        _list(screen, "setting up:", image.described(made, wish))
+        return lambda: image.carry_out(host, made, wish, screen)
+    work = native.plan(host, native.Wish())
+    _list(screen, "setting up:", native.described(work))
+    return lambda: native.carry_out(host, work, screen)
 
 
 _WAIT = "another sep setup is at work; waiting for it ..."

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.machine import facts
+from sep_launcher.planning import choice, route
 from sep_launcher.planning import plan as plans
-from sep_launcher.planning import route
 from sep_launcher.planning.request import Request
 from sep_launcher.setup import golden, removal
 from sep_protocol.errors import NotReadyError
@@ -53,5 +53,5 @@ def convert(model: Model, order: Install, host: Host, screen: Screen) -> None:
     screen.say(f"converting {model.name} ...")
     chosen = route.Route(engine="native", device="cpu", reason="a conversion", ready=True)
     request = Request(files=(), out=Path(order.folder))
-    plan = plans.plan(request, host, chosen, found=[], model=model, manifest=None)
+    plan = plans.plan(request, host, chosen, found=[], chosen=choice.only(model))
     golden.follow(replace(plan, job=replace(plan.job, install=order)), NativeEngine(screen.log))

@@ -13,8 +13,8 @@ import sep_models
 from sep_launcher.engines.native import NativeEngine
 from sep_launcher.machine import facts
 from sep_launcher.machine.host import Snr
+from sep_launcher.planning import choice, precisions, route
 from sep_launcher.planning import plan as plans
-from sep_launcher.planning import precisions, route
 from sep_launcher.planning.naming import Found
 from sep_launcher.planning.precisions import PLAIN
 from sep_launcher.planning.request import Request
@@ -175,7 +175,7 @@ def separated(
     )
     clip = Found(path=sep_models.golden_clip(), name=PurePath(CLIP))
     model = Model(name=BUNDLED)
-    plan = plans.plan(request, host, chosen, found=[clip], model=model, manifest=None)
+    plan = plans.plan(request, host, chosen, found=[clip], chosen=choice.only(model))
     begun = time.perf_counter()
     used, done = follow(plan, engine)
     if used is None or not done:

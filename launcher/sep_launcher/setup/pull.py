@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sep_models import Manifest
 
 
+HOW = "to use it:"  # begins the line that says so
+
+
 def described(manifest: Manifest) -> list[str]:
     """Return what people read before they say yes."""
     size = sum(source.bytes or 0 for source in manifest.sources)
@@ -65,10 +68,11 @@ def check(manifest: Manifest, *, offline: bool) -> None:
             )
 
 
-def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
+def pull(manifest: Manifest, host: Host, screen: Screen, *, for_run: bool = False) -> None:
     """Fetch and convert a model; what was fetched is kept until the weights are whole.
 
-    The caller holds the lock of setup. Raises NotReadyError without an environment, ModelError
+    The caller holds the lock of setup; `for_run`: it uses the model now, so nobody need be told
+    how that is done. Raises NotReadyError without an environment, ModelError
     where the files cannot be had, PathError where something cannot be written.
     """
     if installed(manifest):  # by another one, while this one waited
@@ -81,13 +85,20 @@ def pull(manifest: Manifest, host: Host, screen: Screen) -> None:
         target = _fetched(manifest) / f"{source.sha256[:16]}{Path(source.file).suffix}"
         fetch(source, target, screen)
         files.append(Published(file=str(target), stem=source.stem))
-    take(manifest, tuple(files), host, screen)
+    take(manifest, tuple(files), host, screen, for_run=for_run)
 
 
-def take(manifest: Manifest, files: tuple[Published, ...], host: Host, screen: Screen) -> None:
+def take(
+    manifest: Manifest,
+    files: tuple[Published, ...],
+    host: Host,
+    screen: Screen,
+    *,
+    for_run: bool = False,
+) -> None:
     """Convert the published files of a model of the catalogue, and say how it is used.
 
-    The caller holds the lock of setup; raises as `pull`.
+    The caller holds the lock of setup; `for_run` and what is raised are those of `pull`.
     """
     before = models.default()
     with convert.staged(manifest.name) as staged:
@@ -103,7 +114,9 @@ def take(manifest: Manifest, files: tuple[Published, ...], host: Host, screen: S
         except OSError as fault:
             raise PathError(f"{target} cannot be written: {fault.strerror}") from fault
     tidy(manifest)
-    screen.say(use(manifest, before))
+    told = use(manifest, before)
+    if not (for_run and told.startswith(HOW)):
+        screen.say(told)
 
 
 def removable(manifest: Manifest) -> Path:
@@ -137,8 +150,12 @@ def use(manifest: Manifest, before: Manifest | None) -> str:
         whose = "the bundled one" if before and before.bundled else "the one of before"
         other = f"; sep run drums.wav -m {before.name} takes {whose}" if before else ""
         return f"{manifest.name} is now the default{other}"
-    what = "drums.wav" if manifest.expects == "drums" else "song.wav"
-    return f"to use it: sep run {what} -m {manifest.name}"
+    if manifest.expects == "drums":
+        return f"{HOW} sep run drums.wav -m {manifest.name}"
+    told = f"{HOW} sep run song.wav -m {manifest.name}"
+    if models.takes_drums(manifest):
+        told += f"; with --from-mix {manifest.name} the parts of its drums"
+    return told
 
 
 def _fetched(manifest: Manifest) -> Path:

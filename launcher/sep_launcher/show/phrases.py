@@ -29,8 +29,22 @@ def start(plan: Plan) -> str:
     """Return a run's first line."""
     tracks = plan.job.tracks
     what = Path(tracks[0].shown or tracks[0].audio).name if len(tracks) == 1 else ""
-    model = f"model {plan.job.model.name}" + (f" (for {plan.expects})" if plan.expects else "")
-    return f"{what or f'{len(tracks)} tracks'}: {plan.place}, {model}"
+    return f"{what or f'{len(tracks)} tracks'}: {plan.place}, {_models(plan)}"
+
+
+def _models(plan: Plan) -> str:
+    """Return who does what, as one clause or two."""
+    job = plan.job
+    mean = listed([each.name for each in (job.model, *job.beside)])
+    if job.from_mix:
+        return f"drums by {job.from_mix.name}, their parts by {mean}"
+    expects = f" (for {plan.expects})" if plan.expects else ""
+    return f"model{'s' * bool(job.beside)} {mean}{expects}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names with commas, and an "and" before the last one."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def reasons(route: Route) -> list[str]:
@@ -106,10 +120,15 @@ def details(report: Report) -> list[str]:
     if device := report.device:
         rows.append(("device", f"{device.device} ({device.name}, torch {device.torch})"))
         rows.append(("", device.reason))
-    if loaded := report.loaded:
+    for name, loaded in report.loaded.items():
         close = f", {loaded.snr:.0f} dB beside fp32" if loaded.snr is not None else ""
-        rows.append(("precision", f"{loaded.precision}{close}, {_at_once(loaded.batch)}"))
+        how = f"{loaded.precision}{close}, {_at_once(loaded.batch)}"
+        rows.append((name if report.is_joint else "precision", how))
         rows += [("", ", ".join(loaded.ways))] if loaded.ways else []
+    if (plan := report.plan) and plan.job.shifts > 1:
+        rows.append(("shifts", str(plan.job.shifts)))
+    if plan and plan.job.weights:
+        rows.append(("weights", ", ".join(f"{each:g}" for each in plan.job.weights)))
     phases = report.done.phases if report.done else {}
     rows += [(name, f"{seconds:.2f} s") for name, seconds in phases.items()]
     rows.append(("whole command", f"{report.seconds:.2f} s"))
@@ -117,7 +136,8 @@ def details(report: Report) -> list[str]:
     if worked := [each for each in tracks if not each.resumed]:
         first = worked[0]
         seen = sum(each.chunks for each in worked)
-        rows.append(("chunks", f"{seen} of {first.chunk} samples, hop {first.hop}"))
+        cut = " of all models" if report.is_joint else f" of {first.chunk} samples, hop {first.hop}"
+        rows.append(("chunks", f"{seen}{cut}"))
         seconds = sum(each.seconds for each in worked)
         rows.append(("without start", _took(seconds, _audio(worked))))
     return [f"     {line}" for line in table(rows)]
@@ -153,10 +173,12 @@ def _audio(tracks: Iterable[TrackDone]) -> float:
 def _device(report: Report) -> str:
     """Return where it was done; how, only where that is not the plain way."""
     told = f" on {places.device(report.device.device)}" if report.device else ""
-    loaded = report.loaded
-    if not (told and loaded) or loaded.precision == "fp32":
+    ways = list(report.loaded.values())
+    used = list(dict.fromkeys(each.precision for each in ways))
+    if not (told and used) or used == ["fp32"]:
         return told
-    return f"{told}, {loaded.precision}" + (f", {_at_once(loaded.batch)}" * (loaded.batch > 1))
+    batch = ways[0].batch if len(ways) == 1 else 1
+    return f"{told}, {listed(used)}" + (f", {_at_once(batch)}" * (batch > 1))
 
 
 def _at_once(batch: int) -> str:

@@ -34,7 +34,7 @@ class Report:
 
     plan: Plan | None = None
     device: DeviceChosen | None = None
-    loaded: ModelLoaded | None = None
+    loaded: dict[str, ModelLoaded] = field(default_factory=dict)  # by name, in their order
     tracks: dict[int, TrackDone | TrackFailed] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
@@ -53,7 +53,8 @@ class Report:
             case DeviceChosen():
                 self.device = event
             case ModelLoaded():
-                self.loaded = event
+                own = self.plan.job.model.name if self.plan else ""
+                self.loaded[event.model or own] = event
             case TrackDone() | TrackFailed():
                 self.tracks[event.track] = event
             case Warned():
@@ -91,6 +92,17 @@ class Report:
         if self.error:
             return Failed(**self.error)
         return self.done or Done(done=0, failed=0, seconds=self.seconds)
+
+    @property
+    def is_joint(self) -> bool:
+        """Say whether several models work together."""
+        return self.plan is not None and len(self.plan.job.models) > 1
+
+    @property
+    def running(self) -> ModelLoaded | None:
+        """How the model runs; of several, the first of those that make the stems."""
+        name = self.plan.job.model.name if self.plan else ""
+        return self.loaded.get(name) or next(reversed(self.loaded.values()), None)
 
     @property
     def failures(self) -> list[str]:
@@ -138,7 +150,8 @@ class Report:
             "exit_code": int(self.exit_code),
             "error": self.error,
             "route": asdict(route) if route else None,
-            "model": job.model.name if job else None,
+            "model": job.called if job else None,
+            "models": [{"name": name, **_way(each)} for name, each in self.loaded.items()],
             "device": self._device(),
             "fallbacks": [asdict(each) for each in self.fallbacks],
             "warnings": self.warnings,
@@ -160,20 +173,23 @@ class Report:
     def _device(self) -> dict[str, Any] | None:
         if self.device is None:
             return None
-        running = self.loaded
-        return {
-            **asdict(self.device),
-            "precision": running.precision if running else None,
-            "batch": running.batch if running else None,
-            "snr": running.snr if running else None,
-            "ways": running.ways if running else (),
-        }
+        return {**asdict(self.device), **_way(self.running)}
 
     def _dry_run(self) -> dict[str, Any]:
         return {
             "tracks": [asdict(each) for each in self.previews or ()],
             "refused": self.refused,
         }
+
+
+def _way(running: ModelLoaded | None) -> dict[str, Any]:
+    """Return how a network runs."""
+    return {
+        "precision": running.precision if running else None,
+        "batch": running.batch if running else None,
+        "snr": running.snr if running else None,
+        "ways": running.ways if running else (),
+    }
 
 
 def _error(code: int, error: str, message: str, hint: str) -> dict[str, Any]:

@@ -36,9 +36,12 @@ class Offered(click.ParamType):  # type: ignore[type-arg, unused-ignore] # click
         self._separator = separator
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 (the parser's)
-        """Return the text. A `~` that no shell has filled in is the home folder of a file."""
+        """Return the text. A `~` that no shell has filled in is the home folder of files."""
         del param, ctx
-        return os.path.expanduser(value) if self._files else value  # noqa: PTH111 (any text)
+        if not self._files:
+            return value
+        each = value.split(self._separator) if self._separator else [value]
+        return self._separator.join(map(os.path.expanduser, each))
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SEP = """
 Begin with:
   sep run drums.wav
+  sep run song.mp3 --from-mix
   sep run --help
 
 If anything goes wrong: sep doctor
@@ -26,6 +27,9 @@ Examples:
   sep run drums.wav --stems kick,hh  only these two
   sep run album/ -o out --resume     a folder, or the rest of it
   sep run drums.wav --format flac --bit-depth 16
+  sep run song.mp3 --from-mix        a song: parts of its drums
+  sep run song.mp3 --from-mix htdemucs --keep-intermediate
+  sep run drums.wav --model larsnet,mdx23c-mini --weights 2,1
 
 {model}
 
@@ -81,6 +85,8 @@ Examples:
   sep models list
   sep models pull drumsep
   sep run drums.wav -m drumsep
+  sep models pull htdemucs-ft-drums
+  sep run song.mp3 --from-mix        its drums, then their parts
   sep models import my.ckpt --config my.yaml --name mine
   sep run drums.wav -m mine
   sep models verify                  what is here, read to its end

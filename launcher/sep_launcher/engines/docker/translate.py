@@ -15,7 +15,7 @@ from sep_protocol.errors import PathError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sep_protocol import Bench, Job, Track
+    from sep_protocol import Bench, Job, Model, Track
 
 IN = PurePosixPath("/app/in")
 OUT = PurePosixPath("/app/out")
@@ -79,18 +79,22 @@ class Mapping:
 
     def job(self, job: Job) -> Job:
         """Return the Job as the runtime in the container has to read it."""
-        model = job.model
         return replace(
             job,
             tracks=tuple(self._track(each) for each in job.tracks),
             sweep=tuple(self.writing(each) for each in job.sweep),
-            model=replace(
-                model,
-                folder=model.folder and self.reading(model.folder),
-                checkpoint=model.checkpoint and self.reading(model.checkpoint),
-                settings=model.settings and self.reading(model.settings),
-            ),
+            model=self._model(job.model),
+            beside=tuple(self._model(each) for each in job.beside),
+            from_mix=job.from_mix and self._model(job.from_mix),
             bench=job.bench and self._bench(job.bench),
+        )
+
+    def _model(self, model: Model) -> Model:
+        return replace(
+            model,
+            folder=model.folder and self.reading(model.folder),
+            checkpoint=model.checkpoint and self.reading(model.checkpoint),
+            settings=model.settings and self.reading(model.settings),
         )
 
     def _bench(self, bench: Bench) -> Bench:
@@ -112,9 +116,13 @@ def mapping(
     `real` resolves links, as the daemon must be given real paths. Raises PathError for a folder
     that no daemon can mount.
     """
-    model = job.model
     audio = [str(flavour(track.audio).parent) for track in job.tracks]
-    files = [str(flavour(each).parent) for each in (model.checkpoint, model.settings) if each]
+    files = [
+        str(flavour(each).parent)
+        for model in job.models
+        for each in (model.checkpoint, model.settings)
+        if each
+    ]
     left = (job.bench.trace, job.bench.mix) if job.bench else ()
     outs = [
         *(track.place(flavour) for track in job.tracks),
@@ -122,18 +130,22 @@ def mapping(
         *(str(flavour(each).parent) for each in left if each),
     ]
     binds = [
+        *_models(job, flavour, real),  # asked first: one of the others may reach it by a link
         *_numbered([*audio, *files], IN, flavour, real, writable=False),
         *_numbered(outs, OUT, flavour, real, writable=True),
     ]
-    if model.folder:
-        binds.append(
-            Bind(
-                host=flavour(model.folder),
-                source=real(model.folder),
-                inside=MODELS / flavour(model.folder).name,
-            )
-        )
     return Mapping(tuple(binds))
+
+
+def _models(job: Job, flavour: type[PurePath], real: Callable[[str], str]) -> list[Bind]:
+    """Return a mount per folder of a model, each of a name of its own."""
+    found: dict[PurePosixPath, Bind] = {}
+    for folder in dict.fromkeys(model.folder for model in job.models if model.folder):
+        name = flavour(folder).name
+        free = (name, *(f"{name}-{number}" for number in range(2, len(job.models) + 1)))
+        inside = next(MODELS / each for each in free if MODELS / each not in found)
+        found[inside] = Bind(host=flavour(folder), source=real(folder), inside=inside)
+    return list(found.values())
 
 
 def _numbered(
