@@ -19,11 +19,14 @@ WINDOW = 0.093  # s; half a window from frame to frame
 HIGHEST = 4100.0  # Hz that are looked at
 QUIET = 10**-4.5  # power of a frame that counts, relative to the loud ones
 FLOOR = 1e-10  # power relative to the loudest, below which all is the same
-NEIGHBOURS = 120.0  # Hz to each side of a peak that it stands out of
-FIRM, FAINT = 9.0, 6.0  # dB above the neighbours of a tone
+NEIGHBOURS = 80.0  # Hz to each side of a peak that it stands out of
+FIRM, FAINT = 12.0, 6.0  # dB above the neighbours of a tone
+LOWEST = 60.0  # Hz of a tone
+PITCHES = 128  # of MIDI
+OFTEN = 30  # frames that are enough for a pitch
 TUNED = (50.4, 95.2)  # MIDI's pitches between which tuning is looked at: 150 Hz to 2 kHz
 # From sign to log-odds: see `benchmarks/drumness.py`, which found the numbers.
-SIGNS = ("tempered", "pitches", "flux", "low", "steady")
+SIGNS = ("tempered", "tempered for long", "pitches", "lows that last")
 MEANS = np.array([0.454, 26.793, 2.146, -9.069, -7.641])
 WEIGHTS = np.array([6.676, 0.081, 1.179, 0.148, 0.135])
 BIAS = -0.124
@@ -68,7 +71,7 @@ class Drumness:
         taken = mono[: count * self._step]
         # Adding strided views is ten times as fast as a mean over a short axis.
         self._heard.append(
-            sum((taken[at :: self._step] for at in range(self._step)), np.float32(0))
+            sum((taken[at :: self._step] for at in range(1, self._step)), taken[:: self._step])
         )
         self._left -= count
         self._signs = None
@@ -106,16 +109,7 @@ def signs_of(mono: NDArray[np.float32], rate: float) -> NDArray[np.float64] | No
         return None
     level = 10 * np.log10(power + power.max() * np.float32(FLOOR))
     low = slice(round(40 / width), round(200 / width) + 1)
-    middle = slice(round(200 / width), None)
-    rises = np.maximum(np.diff(level[:, middle], axis=0), 0).mean(axis=1)
-    return np.array(
-        [
-            *pitched(level, width),
-            float(np.median(rises)),
-            float(np.median(kept(power[:, low], 8))),
-            float(kept(power[:, middle], 2).mean()),
-        ]
-    )
+    return np.array([*pitched(level, width), kept(power[:, low])])
 
 
 def spectra(mono: NDArray[np.float32], size: int, rate: float) -> tuple[Frames, float]:
@@ -126,25 +120,25 @@ def spectra(mono: NDArray[np.float32], size: int, rate: float) -> tuple[Frames, 
     return (spectrum.real**2 + spectrum.imag**2).astype(np.float32), width
 
 
-def pitched(level: Frames, width: float) -> tuple[float, float]:
-    """[frames, bins] in dB to how tempered tones are (0..1), and how many pitches last.
+def pitched(level: Frames, width: float) -> tuple[float, float, float]:
+    """[frames, bins] in dB to how tempered tones are, also those that last, and how many pitches.
 
-    A tone is a peak that stands out of its neighbours for some frames. Instruments are tuned to
-    one scale, so whatever their tuning, their tones are whole semitones apart; what rings of drums
-    and plates lies anywhere, and there is little of it.
+    A tone is a peak that stands out of its neighbours for two frames or for eight. Instruments
+    share one tuning, so whatever it is, their tones are whole semitones apart; what rings of drums
+    and plates lies anywhere.
     """
-    reach = max(round(NEIGHBOURS / width), 3)
-    out = level - smoothed(level, reach)
+    out = level - smoothed(level, max(round(NEIGHBOURS / width), 3))
     near = out.copy()  # a tone may move to the next bin from frame to frame
     near[:, 1:-1] = np.maximum(np.maximum(out[:, :-2], out[:, 2:]), out[:, 1:-1])
     peaks = np.zeros(level.shape, bool)
     peaks[:, 1:-1] = (level[:, 1:-1] >= level[:, :-2]) & (level[:, 1:-1] > level[:, 2:])
-    peaks[:, : round(60 / width)] = False
-    four = lasting(lasting(near, 1), 2)
-    eight = lasting(four, 4)
+    peaks[:, : round(LOWEST / width)] = False
+    two = lower(near, 1)
+    eight = lower(lower(two, 2), 4)
     return (
-        tempered(*tones(level, peaks[: len(four)] & (four > FIRM), width)),
-        variety(*tones(level, peaks[: len(eight)] & (eight > FAINT), width)),
+        tempered(tones(level, peaks[: len(two)] & (two > FIRM), width)),
+        tempered(tones(level, peaks[: len(eight)] & (eight > FIRM), width)),
+        variety(tones(level, peaks[: len(two)] & (two > FAINT), width)),
     )
 
 
@@ -155,49 +149,52 @@ def smoothed(level: Frames, reach: int) -> Frames:
     return (sums[:, 2 * reach + 1 :] - sums[:, : -2 * reach - 1]) / np.float32(2 * reach + 1)
 
 
-def lasting(values: Frames, frames: int) -> Frames:
+def lower(values: Frames, frames: int) -> Frames:
     """[n, bins] to [n - frames, bins]: the lower of each value and that some frames later."""
     return np.minimum(values[:-frames], values[frames:])
 
 
-def tones(
-    level: Frames, chosen: NDArray[np.bool_], width: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the chosen peaks' places in semitones, and the nearest whole ones from 0 on."""
+def tones(level: Frames, chosen: NDArray[np.bool_], width: float) -> NDArray[np.float64]:
+    """Return the places of the chosen peaks between bins, as pitches of MIDI with fractions."""
     frame, at = np.nonzero(chosen)
     before, here, after = (level[frame, at + offset] for offset in (-1, 0, 1))
-    bend = np.minimum(before - 2 * here + after, -1e-3)
+    bend = np.minimum(before - 2 * here + after, np.float32(-1e-3))
     bins = at + np.clip((before - after) / bend / 2, -0.5, 0.5)
-    semitones = 12 * np.log2(bins * width / 440) + 69
-    return semitones, np.clip(np.round(semitones), 0, 127).astype(np.int64)
+    return np.asarray(12 * np.log2(bins * width / 440) + 69, np.float64)
 
 
-def tempered(semitones: NDArray[np.float64], pitches: NDArray[np.int64]) -> float:
-    """Return how far the tones of 150 to 2000 Hz agree on where semitones lie, by pitch.
+def tempered(pitches: NDArray[np.float64]) -> float:
+    """Return how far tones agree on where semitones lie: 0 where they lie anywhere.
 
-    A pitch that is heard often counts more, up to a point: one drum that rings is one pitch.
+    Every pitch has one voice, the mean of where its tones lie within a semitone, and one that is
+    heard often counts more, up to a point: a drum that rings is one pitch. What is added up is
+    Rayleigh's sum, as a ratio to its mean for voices without agreement.
     """
-    chosen = (semitones > TUNED[0]) & (semitones < TUNED[1])
-    count = np.bincount(pitches[chosen], minlength=128)
-    angle = 2 * np.pi * semitones[chosen]
-    sums = np.bincount(pitches[chosen], np.cos(angle), 128) + 1j * np.bincount(
-        pitches[chosen], np.sin(angle), 128
+    pitches = pitches[(pitches > TUNED[0]) & (pitches < TUNED[1])]
+    whole = np.round(pitches).astype(np.int64)
+    angle = 2 * np.pi * pitches
+    sums = np.bincount(whole, np.cos(angle), PITCHES) + 1j * np.bincount(
+        whole, np.sin(angle), PITCHES
     )
-    weights = np.sqrt(np.minimum(count, 30))
-    units = sums / np.maximum(np.abs(sums), 1e-9)
-    return float(np.abs((weights * units).sum()) / (weights.sum() + 5))
+    power = np.minimum(np.bincount(whole, minlength=PITCHES), OFTEN)
+    voices = np.sqrt(power) * sums / np.maximum(np.abs(sums), 1e-9)
+    mean = max(float(power.sum()), 1.0)
+    return float(np.log1p(max(abs(voices.sum()) ** 2 - mean, 0.0) / mean))
 
 
-def variety(_: NDArray[np.float64], pitches: NDArray[np.int64]) -> float:
+def variety(pitches: NDArray[np.float64]) -> float:
     """Return how many pitches there are: the exponential of their entropy."""
-    count = np.bincount(pitches, minlength=128)
+    count = np.bincount(np.round(pitches).astype(np.int64), minlength=PITCHES)
     share = count[count > 0] / max(count.sum(), 1)
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def kept(power: Frames, lag: int) -> NDArray[np.float64]:
-    """[frames, bins] to [n]: dB of a frame's power that is there `lag` frames before and after."""
-    middle = power[lag:-lag]
-    least = np.minimum(np.minimum(power[: -2 * lag], middle), power[2 * lag :])
-    floor = power.max() * 1e-12
-    return np.asarray(10 * np.log10((least.sum(axis=1) + floor) / (middle.sum(axis=1) + floor)))
+def kept(power: Frames) -> float:
+    """[frames, bins] to dB: how much of a frame is there two before and after, on average.
+
+    The median filter along time of Fitzgerald (2010) in short: drums come and go, tones stay.
+    """
+    middle = power[2:-2]
+    least = np.minimum(np.minimum(power[:-4], middle), power[4:]).sum(axis=1)
+    floor = power.max() * np.float32(1e-12)
+    return float((10 * np.log10((least + floor) / (middle.sum(axis=1) + floor))).mean())
