@@ -18,7 +18,9 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,24 +147,29 @@ def regression(
     return found[:-1] / scale, float(found[-1])
 
 
+def answers(material: Material) -> list[float | None]:
+    """Return the log-odds of a song in every form."""
+    audio, rate = read(material.path, SECONDS)
+    return [heard(*in_form(audio, rate, form)).log_odds for form in FORMS]
+
+
 def table(materials: list[Material]) -> None:
     """Print false alarms and misses by kind and form, and every file that is taken wrongly."""
     wrong: dict[str, list[list[bool]]] = defaultdict(list)
     named: list[str] = []
-    for material in materials:
-        audio, rate = read(material.path, SECONDS)
-        answers = [heard(*in_form(audio, rate, form)) for form in FORMS]
-        said = [ear.sounds_like_drums for ear in answers]
-        if None in said:
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
+        found = list(workers.map(answers, materials, chunksize=4))
+    for material, said in zip(materials, found, strict=True):
+        odds = [each for each in said if each is not None]
+        if len(odds) < len(FORMS):
             named.append(f"nothing said: {material.path}")
             continue
-        mistakes = [answer is not material.drums for answer in said]
-        total = "all drums" if material.drums else "all songs"
-        for kind in (material.kind, total):
+        mistakes = [(each < 0) is not material.drums for each in odds]
+        for kind in (material.kind, "all drums" if material.drums else "all songs"):
             wrong[kind].append(mistakes)
         if any(mistakes):
-            odds = ", ".join(f"{ear.log_odds or 0:.1f}" for ear in answers)
-            named.append(f"{material.kind}: {'/'.join(material.path.parts[-3:])} ({odds})")
+            values = ", ".join(f"{each:.1f}" for each in odds)
+            named.append(f"{material.kind}: {'/'.join(material.path.parts[-3:])} ({values})")
     print(f"{'':44}{'n':>5}" + "".join(f"{form:>12}" for form in FORMS))
     for kind in sorted(wrong):
         counts = np.array(wrong[kind]).sum(0)

@@ -91,7 +91,7 @@ def test_blocks_of_one_sample_and_of_none():
     assert ear.log_odds == pytest.approx(whole.log_odds, abs=1e-3)
 
 
-@pytest.mark.parametrize("rate", [8000, 22050, 48000, 96000, 192000])
+@pytest.mark.parametrize("rate", [8000, 48000, 96000])
 def test_other_rates(song, rate):
     for samples, is_drums in ((song, False), (drums(), True)):
         converted = soxr.resample(samples.T, RATE, rate).T
@@ -148,7 +148,7 @@ def test_a_constant_and_noise_raise_nothing(constant):
 
 def test_a_minute_is_enough(song):
     ear = Drumness(RATE)
-    long = np.tile(drums(), (1, 6))[:, : round(SECONDS * RATE)]
+    long = np.tile(drums(), (1, 6))[:, : round((SECONDS + 1) * RATE)]
     ear.push(long[:, : 30 * RATE])
     assert not ear.done
     ear.push(long[:, 30 * RATE :])

@@ -27,9 +27,9 @@ OFTEN = 30  # frames that are enough for a pitch
 TUNED = (50.4, 95.2)  # MIDI's pitches between which tuning is looked at: 150 Hz to 2 kHz
 # From sign to log-odds: see `benchmarks/drumness.py`, which found the numbers.
 SIGNS = ("tempered", "tempered for long", "pitches", "lows that last")
-MEANS = np.array([0.454, 26.793, 2.146, -9.069, -7.641])
-WEIGHTS = np.array([6.676, 0.081, 1.179, 0.148, 0.135])
-BIAS = -0.124
+MEANS = np.array([1.555, 1.270, 41.509, -8.526])
+WEIGHTS = np.array([1.045, 1.076, 0.107, 0.384])
+BIAS = 0.539
 
 
 class Drumness:
