@@ -1,5 +1,6 @@
 """The documents are true: commands exist, code runs, codes and rooms are complete."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 import soundfile
 
 import sep_models
+from sep_protocol import Install, Model
 from sep_protocol.errors import ExitCode
+from sep_runtime.models.install import install
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,10 +47,15 @@ def test_python_of_the_readme_runs(tmp_path):
         assert done.stdout.splitlines() == told
 
 
-def test_python_of_its_page_runs(tmp_path):
-    """The blocks are one program, on a clip of a second and a half; what it prints is beside it."""
+def test_python_of_its_page_runs(home, tmp_path, tiny):
+    """The blocks are one program, on a clip of a second and a half; what it prints is beside it.
+
+    A small network of the user's stands in for htdemucs.
+    """
+    stand_in(tiny, home / "sep" / "models" / "htdemucs")
     mix, rate = soundfile.read(ROOT / "examples" / "groove.flac", frames=66150)
-    soundfile.write(tmp_path / "drums.wav", mix, rate, "PCM_24")
+    for name in ("drums", "song"):
+        soundfile.write(tmp_path / f"{name}.wav", mix, rate, "PCM_24")
     code = "\n".join(blocks("python", (ROOT / "docs" / "python.md").read_text(encoding="utf-8")))
     (tmp_path / "page.py").write_text(code.replace("load()", 'load(device="cpu")'))
     done = subprocess.run(
@@ -60,11 +68,24 @@ def test_python_of_its_page_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     told = re.findall(r"print\(.*\)  # (.*)", code)
     assert [line for line in done.stdout.splitlines() if "%" not in line] == told
+    assert len(list(tmp_path.glob("separated/song/*.wav"))) == 6
     saved = list(tmp_path.glob("separated/*.wav"))
     assert len(saved) == 5
     for whole in saved:
         by_blocks = soundfile.read(tmp_path / whole.name)[0]
         assert abs(by_blocks - soundfile.read(whole)[0]).max() < 2**-22  # a step of 24 bit
+
+
+def stand_in(tiny, folder):
+    """Put a model of the user's there, as an import does, which makes the stems of a song."""
+    ckpt, yaml = tiny
+    settings = json.loads(yaml.read_text())
+    settings["training"]["instruments"] = ["drums", "bass", "other", "vocals", "piano"]
+    found = folder.parent / "song.yaml"
+    folder.mkdir(parents=True)
+    found.write_text(json.dumps(settings))
+    model = Model(name="htdemucs", checkpoint=str(ckpt), settings=str(found))
+    install(Install(files=(), folder=str(folder)), model)
 
 
 @pytest.mark.parametrize("command", commands())

@@ -99,8 +99,9 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
         for folder in job.sweep:
             sweep(Path(folder))
         return Done(done=0, failed=0, seconds=time.perf_counter() - BEGUN)
-    if job.install is None and (weights := _weights(job.model)):
-        digests.begin(weights)
+    for model in job.models if job.install is None else ():
+        if weights := _weights(model):
+            digests.begin(weights)
     emit(Phase(name="import"))
     gc.disable()  # of all that torch makes while it is imported nothing is garbage
     try:

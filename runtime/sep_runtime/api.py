@@ -26,6 +26,7 @@ from sep_runtime.model import Model, Part, check_process
 from sep_runtime.models import separators
 from sep_runtime.models.composed import composed
 from sep_runtime.models.turns import Together
+from sep_runtime.stems import Stems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from sep_runtime.calls import AnyPath
     from sep_runtime.device import Choice
 
-__all__ = ["Model", "Wish", "load", "load_chain", "load_on"]
+__all__ = ["Model", "Stems", "Wish", "load", "load_chain", "load_on"]
 
 _FIRST: dict[str, int] = {}  # the process that loaded a model first: its forks cannot
 logging.getLogger("sep_runtime").addHandler(logging.NullHandler())  # what is said is raised

@@ -80,6 +80,11 @@ class Model:
         return next(each.loaded for each in self.parts if not each.first)
 
     @property
+    def expects(self) -> str:
+        """What kind of mix they are for: drums, or a whole song."""
+        return self.parts[0].loaded.manifest.expects
+
+    @property
     def device(self) -> str:
         """The device that does the work: cpu, mps, cuda or cuda:N."""
         return str(self.loaded.runner.device)

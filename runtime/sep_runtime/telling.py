@@ -39,7 +39,6 @@ class Telling:
     def take(self, frames: int) -> None:
         """Note that so many frames of stems are ready."""
         self._finished += frames
-        self.idle()
 
     def idle(self) -> None:
         """Tell how far it is, if that is due."""

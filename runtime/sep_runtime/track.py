@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from sep_protocol.job import BitDepth
     from sep_runtime.audio.mix import Mix
     from sep_runtime.model import Model
-    from sep_runtime.streams.ahead import Ahead
     from sep_runtime.streams.pipeline import Pipeline
     from sep_runtime.tracks import Left
     from sep_runtime.upcoming import Coming, Upcoming
@@ -92,7 +91,7 @@ def do(batch: Batch, index: int) -> TrackDone:
         work = _Pass(batch=batch, index=index, mix=mix, pipeline=pipeline, settings=settings)
         with _workspace(batch, index) as space:
             files = _files(work, space.new)
-            encode = _write(work, files, coming.begin())
+            encode = _write(work, files, coming)
             done = _done(work, files, encode, time.perf_counter() - started)
             report = _report(work, files, done, _mix_sha256(coming))
             names = [file.path.name for file in files.values()]
@@ -274,22 +273,31 @@ def _names(batch: Batch) -> tuple[str, ...]:
     return (*batch.stems, RESIDUAL) if batch.job.output.residual else batch.stems
 
 
-def _write(work: _Pass, files: dict[str, StemFile], blocks: Ahead[NDArray[np.float32]]) -> float:
+def _write(work: _Pass, files: dict[str, StemFile], coming: Coming) -> float:
     """Send the stems [S, C, n] to their files, each on a thread of its own.
 
     Returns the seconds of encoding, those of the writer that had most to do.
     """
     order = (*work.batch.model.stems, RESIDUAL)
     telling = Telling(work.batch.emit, work.index, work.mix, work.pipeline)
+    doubts = iter([_doubt(work)])
+
+    def tell() -> None:
+        telling.idle()
+        if coming.sounds_like_drums is False:
+            for doubt in doubts:  # once
+                work.batch.emit(doubt)
+
     with ExitStack() as stack:
         writers = [
             (order.index(stem), stack.enter_context(_writer(stem, file)))
             for stem, file in files.items()
         ]
-        for block in blocks.meanwhile(telling.idle):
+        for block in coming.begin().meanwhile(tell):
             for row, writer in writers:
                 writer.put(block[row])
             telling.take(block.shape[-1])
+            tell()
         for _, writer in writers:
             writer.end()
         telling.end()
@@ -297,6 +305,15 @@ def _write(work: _Pass, files: dict[str, StemFile], blocks: Ahead[NDArray[np.flo
         for _, writer in writers:
             writer.finish()
     return max(writer.seconds for _, writer in writers)
+
+
+def _doubt(work: _Pass) -> Warned:
+    """Return the words for a mix that is hardly what the model is for."""
+    message = (
+        f"{work.mix.path.name} does not sound like drums alone, which {work.batch.model.name} is "
+        'for; of a song: sep run "{path}" --from-mix'
+    )
+    return Warned(message=message, track=work.index, path=str(work.mix.path))
 
 
 def _writer(stem: str, file: StemFile) -> Behind[NDArray[np.float32]]:

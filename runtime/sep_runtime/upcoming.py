@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from sep_runtime.audio.decode import open_mix
+from sep_runtime.audio.drumness import Drumness
 from sep_runtime.audio.encode import check_rate
 from sep_runtime.models import weights
 from sep_runtime.streams.ahead import Ahead
@@ -37,6 +38,7 @@ class Coming:
     mix: Mix
     sha256: Future[str]  # of the mix; raises ModelError where it cannot be read to its end
     stack: ExitStack
+    sounds_like_drums: bool | None = None  # None: not known yet, too short, or not asked
     _pipeline: Pipeline | None = field(default=None, init=False)
     _stems: Ahead[NDArray[np.float32]] | None = field(default=None, init=False)
 
@@ -57,9 +59,21 @@ class Coming:
     def begin(self) -> Ahead[NDArray[np.float32]]:
         """Return the blocks of stems [S, C, n], the same ones when asked again."""
         if self._stems is None:
-            stems = Ahead(self.open().run(self.mix.blocks()), STEMS)
+            stems = Ahead(self.open().run(self._blocks()), STEMS)
             self._stems = self.stack.enter_context(stems)
         return self._stems
+
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the mix's blocks; a model for drums hears on the way what they sound like."""
+        ear = Drumness(self.mix.sample_rate) if self.model.expects == "drums" else None
+        for block in self.mix.blocks():
+            if ear:
+                ear.push(block)
+                if ear.done:
+                    self.sounds_like_drums, ear = ear.sounds_like_drums, None
+            yield block
+        if ear:
+            self.sounds_like_drums = ear.sounds_like_drums
 
     def __enter__(self) -> Self:
         return self
