@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import typer
 import typer.core
+from click.core import ParameterSource
 
 from sep_launcher import models_cli, session
 from sep_launcher import options as o
@@ -97,6 +98,9 @@ def run(
         raise UsageError("choose --json or --events, not both")
     if stems is not None:
         slips.check_stems(paths)
+    # A rule for all chains, in the file of settings, is no fault where there is none.
+    source = click.get_current_context().get_parameter_source("intermediate")
+    typed = source is ParameterSource.COMMANDLINE
 
     def request() -> Request:
         names = parted([model] if model is not None else (), "--model", os.path.exists)
@@ -117,7 +121,7 @@ def run(
                 format=file_format,
                 bit_depth="float" if bit_depth == "32" else bit_depth,
                 residual=residual,
-                intermediate=intermediate,
+                intermediate=intermediate and (from_mix != NONE or typed),
                 overwrite=overwrite,
                 resume=resume,
             ),

@@ -235,7 +235,8 @@ def test_songs_may_be_the_rule(file, request_of):
     file("[run]\nfrom-mix = 'auto'\nkeep-intermediate = true\nweights = '2,1'\nmodel = 'a,b'\n")
     found = request_of()
     assert (found.from_mix, found.weights, found.output.intermediate) == ("auto", (2, 1), True)
-    assert request_of("--from-mix", "none", "--no-keep-intermediate").from_mix is None
+    plain = request_of("--from-mix", "none")
+    assert (plain.from_mix, plain.output.intermediate) == (None, False)
     assert request_of("--from-mix", "htdemucs").from_mix == "htdemucs"
 
 

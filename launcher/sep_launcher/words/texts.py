@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sep_models
 from sep_launcher.machine import paths
-from sep_launcher.planning import models
+from sep_launcher.planning import choice, models
 from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:
@@ -126,8 +126,15 @@ def _model(command: click.Command) -> str:
     stems = [with_aliases(stem) for stem in manifest.stems]
     return (
         f"Without -m, {manifest.name} is taken. It expects {manifest.expects} and makes "
-        f"{', '.join(stems)}. Others: sep models list"
+        f"{', '.join(stems)}. Others: sep models list\n\n{_for_songs()}"
     )
+
+
+def _for_songs() -> str:
+    manifest = models.for_songs()
+    name = manifest.name if manifest else choice.SUGGESTED
+    there = "" if manifest else ", once it is fetched: a run asks"
+    return f"--from-mix alone takes the drums out of a song by {name}{there}."
 
 
 def with_aliases(stem: str) -> str:
