@@ -76,8 +76,8 @@ class Bencher:
         whole: tuple[Whole, ...] = ()
         try:
             models = choice.choose(request)
-            row = replace(row, model=models.called)
             choice.check_here(request, models)
+            row = replace(row, model=models.called)
             choice.check(request, models)
             chosen = routes.choose(self.host, wanted)
             device = chosen.device if wanted.device == "auto" else wanted.device
