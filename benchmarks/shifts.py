@@ -52,8 +52,12 @@ CHUNK = 261_632
 MOST = 8  # passes
 COUNTS = (2, 3, 4, 8)
 ANY = (False, True)
+HOP = 512  # samples, the transform's
 EVEN = {  # offsets k * range / N
-    "even, 512 (the transform's hop)": 512,
+    "even, 256": HOP // 2,
+    "even, 512 (the transform's hop)": HOP,
+    "even, 1,024": 2 * HOP,
+    "even, 2,048": 4 * HOP,
     "even, 16,384 (the network's step)": 16_384,
     "even, 0.1 s": SECOND // 10,
     "even, 0.5 s": SECOND // 2,
@@ -67,7 +71,7 @@ RANDOM = {  # offsets m - o, o random in 0 .. m
     "random, a chunk": CHUNK,
 }
 LEAN = {  # passes of each rule, where time is short: those that share the most
-    "even, 512 (the transform's hop)": (4,),
+    "even, 512 (the transform's hop)": (2, 4),
     "even, 0.5 s": (2, 3, 4, 8),
     "even, 1 s": (2, 4),
     "even, the chunks' hop": (2, 4),
@@ -147,6 +151,12 @@ def kinds(_clip: int, model: str, *, lean: bool) -> Iterator[Way]:
     yield Way(title, "2: shift and swap", (one, swapped[1]))
     yield Way(title, "4: shifts", four)
     yield Way(title, "4: 2 shifts x swap", (*two, *swapped))
+    hops = even(2, HOP, model)
+    mirrored = tuple(replace(each, swap=True) for each in hops)
+    yield Way(title, "2: shift within the hop", hops)
+    yield Way(title, "2: shift within the hop and swap", (one, mirrored[1]))
+    yield Way(title, "4: shifts within the hop", even(4, HOP, model))
+    yield Way(title, "4: 2 shifts within the hop x swap", (*hops, *mirrored))
     if lean:
         return
     second = {
@@ -191,12 +201,14 @@ def overlaps(_clip: int, model: str, *, lean: bool) -> Iterator[Way]:
         yield Way(title, f"overlap {1.25 * times}", (replace(one, overlap=1.25 * times),))
         shifted = even(times, span, model)
         yield Way(title, f"overlap 1.25, {times} shifts", shifted)
+        hops = even(times, HOP, model)
+        yield Way(title, f"overlap 1.25, {times} shifts within the hop", hops)
     if lean:
         return
-    wide = tuple(replace(each, overlap=2.5) for each in even(2, span, model))
-    yield Way(title, "overlap 2.5, 2 shifts", wide)
-    wide = tuple(replace(each, overlap=2.5) for each in even(4, span, model))
-    yield Way(title, "overlap 2.5, 4 shifts", wide)
+    for count in (2, 4):
+        for name, reach in (("shifts", span), ("shifts within the hop", HOP)):
+            wide = tuple(replace(each, overlap=2.5) for each in even(count, reach, model))
+            yield Way(title, f"overlap 2.5, {count} {name}", wide)
 
 
 def by_error(models: tuple[str, ...]) -> tuple[float, ...]:
