@@ -18,6 +18,7 @@ class Copies:
     sample_rate = 44100
     channels = 2
     normalize = True
+    step = 512
     cut = Chunking(chunk=4096, hop=2048)
 
     def __init__(self, *, rest=False):

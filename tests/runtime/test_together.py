@@ -41,6 +41,7 @@ class Gains:
         self.sample_rate = rate
         self.rest = rest
         self.normalize = normalize
+        self.step = 512
         self.cut = Chunking(chunk=chunk, hop=chunk // 2)
         self.heard = []
 

@@ -37,6 +37,7 @@ def prepare(manifest: Manifest, overlap: float, batch: int | None) -> Prepared:
         empty=make,
         cut=cut,
         bytes_of=lambda dtype: memory_of(shape, cut.chunk, dtype),
+        step=shape.nfft // 4,
         free=shape.free and manifest.scheme == "demucs",
     )
 

@@ -56,6 +56,7 @@ class LarsNet:
 
     channels = 2
     apart = 0
+    step = HOP
 
     def __init__(self, runner: Runner, manifest: Manifest) -> None:
         self.stems = manifest.outputs

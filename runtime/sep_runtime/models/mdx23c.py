@@ -24,6 +24,7 @@ def prepare(manifest: Manifest, overlap: float, batch: int | None) -> Prepared:
         empty=lambda: TfcTdf(shape),
         cut=cut,
         bytes_of=lambda dtype: memory_of(shape, chunk, dtype),
+        step=shape.hop,
         short=lambda samples: short(shape, samples, chunk),
     )
 

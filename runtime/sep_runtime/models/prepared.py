@@ -36,6 +36,7 @@ class Prepared:
     empty: Callable[[], nn.Module]  # gives one
     cut: Chunking
     bytes_of: Callable[[torch.dtype], int]  # memory that a chunk takes on its way
+    step: int  # samples between two frames of its transform
     short: Callable[[int], int] | None = None  # see `OverlapAdd`
     free: bool = False  # whether it takes chunks of any length
 
@@ -52,6 +53,7 @@ class Chunked:
         self.rest = manifest.rest
         self.sample_rate = manifest.sample_rate
         self.normalize = manifest.normalize
+        self.step = prepared.step
         self.runner = runner
         self.short = prepared.short
         self.free = prepared.free

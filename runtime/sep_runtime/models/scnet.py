@@ -28,6 +28,7 @@ def prepare(manifest: Manifest, overlap: float, batch: int | None) -> Prepared:
         empty=lambda: Scnet(shape),
         cut=cut,
         bytes_of=lambda dtype: memory_of(shape, cut.chunk, dtype),
+        step=shape.hop_size,
     )
 
 

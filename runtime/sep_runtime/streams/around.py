@@ -21,6 +21,7 @@ class AroundSeparator:
         self.sample_rate = separator.sample_rate
         self.channels = separator.channels
         self.normalize = separator.normalize
+        self.step = separator.step
         self.cut = separator.cut
 
 

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from sep_runtime.streams.turns import Turns
 
 
-LONGEST_DELAY = 0.5  # seconds
-GOLDEN = (5**0.5 - 1) / 2
-
-
 class Ensemble(AroundSeparator):
     """A Separator: the weighted mean, per stem and in time, of models with the same stems.
 
@@ -148,13 +144,12 @@ class DelayedStream(AroundStream):
 def shifted(separator: Separator, passes: int) -> Separator:
     """Return the mean of so many passes of a separator, each delayed; one pass is itself.
 
-    The first one has no delay, the others up to half a second, as those of demucs have, which draws
-    them; here they are the golden ratio's multiples, spread as evenly for any number of passes and
-    the same ones every time. No other way to choose them was better (benchmarks/shifts.py).
+    The delays lie evenly between two frames of its transform: what gains is where frames lie on the
+    sound. Whole frames gain nothing, and demucs' delays, drawn up to half a second, less; so says
+    benchmarks/shifts.py.
     """
     if passes == 1:
         return separator
-    most = LONGEST_DELAY * separator.sample_rate
-    delays = [round(most * (each * GOLDEN % 1)) for each in range(passes)]
+    delays = [round(separator.step * each / passes) for each in range(passes)]
     members = [Delayed(separator, each) if each else separator for each in delays]
     return Ensemble(members, torch.ones(passes, len(separator.stems)))

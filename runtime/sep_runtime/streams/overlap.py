@@ -68,6 +68,7 @@ class Separator(Protocol):
     sample_rate: int  # Hz
     channels: int
     normalize: bool  # whether it needs to know a mix's level
+    step: int  # samples between two frames of its transform
     cut: Chunking
 
     def stream(self, level: Level = UNCHANGED) -> Stream:
