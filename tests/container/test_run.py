@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -29,6 +30,28 @@ def test_the_stems_are_those_of_the_native_engine(sep, clip, tmp_path, dockerd, 
         # 90 dB; where both tuned alike they are equal. A residual is next to nothing: of the mix.
         whole = mix if stem == "residual" else two
         assert error <= 1e-9 * (whole**2).sum(), stem
+    seen.nothing_left(tmp_path)
+
+
+def test_a_chain_is_that_of_the_native_engine(sep, clip, imported, tmp_path, sep_home, seen):
+    """Models of the user's, each in a folder of its own, which are mounted beside each other."""
+    shutil.copytree(imported, sep_home / "models", dirs_exist_ok=True)
+    run = ("run", clip, "--from-mix", "toy-song", "-m", "toy-kit,toy-kit-2", "--weights", "2,1")
+    run += ("--shifts", "2", "--keep-intermediate", "--bit-depth", "float", "--device", "cpu")
+    found = json.loads(sep(*run, *HELD, "-o", "contained")[0])
+    sep(*run, "--engine", "native", "-o", "native")
+    assert found["route"]["engine"] == "container"
+    assert [each["name"] for each in found["models"]] == ["toy-song", "toy-kit", "toy-kit-2"]
+    song, total = soundfile.read(clip)[0], 0.0
+    for path in sorted((tmp_path / "native" / "golden").glob("*.wav")):
+        one, _ = soundfile.read(tmp_path / "contained" / "golden" / path.name)
+        two, _ = soundfile.read(path)
+        assert ((one - two) ** 2).sum() <= 1e-9 * (two**2).sum(), path.name
+        total += one if path.stem in {*STEMS, "rest"} else 0.0
+    assert np.abs(total - song).max() <= 10 ** (-90 / 20) * np.abs(song).max()
+    again = json.loads(sep(*run, *HELD, "-o", "contained", "--resume")[0])
+    assert again["tracks"][0]["resumed"]
+    shutil.rmtree(sep_home / "models")
     seen.nothing_left(tmp_path)
 
 

@@ -1,7 +1,6 @@
 """Runs that take long enough to be disturbed."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -9,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import published
 import pytest
 import soundfile
 
@@ -17,35 +15,6 @@ import soundfile
 @pytest.fixture
 def with_tiny(tiny):
     return ["--model", tiny[0], "--model-config", tiny[1]]
-
-
-@pytest.fixture(scope="session")
-def imported(recipe, tiny, tmp_path_factory):
-    """A folder of models: `toy-song` takes drums out of songs, `toy-kit` and `toy-kit-2` split."""
-    import torch
-
-    folder = tmp_path_factory.mktemp("imported")
-    quiet = {
-        key: value * 0.05 if key.startswith("decoder.2.") else value
-        for key, value in published.state(recipe, "scnet-small").items()
-    }
-    torch.save({"state_dict": quiet}, folder / "song.ckpt")
-    (folder / "song.yaml").write_text(json.dumps(published.settings("scnet-small")))
-    other = {key: value * 0.9 for key, value in torch.load(tiny[0])["state_dict"].items()}
-    torch.save({"state_dict": other}, folder / "other.ckpt")
-    for name, checkpoint, settings in (
-        ("toy-song", folder / "song.ckpt", folder / "song.yaml"),
-        ("toy-kit", *tiny),
-        ("toy-kit-2", folder / "other.ckpt", tiny[1]),
-    ):
-        words = ["models", "import", checkpoint, "--config", settings, "--name", name]
-        subprocess.run(
-            [sys.executable, "-P", "-m", "sep_launcher", *words],
-            env={**os.environ, "SEP_HOME": str(folder)},
-            capture_output=True,
-            check=True,
-        )
-    return folder / "models"
 
 
 @pytest.fixture
