@@ -9,9 +9,8 @@ PACK is what `models/training/pack.py` writes. Clips of 24 s, longer than severa
 no weights. The members of ensembles are the bundled weights and the two versions before them, which
 are read from the repository's history into the work folder; the first of them sees real and
 imaginary parts, the others magnitudes. Every pass goes through `separate`, in fp32; the same pass
-is computed once for all the ways that need it. On two cores `--lean --seconds 12 --clips 10` is
-what an hour has time for. Several processes may share the clips by `--start`, and `--read` shows
-their files as one.
+is computed once for all the ways that need it. `--lean` leaves out what costs the most. Several
+processes may share the clips by `--start`, and `--read` shows their files as one.
 
 A gain is the mean over clips of what a clip gains in dB, with the standard error of that mean; the
 column "mean" is the mean of the stems' means. A cost is in chunks, beside one pass.
