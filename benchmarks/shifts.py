@@ -1,11 +1,16 @@
 """What shifts, other passes of one mix, overlap and ensembles gain in SDR, and what they cost.
 
-PYTHONPATH=models/training python benchmarks/shifts.py --pack DIR --work DIR [--device cuda]
+PYTHONPATH=models/training python benchmarks/shifts.py --pack PACK --work DIR --device cuda \
+    --clips 120 --sections shifts kinds overlap ensembles joins --json FILE
+... --kit sonic_pi --clips 64 --sections shifts kinds overlap ensembles joins
+... --clips 80 --sections shifts-first kinds-first
 
 PACK is what `models/training/pack.py` writes. Clips of 24 s, longer than several chunks, that chose
 no weights. The members of ensembles are the bundled weights and the two versions before them, which
-are read from the repository's history into the work folder. Every pass goes through `separate`, in
-fp32; the same pass is computed once for all the ways that need it.
+are read from the repository's history into the work folder; the first of them sees real and
+imaginary parts, the others magnitudes. Every pass goes through `separate`, in fp32; the same pass
+is computed once for all the ways that need it. `--lean` leaves out what costs the most. Several
+processes may share the clips by `--start`, and `--read` shows their files as one.
 
 A gain is the mean over clips of what a clip gains in dB, with the standard error of that mean; the
 column "mean" is the mean of the stems' means. A cost is in chunks, beside one pass.
