@@ -38,8 +38,8 @@ class Drumness:
     """Listens to a mix's first minute as it goes by; what it says does not depend on the level.
 
     `push` takes blocks [C, n] of any size at `sample_rate` (Hz) and no more than a minute of them;
-    exact silence before the first sound is not counted. Keeps 10 MB at most; saying takes 80 MB for a
-moment at 44.1 kHz, and never more than 150.
+    exact silence before the first sound is not counted. Keeps 10 MB at most; an answer takes 80 MB
+    for a moment at 44.1 kHz, and never more than 150.
     """
 
     def __init__(self, sample_rate: int) -> None:
