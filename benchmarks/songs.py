@@ -371,6 +371,8 @@ def main() -> None:
             parser.error(f"no kits: {folder / name} is not there")
     if not (own.grooves / "info.csv").is_file():
         parser.error(f"no grooves: {own.grooves / 'info.csv'} is not there")
+    if any(own.out.glob("song-*")):
+        parser.error(f"there are songs in {own.out}; name another folder")
     bank = kits.kits_of(kits_arrays(own.kits, own.split)) if own.drums == "kits" else {}
     beats = beats_of(own.grooves, own.split)
     for index in range(own.songs):

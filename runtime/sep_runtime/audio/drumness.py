@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from sep_runtime.audio.mix import BLOCK
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,7 +38,8 @@ class Drumness:
     """Listens to a mix's first minute as it goes by; what it says does not depend on the level.
 
     `push` takes blocks [C, n] of any size at `sample_rate` (Hz) and no more than a minute of them;
-    exact silence before the first sound is not counted. Keeps 10 MB at most.
+    exact silence before the first sound is not counted. Keeps 10 MB at most; an answer takes 80 MB
+    for a moment at 44.1 kHz, and never more than 150.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -54,8 +57,12 @@ class Drumness:
 
     def push(self, block: NDArray[np.float32]) -> None:
         """Hear the next samples [C, n]."""
-        if self.done:
-            return
+        for start in range(0, block.shape[1], BLOCK):
+            if self.done:
+                return
+            self._hear(block[:, start : start + BLOCK])
+
+    def _hear(self, block: NDArray[np.float32]) -> None:
         with np.errstate(all="ignore"):  # samples near the largest number, or none
             mono = block.sum(axis=0, dtype=np.float32) / np.float32(len(block) * self._step)
         if not np.isfinite(mono).all():
