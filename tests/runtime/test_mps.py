@@ -5,6 +5,7 @@ devices and no numbers. That shows operators, mix-ups of devices and types that 
 does not show that a kernel computes the right thing. That is for `sep doctor --deep` on a Mac.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,7 +172,7 @@ def larsnet_(wiener):
         built = on_metal(UNet, UNet)
         masks = larsnet.Masks(built, wiener=wiener)
         runner = Runner(lambda *_: masks, MPS)
-        model = larsnet.LarsNet(runner, stems=("a", "b"), sample_rate=44100)
+        model = larsnet.LarsNet(runner, replace(sep_models.find("larsnet"), stems=("a", "b")))
         return model.stream(), 600_000
 
     return make

@@ -1,12 +1,14 @@
 """Both networks against the outputs of their original implementations."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import sep_models
 from sep_runtime.models import larsnet
 from sep_runtime.models.adopt import adopted
 from sep_runtime.models.prepared import shape_of
@@ -78,7 +80,7 @@ def streamed(model, mix, block):
 
 def at_work(masks, *, stems=("a",), batch=1):
     runner = Runner(lambda *_: masks, torch.device("cpu"), batch=batch)
-    return larsnet.LarsNet(runner, stems=stems, sample_rate=44100)
+    return larsnet.LarsNet(runner, replace(sep_models.find("larsnet"), stems=stems))
 
 
 LONG = pytest.param("larsnet-long", marks=pytest.mark.slow)

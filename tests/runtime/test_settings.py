@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sep_models
-from sep_models import Manifest, canonical
+from sep_models import Manifest, canonical, together
 from sep_protocol import Model, Track
 from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import ModelError
@@ -112,7 +112,7 @@ def test_two_stems_of_one_name_and_none_at_all_are_refused(tmp_path, names):
 def test_names_of_people_are_kept(tmp_path, name):
     raw = changed("training.instruments", ["kick", name])
     assert read(tmp_path, raw).stems == ("kick", name)
-    assert sep_models.wanted_stems((name.upper(),), read(tmp_path, raw)) == (name,)
+    assert together.wanted((name.upper(),), read(tmp_path, raw).stems, name="it") == (name,)
 
 
 @given(st.text(max_size=70))
