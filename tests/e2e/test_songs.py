@@ -75,6 +75,7 @@ def test_a_batch_of_songs_is_resumed_by_the_same_models_alone(sep, song, tmp_pat
         assert refused.count(told) == 4, refused  # of each as it failed, and at the end
 
 
+@pytest.mark.slow
 def test_a_mean_of_two_models(sep, song, tmp_path):
     for name in ("toy-kit", "toy-kit-2"):
         sep("run", "song.wav", "-m", name, "-o", name)
@@ -92,6 +93,7 @@ def test_a_mean_of_two_models(sep, song, tmp_path):
     assert shares[0] == 3 * shares[1]
 
 
+@pytest.mark.slow
 def test_shifts_are_repeatable(sep, song, tmp_path):
     for out in ("a", "b"):
         sep("run", "song.wav", "-m", "toy-kit", "--shifts", "3", "-o", out)
