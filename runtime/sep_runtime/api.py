@@ -186,4 +186,5 @@ def load_on(choice: Choice, wish: Wish, *, to_cpu: bool = False) -> Model:
         separator=separator,
         parts=tuple(parts),
         choice=choice,
+        beside=beside,
     )

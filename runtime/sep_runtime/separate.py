@@ -18,6 +18,7 @@ from sep_runtime.audio.encode import check_form
 from sep_runtime.bench import bench
 from sep_runtime.models import precision
 from sep_runtime.models.install import install
+from sep_runtime.models.running import ALTERNATE, TOGETHER
 from sep_runtime.track import Batch, do, warning
 from sep_runtime.tracks import sweep
 from sep_runtime.upcoming import Upcoming
@@ -129,6 +130,8 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> M
     else:
         for part in model.parts:
             part.loaded.runner.tell = partial(_tell, job, part, emit)
+        if model.beside and model.beside.alternate:
+            emit(Fallback(was=TOGETHER, now=ALTERNATE, reason="memory does not hold all models"))
         return model
     emit(Fallback(was=str(choice.device), now="cpu", reason=reason))
     cpu = devices.choose("cpu")

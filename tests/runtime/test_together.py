@@ -9,9 +9,10 @@ import torch
 from vectors import REFERENCE, check, recipe, vector, weights
 
 from sep_models import together
+from sep_protocol import Job
 from sep_protocol import Model as Ref
 from sep_protocol.errors import UsageError
-from sep_runtime import api, memory
+from sep_runtime import api, memory, separate
 from sep_runtime import device as devices
 from sep_runtime.models import separators
 from sep_runtime.models.adopt import adopted
@@ -289,7 +290,9 @@ def test_models_take_turns_where_memory_does_not_hold_both(refs, noise, monkeypa
     true = load(refs, "kit", first="song").separate(mix, 44100)
     monkeypatch.setattr(memory, "holds", lambda count: False)
     monkeypatch.setattr(chains, "TURN_SECONDS", 2)
-    chain = load(refs, "kit", first="song")
+    said, job = [], Job(id="00001234", tracks=(), model=refs["kit"], from_mix=refs["song"])
+    chain = separate._model(job, devices.choose("cpu"), said.append)
+    assert [each.now for each in said] == ["one model in memory at a time"]
     read = []
     real = separators.weights.read
     monkeypatch.setattr(separators.weights, "read", lambda path: read.append(path) or real(path))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sep_launcher.show.finding import Finding
     from sep_protocol import Event
 
+LESS = ("batch ", "one model ")  # how steps down begin that are no failures
 SCHEMA = 1  # of all documents; a field is never renamed or taken away under the same number
 
 
@@ -108,7 +109,7 @@ class Report:
     def failures(self) -> list[str]:
         """What failed, in the words that were shown; nothing for what the user did."""
         told = [each.message for each in self.tracks.values() if isinstance(each, TrackFailed)]
-        told += [each.reason for each in self.fallbacks if not each.now.startswith("batch ")]
+        told += [each.reason for each in self.fallbacks if not each.now.startswith(LESS)]
         if self.error and self.error["code"] not in (ExitCode.USAGE, ExitCode.INTERRUPTED):
             told.append(str(self.error["message"]))
         return told
