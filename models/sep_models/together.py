@@ -67,9 +67,10 @@ def check_chain(models: Sequence[Manifest], from_mix: Manifest) -> None:
 def wanted(
     asked: tuple[str, ...] | None, stems: tuple[str, ...], *, name: str, kept: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """Return the stems to write, in their order: what is asked for and what is kept in any case.
+    """Return the stems to write, in their order: what is asked for, and what is `kept` beside it.
 
-    Raises UsageError for one that `name` does not make.
+    Who asks for some of what is kept wants these alone. Raises UsageError for a stem that `name`
+    does not make.
     """
     if asked is None:
         return stems
@@ -80,4 +81,5 @@ def wanted(
             f"{name} makes no stem called {', '.join(map(repr, unknown))}",
             hint=f"it makes {', '.join(stems)}",
         )
-    return tuple(stem for stem in stems if stem in names or stem in kept)
+    beside = set() if names & set(kept) else set(kept)
+    return tuple(stem for stem in stems if stem in names | beside)

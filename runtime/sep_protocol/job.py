@@ -70,6 +70,8 @@ def ensemble_fault(models: int, weights: Sequence[float], shifts: int) -> str:
     """Return what is wrong, in words that begin with the name of one, nothing where all is well."""
     if not 1 <= shifts <= MOST_SHIFTS:
         return f"shifts must be from 1 to {MOST_SHIFTS}, not {shifts}"
+    if weights and models == 1:
+        return "weights are for several models"
     if weights and len(weights) != models:
         return f"weights must be as many as the models, {models}, not {len(weights)}"
     if not all(0 < each < math.inf for each in weights):

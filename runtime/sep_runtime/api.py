@@ -169,6 +169,7 @@ def load_on(choice: Choice, wish: Wish, *, to_cpu: bool = False) -> Model:
         )
         is_first = wish.first is not None and at == 0
         weight = 1.0 if is_first or not wish.weights else wish.weights[at - len(refs)]
+        weight /= 1.0 if is_first else sum(wish.weights) or len(wish.models)
         parts.append(Part(loaded=loaded, first=is_first, weight=weight))
     separator, stems = composed(
         [each.loaded for each in parts if not each.first],

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
+OTHERWISE = "of models of the same names with other weights or chunks"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that decides what a track's files hold, besides mix and model: `settings` in a report.
@@ -53,18 +56,21 @@ def unlike(
     *,
     mix: str,
     model: str,
+    name: str = "",
     named: Collection[str] = (),
 ) -> str:
     """Return how a report differs from stems of these, by SHA-256; nothing where it does not.
 
-    `named` are settings that are compared because somebody asked for their values.
+    `name` is what the model is called, or all of them together. `named` are settings that are
+    compared because somebody asked for their values.
     Raises what `settings_of` raises.
     """
     was = settings_of(report)
     if report["mix"]["sha256"] != mix:
         return "of another song"
     if report["model"]["sha256"] != model:
-        return "of another model"
+        other = str(report["model"]["name"])
+        return OTHERWISE if other == name else f"of another model, {other}"
     for each in fields(Settings):
         before, now = getattr(was, each.name), getattr(settings, each.name)
         if (each.compare or each.name in named) and before != now:

@@ -55,7 +55,7 @@ class Part:
 
     loaded: Loaded
     first: bool = False  # whether it takes the drums out of a song for the others
-    weight: float = 1.0  # in the mean of several
+    weight: float = 1.0  # in the mean of several; these sum to 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

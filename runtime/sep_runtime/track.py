@@ -180,8 +180,10 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
     try:
         report = reported(out / track.report)
         named = () if batch.job.precision == "auto" else ("precision",)
-        model = batch.model.sha256
-        other = unlike(report, settings, mix=sha256, model=model, named=named)
+        model = batch.model
+        other = unlike(
+            report, settings, mix=sha256, model=model.sha256, name=model.name, named=named
+        )
         why = other or why
         same = (
             not other
@@ -311,7 +313,7 @@ def _doubt(work: _Pass) -> Warned:
     """Return the words for a mix that is hardly what the model is for."""
     message = (
         f"{work.mix.path.name} does not sound like drums alone, which {work.batch.model.name} is "
-        'for; of a song: sep run "{path}" --from-mix'
+        'for; of a song: sep run "{path}" --from-mix --overwrite'
     )
     return Warned(message=message, track=work.index, path=str(work.mix.path))
 

@@ -246,7 +246,7 @@ def test_models_that_do_not_fit(home, options, message, hint):
             "kick snare toms hihat cymbals drums bass other vocals rest",
         ),
         (Output(stems=("kick",), intermediate=True), "kick drums bass other vocals"),
-        (Output(stems=("vocals",), intermediate=True), "drums bass other vocals"),
+        (Output(stems=("vocals", "hh"), intermediate=True), "hihat vocals"),
     ],
 )
 def test_stems_of_a_chain(home, output, stems):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sep_models import Manifest
 
 # Of those that are fetched from one address, the best drums for so few bytes and so little work.
+FREE = "for paid work --from-mix scnet-small (42 MB, MIT), slower without a GPU"
 SUGGESTED = "htdemucs-ft-drums"
 IMPORT = "sep models import FILE --config YAML gives a checkpoint a name"
 
@@ -133,6 +134,10 @@ def _pick(name: str | None, settings: Path | None) -> Pick:
 def _pick_for_songs(name: str) -> Pick:
     if name == AUTO:
         return _known(models.for_songs() or sep_models.find(SUGGESTED))
+    if "," in name and not models.is_file(name):
+        raise UsageError(
+            "--from-mix takes one model", hint="several are for --model, which splits the drums"
+        )
     return _pick(name, None)
 
 
@@ -171,7 +176,10 @@ def missing(request: Request, manifests: tuple[Manifest, ...]) -> ModelError:
         what = f"the models {told} are not installed"
     elif request.from_mix == AUTO and models.takes_drums(manifests[0]):
         what = "no model is installed that takes the drums out of a song"
-    return ModelError(what, hint="; ".join(map(models.how, manifests)))
+    hint = "; ".join(map(models.how, manifests))
+    if request.from_mix == AUTO and SUGGESTED in [each.name for each in manifests]:
+        hint += f"; {FREE}"
+    return ModelError(what, hint=hint)
 
 
 def check_here(request: Request, chosen: Chosen) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -36,7 +37,15 @@ def folder(manifest: Manifest) -> Path | None:
 
 def known(name: str) -> Manifest:
     """Return the model of that name, a user's own or one of the catalogue; raise ModelError."""
-    return own.find(name) or sep_models.find(name)
+    if mine := own.find(name):
+        return mine
+    try:
+        return sep_models.find(name)
+    except ModelError as fault:
+        near = {each.lower(): each for each in names()}
+        close = difflib.get_close_matches(name.lower(), near, n=2)
+        meant = f"did you mean {' or '.join(near[each] for each in close)}? " if close else ""
+        raise ModelError(fault.message, hint=f"{meant}sep models list shows all") from fault
 
 
 def default() -> Manifest | None:
