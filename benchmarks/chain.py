@@ -9,9 +9,7 @@ stems are floats; what they sum to is compared with the song, block by block.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -19,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from memory import MEASURED
+from memory import measured
 
 BLOCK = 1 << 18
 SUMMED = ("kick", "snare", "toms", "hihat", "cymbals", "ride", "crash", "rest")
@@ -40,20 +38,13 @@ def main() -> None:
             _repeat(own.song, mix, minutes * 60)
             run = [*sep, "run", str(mix), "--json", "--quiet", "--bit-depth", "float"]
             run += ["--out", str(folder), "--overwrite", *options]
-            done = subprocess.run(
-                [sys.executable, "-c", MEASURED, *run],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            peak, _, document = done.stdout.partition("\n")
-            told = json.loads(document)
+            peak, told = measured(run)
             track = told["tracks"][0]
             length = track["frames"] / track["sample_rate"]
             off = _beside(mix, [file for stem, file in track["stems"].items() if stem in SUMMED])
             print(
                 f"{minutes:7g} {told['seconds']:8.1f} {length / told['seconds']:16.2f} "
-                f"{int(peak) / 1024:9.0f} {off:24.1f}",
+                f"{peak / 1024:9.0f} {off:24.1f}",
                 flush=True,
             )
             print(f"        {told['device']['name']}, {told['phases']}", flush=True)

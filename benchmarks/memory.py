@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -25,6 +26,15 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 print(done.stdout)
 sys.exit(done.returncode)
 """
+
+
+def measured(run: list[str]) -> tuple[int, dict[str, Any]]:
+    """Return the most KiB that a process of a run had, and the document that it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *run], stdout=subprocess.PIPE, text=True, check=True
+    )
+    peak, _, document = done.stdout.partition("\n")
+    return int(peak), json.loads(document)
 
 
 def main() -> None:
@@ -43,17 +53,10 @@ def main() -> None:
                 for _ in range(minutes):
                     file.write((drawn.standard_normal((RATE * 60, 2)) * 3000).astype(np.int16))
             run = [sep, "run", str(mix), "--json", "--quiet", "--out", str(folder), *options]
-            done = subprocess.run(
-                [sys.executable, "-c", MEASURED, *run],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            peak, _, document = done.stdout.partition("\n")
-            told = json.loads(document)
+            peak, told = measured(run)
             track = told["tracks"][0]
             same = track["frames"] == minutes * 60 * RATE
-            print(f"{minutes:7} {int(peak) / 1024:9.0f} {told['seconds']:8.1f}  {same}", flush=True)
+            print(f"{minutes:7} {peak / 1024:9.0f} {told['seconds']:8.1f}  {same}", flush=True)
             for stem in track["stems"].values():
                 same = soundfile.info(stem).frames == track["frames"]
                 Path(stem).unlink()

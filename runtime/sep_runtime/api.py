@@ -25,8 +25,8 @@ from sep_runtime import device as devices
 from sep_runtime.model import Model, Part, check_process
 from sep_runtime.models import separators
 from sep_runtime.models.composed import composed
-from sep_runtime.models.turns import Together
 from sep_runtime.stems import Stems
+from sep_runtime.streams.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,8 +81,15 @@ def load(
     TypeError and UsageError for a call that is wrong.
     """
     models = calls.models(name, folder=folder, checkpoint=checkpoint, settings=settings)
-    how = _How(device=device, overlap=overlap, batch=batch, precision=precision)
-    return _load(models, None, how, weights=weights, shifts=shifts)
+    wish = Wish(
+        models=models,
+        weights=calls.ensemble(len(models), weights, shifts),
+        shifts=shifts,
+        overlap=overlap,
+        batch=batch,
+        precision=calls.precision(precision),
+    )
+    return _load(wish, device)
 
 
 def load_chain(
@@ -104,88 +111,61 @@ def load_chain(
     with `load`.
     """
     models = calls.models(name)
-    how = _How(device=device, overlap=overlap, batch=batch, precision=precision)
-    calls.flag("keep_intermediate", keep_intermediate)
-    first = calls.model(from_mix)
-    return _load(
-        models, first, how, weights=weights, shifts=shifts, keep_intermediate=keep_intermediate
+    wish = Wish(
+        models=models,
+        weights=calls.ensemble(len(models), weights, shifts),
+        first=calls.model(from_mix),
+        intermediate=calls.flag("keep_intermediate", keep_intermediate),
+        shifts=shifts,
+        overlap=overlap,
+        batch=batch,
+        precision=calls.precision(precision),
     )
+    return _load(wish, device)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _How:
-    """How models are to run, as it was said."""
-
-    device: str
-    overlap: float | None
-    batch: int | None
-    precision: str
-
-
-def _load(
-    models: tuple[ModelRef, ...],
-    first: ModelRef | None,
-    how: _How,
-    *,
-    weights: Sequence[float] | None,
-    shifts: int,
-    keep_intermediate: bool = False,
-) -> Model:
+def _load(wish: Wish, device: str) -> Model:
     check_process(_FIRST.setdefault("pid", os.getpid()))
-    calls.check_speed(how.overlap, how.batch)
-    shares = calls.ensemble(len(models), weights, shifts)
-    chosen, wanted = calls.text("device", how.device), calls.precision(how.precision)
+    calls.check_speed(wish.overlap, wish.batch)
+    chosen = calls.text("device", device)
     with memory.named():
-        return load_on(
-            devices.choose(chosen),
-            Wish(
-                models=models,
-                weights=shares,
-                first=first,
-                intermediate=keep_intermediate,
-                shifts=shifts,
-                overlap=how.overlap,
-                batch=how.batch,
-                precision=wanted,
-            ),
-            to_cpu=chosen == "auto",
-        )
+        return load_on(devices.choose(chosen), wish, to_cpu=chosen == "auto")
 
 
 def load_on(choice: Choice, wish: Wish, *, to_cpu: bool = False) -> Model:
     """Load models on a device that was chosen; `to_cpu`: see `separators.load`."""
     refs = (*((wish.first,) if wish.first else ()), *wish.models)
-    beside = Together() if len(refs) > 1 else None
-    parts = []
-    for at, ref in enumerate(refs):
-        loaded = separators.load(
+    turns = Turns() if len(refs) > 1 else None
+    every = [
+        separators.load(
             ref,
             choice.device,
             overlap=wish.overlap,
             batch=wish.batch,
             precision=wish.precision,
             to_cpu=to_cpu,
-            beside=beside,
+            turns=turns,
         )
-        is_first = wish.first is not None and at == 0
-        weight = 1.0 if is_first or not wish.weights else wish.weights[at - len(refs)]
-        weight /= 1.0 if is_first else sum(wish.weights) or len(wish.models)
-        parts.append(Part(loaded=loaded, first=is_first, weight=weight))
+        for ref in refs
+    ]
+    first, models = (every[0], every[1:]) if wish.first else (None, every)
+    weights = wish.weights or (1.0,) * len(models)
+    shares = [each / sum(weights) for each in weights]
     separator, stems = composed(
-        [each.loaded for each in parts if not each.first],
-        weights=wish.weights,
-        first=parts[0].loaded if wish.first else None,
+        models,
+        shares,
+        first=first,
         intermediate=wish.intermediate,
         shifts=wish.shifts,
-        turns=beside,
+        turns=turns,
     )
-    names = [each.loaded.manifest.name for each in parts if not each.first]
-    first = parts[0].loaded.manifest.name if wish.first else ""
+    names = [each.manifest.name for each in models]
+    parts = [Part(loaded=each, weight=share) for each, share in zip(models, shares, strict=True)]
     return Model(
-        name=called(names, first),
+        name=called(names, first.manifest.name if first else ""),
         stems=stems,
         separator=separator,
-        parts=tuple(parts),
+        parts=(*((Part(loaded=first, first=True),) if first else ()), *parts),
         choice=choice,
-        beside=beside,
+        turns=turns,
     )

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from sep_runtime.calls import AnyPath
     from sep_runtime.device import Choice
     from sep_runtime.models.separators import Loaded
-    from sep_runtime.models.turns import Together
     from sep_runtime.streams.overlap import Separator
+    from sep_runtime.streams.turns import Turns
 
 CHANNELS = range(1, 1025)
 
@@ -70,7 +70,7 @@ class Model:
     separator: Separator
     parts: tuple[Part, ...]  # every model, in the order in which they hear a mix
     choice: Choice
-    beside: Together | None = None  # how several share the memory
+    turns: Turns | None = None  # how several share the memory
     pid: int = field(default_factory=os.getpid)  # of the process that it was loaded in
 
     def __repr__(self) -> str:

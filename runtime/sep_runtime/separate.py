@@ -130,7 +130,7 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> M
     else:
         for part in model.parts:
             part.loaded.runner.tell = partial(_tell, job, part, emit)
-        if model.beside and model.beside.alternate:
+        if model.turns and model.turns.alternate:
             emit(Fallback(was=TOGETHER, now=ALTERNATE, reason="memory does not hold all models"))
         return model
     emit(Fallback(was=str(choice.device), now="cpu", reason=reason))

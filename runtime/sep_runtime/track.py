@@ -282,13 +282,12 @@ def _write(work: _Pass, files: dict[str, StemFile], coming: Coming) -> float:
     """
     order = (*work.batch.model.stems, RESIDUAL)
     telling = Telling(work.batch.emit, work.index, work.mix, work.pipeline)
-    doubts = iter([_doubt(work)])
+    doubts = [_doubt(work)]
 
     def tell() -> None:
         telling.idle()
-        if coming.sounds_like_drums is False:
-            for doubt in doubts:  # once
-                work.batch.emit(doubt)
+        if coming.sounds_like_drums is False and doubts:
+            work.batch.emit(doubts.pop())
 
     with ExitStack() as stack:
         writers = [

@@ -3,7 +3,7 @@
 import pytest
 
 from sep_launcher.engines.listener import Listener
-from sep_protocol import Failed, Hello, Job, Model, ModelLoaded, dump_event
+from sep_protocol import Hello, Job, Model, ModelLoaded, dump_event
 from sep_protocol.errors import DeviceError
 
 MINI = Model(name="mini")
@@ -26,20 +26,3 @@ def test_a_precision_that_was_named_is_that_of_every_model():
             hear(said, from_mix=song, precision="bf16")
     with pytest.raises(DeviceError, match="the runtime computes in fp16"):
         hear(ModelLoaded(model="mini", precision="fp16", batch=1), precision="bf16")
-
-
-@pytest.mark.parametrize(
-    ("models", "hint"),
-    [
-        ({"model": MINE}, "by --model-config"),
-        ({"model": MINE, "beside": (MINI,)}, "by --model-config"),
-        ({"from_mix": MINE}, "sep models import FILE --config YAML"),
-        ({"model": MINE, "beside": (MINE,)}, "sep models import FILE --config YAML"),
-    ],
-)
-def test_settings_are_asked_for_by_what_can_give_them(models, hint):
-    told = "it needs its settings"
-    said = Failed(code=2, error="UsageError", message=told, hint="give them by --model-config")
-    assert hint in hear(said, **models).hint
-    other = Failed(code=2, error="UsageError", message=told, hint="try --batch 1")
-    assert hear(other, **models).hint == "try --batch 1"

@@ -354,3 +354,8 @@ def test_mutated_settings_are_refused_or_separate(tmp_path):
                 assert torch.cat(parts, -1).shape == (len(separator.stems), 2, samples)
         worked += 1
     assert 15 < worked < 270
+
+
+def test_parts_of_a_kit_tell_a_model_for_drums(tmp_path):
+    for names, expects in ((["snare", "else"], "drums"), (["drums", "else"], "a whole song")):
+        assert read(tmp_path, changed("training.instruments", names)).expects == expects

@@ -17,7 +17,7 @@ from sep_runtime import device as devices
 from sep_runtime.models import separators
 from sep_runtime.models.adopt import adopted
 from sep_runtime.streams import chain as chains
-from sep_runtime.streams import ensemble as ensembles
+from sep_runtime.streams import turns
 from sep_runtime.streams.aligned import Converted
 from sep_runtime.streams.chain import Chain
 from sep_runtime.streams.ensemble import Delayed, Ensemble, shifted
@@ -150,7 +150,7 @@ def test_shifts_of_an_identity_are_the_identity(passes, block, samples, noise):
         assert np.abs(stems[0] - mix).max() <= 1e-6
 
 
-def test_a_bag_is_demucs_own(noise):
+def test_a_bag_is_demucs_own():
     facts = json.loads((REFERENCE / "inference" / "demucs-bag.json").read_text())
     bag = [of_vector("htdemucs-4stem", facts, seed=seed) for seed in facts["weight_seeds"]]
     mean = Ensemble(bag, torch.tensor(facts["bag_weights"]))
@@ -289,7 +289,7 @@ def test_models_take_turns_where_memory_does_not_hold_both(refs, noise, monkeypa
     mix = noise(2, 300_000)
     true = load(refs, "kit", first="song").separate(mix, 44100)
     monkeypatch.setattr(memory, "holds", lambda count: False)
-    monkeypatch.setattr(chains, "TURN_SECONDS", 2)
+    monkeypatch.setattr(turns, "SECONDS", 2)
     said, job = [], Job(id="00001234", tracks=(), model=refs["kit"], from_mix=refs["song"])
     chain = separate._model(job, devices.choose("cpu"), said.append)
     assert [each.now for each in said] == ["one model in memory at a time"]
@@ -308,7 +308,7 @@ def test_memory_that_becomes_short_is_told_and_one_model_makes_room(refs, noise,
     mix = noise(2, 200_000)
     both = load(refs, "kit", "kit")
     true = load(refs, "kit").separate(mix, 44100)
-    monkeypatch.setattr(ensembles, "TURN_SECONDS", 1)
+    monkeypatch.setattr(turns, "SECONDS", 1)
     one, two = (each.loaded.runner for each in both.parts)
     network, steps = two.network, []
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from sep_protocol import Event, Job
 
-SETTINGS = "--model-config"  # belongs to the one checkpoint of --model
-IMPORT = "sep models import FILE --config YAML, then name the model that it makes"
 LOG_LINES = 40  # kept for the report of a failure
 LOOK = "sep doctor looks for the cause; --verbose shows what the runtime wrote"
 
@@ -89,19 +87,9 @@ class Listener:
         self._check(event)
         if self._to_host:
             event = map_paths(event, self._to_host)
-        if isinstance(event, Failed):
-            event = replace(event, hint=self._hint(event))
         if isinstance(event, Failed | TrackFailed | Warned):
             return replace(event, message=filled(event.message, event.path))
         return event
-
-    def _hint(self, event: Failed) -> str:
-        """Return the hint, another one where settings are asked for that no option gives."""
-        first = self._job.from_mix.checkpoint if self._job.from_mix else None
-        several = sum(each.checkpoint is not None for each in self._job.models) > 1
-        if SETTINGS in event.hint and (first or several):
-            return IMPORT
-        return event.hint
 
     def check_end(self, code: int) -> None:
         """Raise RuntimeFailedError where the exit code is not what the last word promised."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sep_models import Manifest
 
 # Of those that are fetched from one address, the best drums for so few bytes and so little work.
-FREE = "for paid work --from-mix scnet-small (42 MB, MIT), slower without a GPU"
 SUGGESTED = "htdemucs-ft-drums"
+FREE = "scnet-small"  # without restrictions, and slower on a CPU
 IMPORT = "sep models import FILE --config YAML gives a checkpoint a name"
 
 
@@ -178,7 +178,7 @@ def missing(request: Request, manifests: tuple[Manifest, ...]) -> ModelError:
         what = "no model is installed that takes the drums out of a song"
     hint = "; ".join(map(models.how, manifests))
     if request.from_mix == AUTO and SUGGESTED in [each.name for each in manifests]:
-        hint += f"; {FREE}"
+        hint += f"; for paid work, slower without a GPU: {models.how(sep_models.find(FREE))}"
     return ModelError(what, hint=hint)
 
 

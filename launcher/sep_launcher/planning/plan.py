@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -66,9 +66,12 @@ def plan(
 ) -> Plan:
     """Return the plan; writes nothing."""
     model, *beside = (each.model for each in chosen.mean)
+    tracks = tuple(_track(each, request, chosen.called) for each in found)
+    stems = _stems(request, chosen)
+    _check_apart(tracks, request, stems)
     job = Job(
         id=secrets.token_hex(4),
-        tracks=(),
+        tracks=tracks,
         model=model,
         beside=tuple(beside),
         weights=request.weights,
@@ -82,11 +85,8 @@ def plan(
         precision=precisions.resolved(request.precision, host, route),
         downmix=request.downmix,
     )
-    tracks = tuple(_track(each, request, chosen.called) for each in found)
-    stems = _stems(request, chosen)
-    _check_apart(tracks, request, stems)
     return Plan(
-        job=replace(job, tracks=tracks),
+        job=job,
         route=route,
         expects=chosen.expects,
         place=places.place(host, route, request.wanted),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def composed(
     models: Sequence[Loaded],
+    weights: Sequence[float],
     *,
-    weights: Sequence[float] = (),
     first: Loaded | None = None,
     intermediate: bool = False,
     shifts: int = 1,
@@ -30,6 +30,7 @@ def composed(
 ) -> tuple[Separator, tuple[str, ...]]:
     """Return the Separator of models that work together, and the names of all their stems.
 
+    `weights` has one for each model.
     Raises UsageError where their stems do not fit, as `together.stems_of` says.
     """
     manifests = [each.manifest for each in models]
@@ -61,8 +62,7 @@ def _mean(
     members = [
         shifted(each.separator, shifts) if alike else _whole(each, shifts) for each in models
     ]
-    share = torch.tensor(weights or [1.0] * len(models))
-    every = share.unsqueeze(1).expand(-1, len(members[0].stems))
+    every = torch.tensor(weights).unsqueeze(1).expand(-1, len(members[0].stems))
     return Ensemble(members, every, turns)
 
 

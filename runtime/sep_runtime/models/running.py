@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from sep_runtime.models.turns import Together
+    from sep_runtime.streams.turns import Turns
 
     Network = Callable[[Tensor], Tensor]
 
@@ -65,7 +65,7 @@ class Runner:
         self._shape = shape
         self._to_cpu = to_cpu
         self._lock = threading.RLock()
-        self._beside: Together | None = None
+        self._turns: Turns | None = None
         self._release: Callable[[], None] | None = None
         self._network: Network | None = make(device, dtype)
         self._graph: Graph | None = None
@@ -75,15 +75,15 @@ class Runner:
     def network(self) -> Network:
         """The network, made again if it had left."""
         if self._network is None:
-            if self._beside:
-                self._beside.make_room(self)
+            if self._turns:
+                self._turns.make_room(self)
             self._network = self._make(self.device, self.dtype)
         return self._network
 
-    def share(self, beside: Together, release: Callable[[], None]) -> None:
-        """Share the memory with other networks; `release` gives up what this one is made from."""
-        self._beside, self._release, self._lock = beside, release, beside.lock
-        beside.join(self)
+    def share(self, turns: Turns, release: Callable[[], None]) -> None:
+        """Share memory with other networks; `release` gives up what this one is made from."""
+        self._turns, self._release, self._lock = turns, release, turns.lock
+        turns.join(self)
 
     def leave(self) -> bool:
         """Give up the network's memory until it is asked again; say whether there was one."""
@@ -175,7 +175,7 @@ class Runner:
         if self.batch > 1:
             was, self.batch = self.batch, self.batch // 2
             step = Fallback(was=f"batch {was}", now=f"batch {self.batch}", reason=reason)
-        elif self._beside and self._beside.make_room(self):
+        elif self._turns and self._turns.make_room(self):
             step = Fallback(was=TOGETHER, now=ALTERNATE, reason=reason)
         elif self._to_cpu and self.device.type != "cpu":
             was_device = str(self.device)

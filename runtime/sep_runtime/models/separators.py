@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sep_protocol import Model, Precision
     from sep_runtime.models.running import Runner
     from sep_runtime.models.states import State
-    from sep_runtime.models.turns import Together
     from sep_runtime.streams.overlap import Separator
+    from sep_runtime.streams.turns import Turns
 
 N = TypeVar("N", bound=nn.Module)
 NEEDED = 3  # times the size of its file is what a network needs beside another one on the CPU
@@ -78,27 +78,27 @@ def load(
     batch: int | None = None,
     precision: Precision = "auto",
     to_cpu: bool = False,
-    beside: Together | None = None,
+    turns: Turns | None = None,
 ) -> Loaded:
     """Return the model on the device; where its memory is short, the CPU may go on if `to_cpu`.
 
-    Models `beside` it share the memory: they make room where it does not hold all of them.
+    Models of the same `turns` share the memory: they make room where it does not hold all of them.
     Raises ModelError where it is missing or corrupt, UsageError where an option does not fit it,
     DeviceError where the device cannot do it in that precision.
     """
     manifest, file, sha256 = _locate(model)
     how = _How(device=device, batch=batch, precision=precision, to_cpu=to_cpu, sha256=sha256)
     make = _larsnet if manifest.architecture == "larsnet" else _chunked
-    if beside and device.type == "cpu" and not memory.holds(NEEDED * file.size):
-        beside.make_room()
+    if turns and device.type == "cpu" and not memory.holds(NEEDED * file.size):
+        turns.make_room()
     try:
         separator, runner, snr = make(manifest, file, overlap, how)
     except (RuntimeError, MemoryError) as fault:
-        if not (beside and memory.is_short(fault) and beside.make_room()):
+        if not (turns and memory.is_short(fault) and turns.make_room()):
             raise
         separator, runner, snr = make(manifest, file, overlap, how)
-    if beside:
-        runner.share(beside, file.release)
+    if turns:
+        runner.share(turns, file.release)
     return Loaded(separator=separator, runner=runner, manifest=manifest, sha256=sha256, snr=snr)
 
 

@@ -102,7 +102,8 @@ def _of_itself(path: Path, name: str, identity: Identity, package: Package | Non
         f"{path.name} is {identity.sentence}: it needs its settings, for "
         f"{_UNTOLD[identity.architecture or '']} are not in it",
         hint="give the YAML that was published with it as settings",
-        command="give the YAML that was published with it by --model-config",
+        command="give the YAML that was published with it: sep models import FILE --config YAML, "
+        "or --model-config for the one checkpoint of --model",
     )
 
 

@@ -10,14 +10,13 @@ from sep_models import DRUMS
 from sep_runtime.streams.aligned import Waiting, at_rate
 from sep_runtime.streams.around import AroundSeparator
 from sep_runtime.streams.single import UNCHANGED, Stage, level_of
-from sep_runtime.streams.turns import TURN_SECONDS
+from sep_runtime.streams.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sep_runtime.streams.overlap import Separator, Stream
     from sep_runtime.streams.single import Level
-    from sep_runtime.streams.turns import Turns
 
 LISTENED = 300  # seconds of drums that a second model's level is measured on, where it wants one
 
@@ -44,7 +43,7 @@ class Chain(AroundSeparator):
         self.rest = True
         self.rows = [second.stems.index(each) for each in parts]
         self.cut = second.cut
-        self.turns = turns
+        self.turns = turns or Turns()
         self.first = first
         self.second = at_rate(second, first.sample_rate)
 
@@ -108,11 +107,8 @@ class ChainStream:
 
     def _wanted(self) -> int:
         """Return how many samples of drums the second model waits for."""
-        turns = self._model.turns
-        seconds = TURN_SECONDS if turns and turns.alternate else 0
-        if self._second is None:
-            seconds = LISTENED
-        return max(1, seconds * self._model.sample_rate)
+        rate = self._model.sample_rate
+        return LISTENED * rate if self._second is None else max(1, self._model.turns.least(rate))
 
     def _begun(self) -> Stream:
         """Return the second model's pass; the drums that wait tell their level."""

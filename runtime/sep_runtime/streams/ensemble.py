@@ -9,14 +9,13 @@ import torch
 from sep_runtime.streams.aligned import Waiting, at_rate
 from sep_runtime.streams.around import AroundSeparator, AroundStream
 from sep_runtime.streams.single import UNCHANGED
-from sep_runtime.streams.turns import TURN_SECONDS
+from sep_runtime.streams.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sep_runtime.streams.overlap import Separator, Stream
     from sep_runtime.streams.single import Level, Stage
-    from sep_runtime.streams.turns import Turns
 
 
 class Ensemble(AroundSeparator):
@@ -33,7 +32,7 @@ class Ensemble(AroundSeparator):
     ) -> None:
         super().__init__(separators[0])
         self.normalize = any(each.normalize for each in separators)
-        self.turns = turns
+        self.turns = turns or Turns()
         self.members = [at_rate(each, self.sample_rate) for each in separators]
         self.orders = [[each.stems.index(stem) for stem in self.stems] for each in separators]
         self.weights = weights / weights.sum(0)
@@ -70,9 +69,7 @@ class EnsembleStream:
     def push(self, mix: torch.Tensor) -> torch.Tensor:
         """[C, n] to [S, C, m]."""
         self._mix.put(mix)
-        turns = self._model.turns
-        wanted = TURN_SECONDS * self._model.sample_rate if turns and turns.alternate else 0
-        if self._mix.samples < wanted:
+        if self._mix.samples < self._model.turns.least(self._model.sample_rate):
             return self._mean()
         heard = self._mix.take_all()
         for stream, stems in zip(self._streams, self._stems, strict=True):
