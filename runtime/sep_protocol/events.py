@@ -267,9 +267,12 @@ def _check_counts(*counts: int) -> None:
         raise ValueError("a count or an index is less than it can be")
 
 
-def dump_event(event: Event) -> str:
-    """Return the event as one line of JSON, without its end of line; ASCII, see `dump_job`."""
-    return json.dumps({"event": _NAMES[type(event)], **asdict(event)})
+def dump_event(event: Event, **about: object) -> str:
+    """Return the event as one line of JSON, without its end of line; ASCII, see `dump_job`.
+
+    `about` are facts beside the event's own, as which of many Jobs it is of.
+    """
+    return json.dumps({"event": _NAMES[type(event)], **about, **asdict(event)})
 
 
 def load_event(line: str) -> Event | None:

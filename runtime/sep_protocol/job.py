@@ -217,14 +217,14 @@ class Job:
         return called([each.name for each in (self.model, *self.beside)], first)
 
 
-def dump_job(job: Job) -> str:
-    """Return the Job as JSON.
+def dump_job(job: Job, *, line: bool = False) -> str:
+    """Return the Job as JSON, on one `line` or in a form for people.
 
     Everything that carries paths between processes or to scripts is JSON in ASCII: a path's bytes
     that are no UTF-8 are lone surrogates in Python (PEP 383), escaped in the text, so they come
     through any encoding and out as the same bytes.
     """
-    return json.dumps(asdict(job), indent=1) + "\n"
+    return json.dumps(asdict(job), indent=None if line else 1) + "\n"
 
 
 def load_job(text: str) -> Job:

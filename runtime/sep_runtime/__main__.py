@@ -1,4 +1,10 @@
-"""`python -m sep_runtime [--watch-stdin] JOB`: one Job file in, Events on standard output."""
+"""Jobs in, Events on standard output.
+
+`python -m sep_runtime [--watch-stdin] JOB` does one Job, of a file. `python -m sep_runtime --serve`
+does those that come on standard input, each on one line, until it ends; the model of one is kept
+for the next, and every Event says its Job. A Job that fails as a whole is the last one: whoever
+asked makes a new process, in which nothing is left of it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TextIO
 
 from sep_models import WEIGHTS
@@ -25,14 +32,19 @@ from sep_protocol.errors import (
     UsageError,
 )
 from sep_runtime import digests, memory
+from sep_runtime.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sep_protocol import Event, Model
+    from types import ModuleType
+
+    from sep_protocol import Event, Job, Model
 
 BEGUN = time.perf_counter()
 GRACE_SECONDS = 20.0  # between the launcher's end and ours, whatever a chunk takes
+SERVING_GRACE_SECONDS = 2.0  # another process may be about to take the device
+USAGE = "usage: python -m sep_runtime [--watch-stdin] JOB, or --serve"
 
 log = logging.getLogger("sep_runtime")
 
@@ -47,13 +59,20 @@ def main(argv: list[str]) -> int:
 
     writing = threading.Lock()  # the network's thread tells of steps down while tracks go on
 
-    def emit(event: Event) -> None:
+    def emit(event: Event, job: str = "") -> None:
         with writing:
-            events.write(dump_event(event) + "\n")
+            events.write(dump_event(event, **({"job": job} if job else {})) + "\n")
             events.flush()
 
+    if argv == ["--serve"]:
+        return _serve(emit)
+    return _ended(lambda: _run(argv, emit), emit)
+
+
+def _ended(work: Callable[[], Done], emit: Callable[[Event], None]) -> int:
+    """Do the work of one Job and say how it ended; return the exit code."""
     try:
-        last: Done | Failed = _run(argv, emit)
+        last: Done | Failed = work()
     except KeyboardInterrupt:
         last = _failed(InterruptedJob("stopped before the job was done"))
     except SepError as fault:
@@ -82,8 +101,8 @@ def claim_stdout() -> TextIO:
 def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
     watch = "--watch-stdin" in argv
     paths = [arg for arg in argv if arg != "--watch-stdin"]
-    if len(paths) != 1:
-        raise UsageError("usage: python -m sep_runtime [--watch-stdin] JOB")
+    if len(paths) != 1 or paths[0].startswith("--"):
+        raise UsageError(USAGE)
     try:
         text = Path(paths[0]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
@@ -93,19 +112,86 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
     if watch:
         _wake_at_its_end()
         threading.Thread(target=_watch, name="launcher-watch", daemon=True).start()
+    return _do(job, emit, begun=BEGUN)
+
+
+def _serve(emit: Callable[[Event, str], None]) -> int:
+    """Do Jobs as they come on standard input; return the exit code of the last one."""
+    _wake_at_its_end()
+    lines: SimpleQueue[bytes] = SimpleQueue()
+    busy = threading.Event()
+    threading.Thread(target=_listen, args=(lines, busy), name="launcher", daemon=True).start()
+    kept, begun = Kept(), BEGUN
+    try:
+        while line := lines.get():
+            busy.set()
+            ended = _serve_one(line, emit, kept, begun)
+            busy.clear()
+            if ended not in (ExitCode.OK, ExitCode.TRACK_FAILED):
+                return ended
+            begun = 0.0
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _serve_one(
+    line: bytes, emit: Callable[[Event, str], None], kept: Kept, begun: float
+) -> int:
+    """Do the Job of one line, which begins now, or began with the process."""
+    name = ""
+
+    def tell(event: Event) -> None:
+        emit(event, name)
+
+    def work() -> Done:
+        nonlocal name
+        job = load_job(line.decode("utf-8", "replace"))
+        name = job.id
+        tell(Hello(job=job.id, code=code.digest()))
+        return _do(job, tell, begun=begun or time.perf_counter(), kept=kept)
+
+    return _ended(work, tell)
+
+
+def _listen(lines: SimpleQueue[bytes], busy: threading.Event) -> None:
+    """Take the lines of standard input; its end is that of the launcher, and ours."""
+    with contextlib.suppress(OSError), os.fdopen(0, "rb", closefd=False) as stdin:
+        for line in filter(bytes.strip, stdin):
+            lines.put(line)
+    lines.put(b"")
+    if busy.is_set():
+        _thread.interrupt_main()
+        time.sleep(SERVING_GRACE_SECONDS)
+        os._exit(ExitCode.INTERRUPTED)
+
+
+def _do(
+    job: Job, emit: Callable[[Event], None], *, begun: float, kept: Kept | None = None
+) -> Done:
+    """Do a Job; `kept` has the model of the one before, and gets this one's."""
     if job.sweep:
         from sep_runtime.tracks import sweep  # noqa: PLC0415 (only such jobs need it, not torch)
 
         for folder in job.sweep:
             sweep(Path(folder))
-        return Done(done=0, failed=0, seconds=time.perf_counter() - BEGUN)
-    for model in job.models if job.install is None else ():
-        if weights := _weights(model):
-            digests.begin(weights)
+        return Done(done=0, failed=0, seconds=time.perf_counter() - begun)
+    if not (kept and kept.model):
+        for model in job.models if job.install is None else ():
+            if weights := _weights(model):
+                digests.begin(weights)
     emit(Phase(name="import"))
-    gc.disable()  # of all that torch makes while it is imported nothing is garbage
+    done: Done = _imported().separate(job, emit, begun=begun, kept=kept)
+    return done
+
+
+def _imported() -> ModuleType:
+    """Return the module that does the work; torch comes with it."""
+    first = "sep_runtime.separate" not in sys.modules
+    if first:
+        gc.disable()  # of all that torch makes while it is imported nothing is garbage
     try:
-        from sep_runtime.separate import separate  # noqa: PLC0415 (hello comes before torch)
+        from sep_runtime import separate  # noqa: PLC0415 (hello comes before torch)
     except ImportError as fault:
         if memory.is_short(fault):  # a library is there and could not be mapped
             raise
@@ -113,9 +199,10 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
             f"the runtime's environment is not complete: {fault}", hint="run: sep setup --repair"
         ) from fault
     finally:
-        gc.freeze()  # nor do they become garbage later
-        gc.enable()
-    return separate(job, emit, begun=BEGUN)
+        if first:
+            gc.freeze()  # nor do they become garbage later
+            gc.enable()
+    return separate
 
 
 def _weights(model: Model) -> Path | None:

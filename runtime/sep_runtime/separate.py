@@ -16,6 +16,7 @@ from sep_runtime import device as devices
 from sep_runtime.accel import tuning
 from sep_runtime.audio.encode import check_form
 from sep_runtime.bench import bench
+from sep_runtime.kept import Kept
 from sep_runtime.models import precision
 from sep_runtime.models.install import install
 from sep_runtime.models.running import ALTERNATE, TOGETHER
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
     from sep_runtime.model import Model, Part
 
 
-def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
-    """Do the job and say what happens; `begun` is `time.perf_counter()` at the process's start.
+def separate(
+    job: Job, emit: Callable[[Event], None], *, begun: float, kept: Kept | None = None
+) -> Done:
+    """Do the job and say what happens; `begun` is the `time.perf_counter()` that it began at.
 
+    A model in `kept` that is what the job asks for is not loaded again, and the job's is left there.
     Raises a SepError where the job as a whole cannot go on; a bad track is told and passed over.
     """
     phases = {"import": time.perf_counter() - begun}
@@ -42,8 +46,7 @@ def separate(job: Job, emit: Callable[[Event], None], *, begun: float) -> Done:
         install(job.install, job.model)
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
     check_form(job.output.format, job.output.bit_depth)
-    choice = _device(job, emit)
-    model = _model(job, choice, emit)
+    model = _model(job, emit, kept or Kept())
     told = _told(model, [], emit)
     if job.bench is not None:
         phases["load"] = time.perf_counter() - started
@@ -111,15 +114,27 @@ def wish(job: Job) -> api.Wish:
     )
 
 
-def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> Model:
+def _model(job: Job, emit: Callable[[Event], None], kept: Kept) -> Model:
+    """Return the job's model on its device, the one that is kept or a new one."""
+    model = kept.take(job)
+    if model and model.loaded.runner.device == model.choice.device:
+        emit(_chosen(job, model.choice, model.choice.reason))
+    else:
+        kept.model = model = None  # a network that had to leave its device gets it again
+        model = _loaded(job, _device(job, emit), emit)
+        kept.keep(job, model)
+    for part in model.parts:
+        part.loaded.runner.tell = partial(_tell, job, part, emit)
+    if model.turns and model.turns.alternate:
+        emit(Fallback(was=TOGETHER, now=ALTERNATE, reason="memory does not hold all models"))
+    return model
+
+
+def _loaded(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> Model:
     """Load the model on the device, or on the CPU where a GPU's memory is too short or it errs."""
     to_cpu = job.device == "auto" and job.fallback
-
-    def load(choice: devices.Choice) -> Model:
-        return api.load_on(choice, wish(job), to_cpu=to_cpu)
-
     try:
-        model = load(choice)
+        return api.load_on(choice, wish(job), to_cpu=to_cpu)
     except (RuntimeError, MemoryLimitError, DeviceError) as fault:
         named = job.precision not in precision.CPUS
         errs = isinstance(fault, DeviceError)
@@ -127,16 +142,10 @@ def _model(job: Job, choice: devices.Choice, emit: Callable[[Event], None]) -> M
         if named or not (to_cpu and choice.device.type != "cpu" and may):
             raise
         reason = str(fault) if errs else memory.brief(fault)
-    else:
-        for part in model.parts:
-            part.loaded.runner.tell = partial(_tell, job, part, emit)
-        if model.turns and model.turns.alternate:
-            emit(Fallback(was=TOGETHER, now=ALTERNATE, reason="memory does not hold all models"))
-        return model
     emit(Fallback(was=str(choice.device), now="cpu", reason=reason))
     cpu = devices.choose("cpu")
     emit(_chosen(job, cpu, reason))
-    return load(cpu)
+    return api.load_on(cpu, wish(job), to_cpu=to_cpu)
 
 
 def _tell(job: Job, part: Part, emit: Callable[[Event], None], step: Fallback) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from sep_protocol.errors import DeviceError
+from sep_protocol.errors import DeviceError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -62,6 +62,14 @@ class GpuRefusedError(DeviceError):
     """The engine cannot give the GPU to the runtime; another route may do."""
 
 
+class LostError(RuntimeFailedError):
+    """A worker ended, and not by what it was doing: `blame` is "node", or "nobody"."""
+
+    def __init__(self, message: str, hint: str = "", *, blame: Literal["node", "nobody"]) -> None:
+        super().__init__(message, hint)
+        self.blame = blame
+
+
 class Engine(Protocol):
     """One run of one plan."""
 
@@ -82,3 +90,13 @@ class Engine(Protocol):
 
     def go_on(self) -> None:
         """Let it work again."""
+
+
+class Keeper(Engine, Protocol):
+    """An Engine that is given one plan after the other, and keeps what they have in common."""
+
+    def ready(self) -> str:
+        """Wait until a plan can begin, and return the name of the machine that will do it.
+
+        Raises a SepError where there will be none.
+        """

@@ -38,32 +38,31 @@ class NativeEngine:
     def __init__(self, log: Callable[[str], None] | None = None) -> None:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader = threading.Thread()
         self._stopped = False
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events; the Job's file is gone afterwards."""
         self._stopped = False
+        listener = self._listener(plan)
         with job_files.held(plan.job) as job_file:
-            yield from self._run(plan, job_file)
+            command = [*command_of(plan, job_file)[:-1], "--watch-stdin", str(job_file)]
+            process = self._spawn(plan, command, listener.log)
+            for line in lines(process.stdout, EVENT_BYTES):
+                if (event := heard(listener, line)) is not None:
+                    yield event
+            self._end(process, plan, listener)
 
-    def _run(self, plan: Plan, job_file: Path) -> Iterator[Event]:
-        listener = Listener(plan.job, str(plan.python), mend(), self._log)
-        process = self._spawn(plan, job_file)
-        drain = threading.Thread(target=_drain, args=(process.stderr, listener), daemon=True)
-        drain.start()
-        for line in _lines(process.stdout, EVENT_BYTES):
-            event = listener.event(line)
-            if isinstance(event, TrackDone) and not disk.is_dir(event.out):
-                raise RuntimeFailedError(
-                    f"the runtime says that {event.out} is done: it is not there"
-                )
-            if event is not None:
-                yield event
+    def _listener(self, plan: Plan) -> Listener:
+        return Listener(plan.job, str(plan.python), mend(), self._log)
+
+    def _end(self, process: subprocess.Popen[bytes], plan: Plan, listener: Listener) -> None:
+        """Reap a runtime that has nothing more to say; raise what its end means."""
         code = process.wait()
-        drain.join(timeout=5)
+        self._reader.join(timeout=5)
         self._close()
         if not listener.finished:
-            raise _vanished(plan, code, listener)
+            raise vanished(plan, code, listener)
         if not self._stopped:
             listener.check_end(code)
 
@@ -71,24 +70,28 @@ class NativeEngine:
         if self._process is not None:
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(OSError):  # what was not sent goes nowhere
+                        pipe.close()
 
-    def _spawn(self, plan: Plan, job_file: Path) -> subprocess.Popen[bytes]:
-        command = [*command_of(plan, job_file)[:-1], "--watch-stdin", str(job_file)]
+    def _spawn(
+        self, plan: Plan, command: list[str], log: Callable[[str], None], *, group: bool = True
+    ) -> subprocess.Popen[bytes]:
+        """Start the command. A `group` of its own: the terminal's Ctrl-C is for the launcher."""
         try:
-            # A group of its own: Ctrl-C in the terminal reaches the launcher alone, which decides.
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**_inherited(), **plan.environment},
-                start_new_session=sys.platform != "win32",
+                start_new_session=group and sys.platform != "win32",
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as fault:
             raise _unstarted(command[0], fault) from fault
-        return self._process
+        self._reader = threading.Thread(target=_drain, args=(process.stderr, log), daemon=True)
+        self._reader.start()
+        return process
 
     def stop(self) -> None:
         """Interrupt, then terminate, then kill; each gets its time to clean up."""
@@ -141,7 +144,15 @@ def _inherited() -> dict[str, str]:
     return found
 
 
-def command_of(plan: Plan, job_file: Path) -> list[str]:
+def heard(listener: Listener, line: str) -> Event | None:
+    """Return the event in a line; raise RuntimeFailedError for a track that is not there."""
+    event = listener.event(line)
+    if isinstance(event, TrackDone) and not disk.is_dir(event.out):
+        raise RuntimeFailedError(f"the runtime says that {event.out} is done: it is not there")
+    return event
+
+
+def command_of(plan: Plan, job_file: Path | str) -> list[str]:
     """Return the command that does the job by itself. `-P`: the current folder is no package."""
     if plan.python is None:
         raise NotReadyError("no Python environment with torch is set up", hint=SETUP)
@@ -158,15 +169,15 @@ def shown(plan: Plan, job_file: Path) -> str:
     return f"{sets} {shells.bash(command_of(plan, job_file))}"
 
 
-def _lines(stream: IO[bytes] | None, most: int) -> Iterator[str]:
+def lines(stream: IO[bytes] | None, most: int) -> Iterator[str]:
     """Yield lines; a longer one than `most` bytes in pieces."""
     while stream is not None and (line := stream.readline(most)):
         yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-def _drain(stream: IO[bytes] | None, listener: Listener) -> None:
-    for line in _lines(stream, LOG_BYTES):
-        listener.log(line)
+def _drain(stream: IO[bytes] | None, log: Callable[[str], None]) -> None:
+    for line in lines(stream, LOG_BYTES):
+        log(line)
 
 
 def check_python(python: str) -> None:
@@ -181,7 +192,8 @@ def _unstarted(python: str, fault: OSError) -> NotReadyError:
     return NotReadyError(f"{python} cannot be started: {fault.strerror}", hint=hint)
 
 
-def _vanished(plan: Plan, code: int, listener: Listener) -> Exception:
+def vanished(plan: Plan, code: int, listener: Listener) -> Exception:
+    """Return the error for a runtime that ended without a last word."""
     tail = listener.last_words
     if not listener.said_hello and listener.logged("nknown option"):
         # It does not know -P.
