@@ -17,6 +17,7 @@ from sep_launcher import options as o
 from sep_launcher.engines import native
 from sep_launcher.machine.probe import probe
 from sep_launcher.planning import route as routes
+from sep_launcher.planning import workers
 from sep_launcher.planning.listed import number, parted
 from sep_launcher.planning.request import NAME, NONE, Request, bytes_of
 from sep_launcher.planning.route import Wanted
@@ -74,6 +75,7 @@ def run(
     shifts: o.Shifts = 1,
     overlap: o.Overlap = None,
     device: o.DeviceName = "auto",
+    jobs: o.Jobs = None,
     engine: o.EngineName = "auto",
     precision: o.Precision = "auto",
     batch: o.BatchSize = None,
@@ -104,6 +106,7 @@ def run(
 
     def request() -> Request:
         names = parted([model] if model is not None else (), "--model", os.path.exists)
+        devices = workers.devices_of(device)
         shares = parted([weights] if weights is not None else (), "--weights")
         return Request(
             files=tuple(paths),
@@ -125,7 +128,9 @@ def run(
                 overwrite=overwrite,
                 resume=resume,
             ),
-            wanted=Wanted(engine=engine, device=device.lower()),
+            wanted=Wanted(engine=engine, device=workers.first(devices)),
+            devices=devices if workers.many(devices) else (),
+            jobs=workers.jobs_of(jobs),
             fallback=fallback,
             overlap=overlap,
             batch=batch,

@@ -42,7 +42,7 @@ DEVICES: Any = Listed("devices", lambda: ("auto", "cpu", "mps", "cuda"))
 ENGINES: Any = Listed("engines", lambda: ("auto", "native", "container"))
 PRECISIONS: Any = Listed("precisions", lambda: ("auto", "fp32", "fp16", "bf16"))
 NUMBERS: Any = Listed("numbers", tuple)
-DEVICE: Any = Offered("device", lambda: ("auto", "cpu", "mps", "cuda"))
+DEVICE: Any = Offered("device", lambda: ("auto", "cpu", "mps", "cuda", "cuda:all"))
 
 INPUT, OUTPUT, MODELS, WHERE = "Input", "Output", "Model", "Where it runs"
 THERE = "If stems are there already"
@@ -186,7 +186,20 @@ DeviceName = Annotated[
         envvar="SEP_DEVICE",
         click_type=DEVICE,
         help="auto, cpu, cuda (NVIDIA), cuda:1 and so on, or mps (Apple). One that you name is "
-        "never replaced by another.",
+        "never replaced by another. With commas several that share the tracks, as in cuda:0,1; "
+        "cuda:all: all of them.",
+    ),
+]
+Jobs = Annotated[
+    str | None,
+    _in(
+        WHERE,
+        "--jobs",
+        "-j",
+        metavar="NUMBER",
+        envvar="SEP_JOBS",
+        help="So many tracks at once, each by a process of its own, dealt round the devices; auto: "
+        "as many as are good here. Without it one for each device. A single track is never parted.",
     ),
 ]
 EngineName = Annotated[

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
+from sep_launcher.engines.serving import Serving
+from sep_launcher.library.pool import Pool
 from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
@@ -29,10 +32,12 @@ from sep_protocol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sep_launcher.engines import Engine
+    from sep_launcher.engines import Engine, Keeper
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
+    from sep_launcher.planning.workers import Worker
     from sep_launcher.show.render import Screen
+    from sep_protocol import Job
 
 
 def run(
@@ -74,6 +79,21 @@ def run(
 
 def engine_of(plan: Plan, screen: Screen) -> Engine:
     """Return the engine that the plan is for; the screen gets what the runtime logs."""
+    if plan.workers:
+        return Pool(partial(_keeper, plan, screen))
+    return _single(plan, screen)
+
+
+def _keeper(plan: Plan, screen: Screen, worker: Worker) -> Keeper:
+    """Return the engine of one of many workers."""
+
+    def log(line: str) -> None:
+        screen.log(f"{worker.name}: {line}")
+
+    return Serving(log)
+
+
+def _single(plan: Plan, screen: Screen) -> Engine:
     if plan.route.engine == "native":
         return native.NativeEngine(screen.log)
     from sep_launcher.engines.docker import container  # noqa: PLC0415 (other runs need none of it)
@@ -204,12 +224,13 @@ def follow(plan: Plan, engine: Engine, screen: Screen) -> None:
             with closing(engine.start(plan)) as heard:
                 told = False
                 for event in heard:
-                    screen.event(event)
+                    screen.event(event, engine.by)
                     told = told or isinstance(event, Fallback)
+                    here = replace(plan, route=engine.by.worker.route) if engine.by else plan
                     if isinstance(event, Hello):
-                        _compare_code(plan, event, screen)
+                        _compare_code(here, event, screen)
                     if isinstance(event, DeviceChosen) and not told:
-                        _compare(plan, event, screen)
+                        _compare(here, event, screen)
         except KeyboardInterrupt:
             screen.stopping()
             screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
@@ -226,16 +247,17 @@ def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
         engine.stop()
     except KeyboardInterrupt:
         engine.kill()
-    if _is_left(plan):
+    jobs = engine.begun if isinstance(engine, Pool) else [plan.job]
+    if left := [place for job in jobs for place in _left(job)]:
         with deaf():
-            _sweep(plan, screen)
+            _sweep(plan, left, screen)
 
 
-def _is_left(plan: Plan) -> bool:
-    """Say whether stems in the making are still there."""
-    hidden = f"{names.HIDDEN}{plan.job.id}"
-    places = [Path(track.place()) for track in plan.job.tracks]
-    return any(disk.exists(place / f"{hidden}-{i}") for i, place in enumerate(places))
+def _left(job: Job) -> list[str]:
+    """Return the folders in which stems in the making are still there."""
+    places = [track.place() for track in job.tracks]
+    hidden = f"{names.HIDDEN}{job.id}"
+    return [each for i, each in enumerate(places) if disk.exists(Path(each, f"{hidden}-{i}"))]
 
 
 def _missing(plan: Plan) -> list[Path]:
@@ -247,16 +269,14 @@ def _missing(plan: Plan) -> list[Path]:
     return sorted(found, key=lambda each: -len(each.parts))
 
 
-def _sweep(plan: Plan, screen: Screen) -> None:
+def _sweep(plan: Plan, places: list[str], screen: Screen) -> None:
     """Clear away what a runtime that died could not; where that fails, too, the next run does."""
-    folders = tuple(sorted({track.place() for track in plan.job.tracks}))
-    there = tuple(each for each in folders if disk.is_dir(each))
-    if there:
-        engine = engine_of(plan, screen)
-        with suppress(SepError):
-            for _ in engine.start(replace(plan, job=replace(plan.job, tracks=(), sweep=there))):
-                pass
-        engine.stop()
+    job = replace(plan.job, tracks=(), sweep=tuple(dict.fromkeys(places)))
+    engine = _single(plan, screen)
+    with suppress(SepError):
+        for _ in engine.start(replace(plan, job=job)):
+            pass
+    engine.stop()
 
 
 def _go_on(plan: Plan) -> str:
@@ -279,6 +299,6 @@ def _compare(plan: Plan, event: DeviceChosen, screen: Screen) -> None:
     real = event.device.partition(":")[0]
     if real == plan.route.device:
         return
-    if plan.job.device != "auto":
-        raise DeviceError(f"you asked for {plan.job.device}, the runtime took {event.device}")
+    if event.requested != "auto":
+        raise DeviceError(f"you asked for {event.requested}, the runtime took {event.device}")
     screen.warn(f"{plan.route.device} was expected, {event.device} is used: {event.reason}")

@@ -12,7 +12,8 @@ SepError
 ├─ ModelError         16  model missing or corrupt
 ├─ InterruptedJob    130  Ctrl-C, or the launcher is gone
 └─ TrackError          1  this track cannot be done, others may be
-   └─ AudioError       1  its audio cannot be read or separated
+   ├─ AudioError       1  its audio cannot be read or separated
+   └─ QuarantinedError 1  the runtime died at it again and again
 
 Messages are lower case without a full stop; the hint is what to do next, and `command` the same for
 the command line, where that has words of its own: who calls from Python has no `--downmix`.
@@ -137,3 +138,7 @@ class TrackError(SepError):
 
 class AudioError(TrackError):
     """The track's audio cannot be read or separated."""
+
+
+class QuarantinedError(TrackError):
+    """The runtime died at the track again and again; it is not tried any more."""

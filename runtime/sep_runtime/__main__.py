@@ -36,7 +36,6 @@ from sep_runtime.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
     from types import ModuleType
 
     from sep_protocol import Event, Job, Model
@@ -135,9 +134,7 @@ def _serve(emit: Callable[[Event, str], None]) -> int:
     return ExitCode.OK
 
 
-def _serve_one(
-    line: bytes, emit: Callable[[Event, str], None], kept: Kept, begun: float
-) -> int:
+def _serve_one(line: bytes, emit: Callable[[Event, str], None], kept: Kept, begun: float) -> int:
     """Do the Job of one line, which begins now, or began with the process."""
     name = ""
 
@@ -166,9 +163,7 @@ def _listen(lines: SimpleQueue[bytes], busy: threading.Event) -> None:
         os._exit(ExitCode.INTERRUPTED)
 
 
-def _do(
-    job: Job, emit: Callable[[Event], None], *, begun: float, kept: Kept | None = None
-) -> Done:
+def _do(job: Job, emit: Callable[[Event], None], *, begun: float, kept: Kept | None = None) -> Done:
     """Do a Job; `kept` has the model of the one before, and gets this one's."""
     if job.sweep:
         from sep_runtime.tracks import sweep  # noqa: PLC0415 (only such jobs need it, not torch)

@@ -36,7 +36,7 @@ def separate(
 ) -> Done:
     """Do the job and say what happens; `begun` is the `time.perf_counter()` that it began at.
 
-    A model in `kept` that is what the job asks for is not loaded again, and the job's is left there.
+    A model in `kept` that is what the job asks for is not loaded again; the job's is left there.
     Raises a SepError where the job as a whole cannot go on; a bad track is told and passed over.
     """
     phases = {"import": time.perf_counter() - begun}
@@ -55,8 +55,8 @@ def separate(
         emit(benched)
         tuning.TABLE.keep()
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun, phases=phases)
-    kept = model.parts[0].loaded.manifest.stems if job.output.intermediate else ()
-    stems = model.wanted(job.output.stems, kept)
+    first = model.parts[0].loaded.manifest.stems if job.output.intermediate else ()
+    stems = model.wanted(job.output.stems, first)
     phases["load"] = time.perf_counter() - started
     for parent in sorted({Path(track.place()) for track in job.tracks}):
         for left in sweep(parent):

@@ -162,7 +162,9 @@ def test_tracks_that_a_job_said_nothing_of_wait_again():
 class Runs(RuleBasedStateMachine):
     """Any order of what workers can do. `self.at` is what each has in hand."""
 
-    @initialize(sizes=st.lists(st.floats(0.1, 100), min_size=1, max_size=8), nodes=st.integers(1, 3))
+    @initialize(
+        sizes=st.lists(st.floats(0.1, 100), min_size=1, max_size=8), nodes=st.integers(1, 3)
+    )
     def begin(self, sizes, nodes):
         self.made = Leases(sizes)
         self.at = {}

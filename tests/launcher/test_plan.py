@@ -10,9 +10,10 @@ from sep_launcher.machine.host import Host, Native
 from sep_launcher.planning import models
 from sep_launcher.planning.choice import check, only
 from sep_launcher.planning.choice import choose as choose_models
+from sep_launcher.planning.environment import environment
 from sep_launcher.planning.names import fitted
 from sep_launcher.planning.naming import Found
-from sep_launcher.planning.plan import environment, plan
+from sep_launcher.planning.plan import plan
 from sep_launcher.planning.request import Request
 from sep_launcher.planning.route import Wanted, choose
 from sep_protocol import Model, Output, dump_job, load_job

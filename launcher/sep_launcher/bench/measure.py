@@ -20,6 +20,7 @@ from sep_protocol import Benched, Hello, ModelLoaded, Output, TrackFailed
 from sep_protocol.errors import RuntimeFailedError, SepError
 
 if TYPE_CHECKING:
+    from sep_launcher.engines import By
     from sep_launcher.bench.document import Nameless
     from sep_launcher.machine.host import Host
     from sep_launcher.planning.choice import Chosen
@@ -40,7 +41,7 @@ class Watch(Screen):
         self.loaded: ModelLoaded | None = None
         self.benched: Benched | None = None
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Event, by: By | None = None) -> None:
         """Show one event, and keep it."""
         match event:
             case Hello():
@@ -51,7 +52,7 @@ class Watch(Screen):
                 self.benched = event
             case _:
                 pass
-        super().event(event)
+        super().event(event, by)
 
     @property
     def error(self) -> Fault | None:

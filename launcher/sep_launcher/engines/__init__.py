@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.workers import Worker
     from sep_protocol import Event
 
 
@@ -70,8 +71,25 @@ class LostError(RuntimeFailedError):
         self.blame = blame
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """Who said an event, where there are many."""
+
+    worker: Worker
+    node: str  # the name of its machine; empty: not known yet
+    attempt: int | None = None  # at the track, from 1; None: it is about none
+
+    def facts(self) -> dict[str, object]:
+        """Return what scripts are told."""
+        return {"worker": self.worker.name, "node": self.node, "attempt": self.attempt}
+
+
 class Engine(Protocol):
     """One run of one plan."""
+
+    @property
+    def by(self) -> By | None:
+        """Who said the event that was yielded last; None where there is one runtime."""
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events, Hello first and Done or Failed last.

@@ -87,6 +87,15 @@ class Leases:
         """A worker will ask no more; what it had must have ended before."""
         self._workers.pop(worker, None)
 
+    def has(self, worker: str) -> bool:
+        """Say whether a worker is there."""
+        return worker in self._workers
+
+    def settle(self, track: int, state: State) -> None:
+        """Take a track out that waits: it has ended before."""
+        self._queue.remove(track)
+        self.states[track] = state
+
     def ask(self, worker: str) -> Lease | None:
         """Return tracks for a worker that has none; None where there is nothing for it now."""
         node = self._workers[worker]

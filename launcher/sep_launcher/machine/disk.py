@@ -18,6 +18,14 @@ def mode(path: Path | str) -> int:
         return 0
 
 
+def size(path: Path | str) -> int:
+    """Return the bytes of a file; 0 where there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 (texts as well)
+    except (OSError, ValueError):
+        return 0
+
+
 def exists(path: Path | str) -> bool:
     """Say whether there is anything."""
     return mode(path) != 0

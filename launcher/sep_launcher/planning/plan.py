@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from sep_launcher.machine import disk
-from sep_launcher.planning import names, places, precisions
+from sep_launcher.planning import names, places, precisions, workers
+from sep_launcher.planning.environment import environment
 from sep_launcher.planning.request import has
-from sep_models import RESIDUAL
+from sep_models import RESIDUAL, WEIGHTS
 from sep_models.stems import LONGEST
 from sep_protocol import Job, Track, escaped, fill
 from sep_protocol.errors import UsageError
@@ -25,15 +25,11 @@ if TYPE_CHECKING:
     from sep_launcher.planning.naming import Found
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.route import Route
+    from sep_launcher.planning.workers import Worker
     from sep_models import Manifest
+    from sep_protocol import Model
 
 
-# glibc gives a chunk's buffers back to the kernel after every layer and faults them in again.
-KEEP_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2000 << 20),
-}
 # Of a stem's file without the stem: that is needed, too, an ending and a working suffix.
 STEM_BYTES = names.MOST - LONGEST - len(".flac.new")
 STEM = "\0"  # stands for the stem in a name while it is made: no other name has it
@@ -54,6 +50,8 @@ class Plan:
     endpoint: str = ""  # of the container engine
     memory: int | None = None  # bytes that the container may take; None: all the engine has
     missing: tuple[Manifest, ...] = ()  # models that are to be fetched first
+    workers: tuple[Worker, ...] = ()  # that share the tracks; none: one runtime does all of them
+    root: str = ""  # the folder that all output is below
 
 
 def plan(
@@ -97,7 +95,30 @@ def plan(
         endpoint=host.docker.endpoint if host.docker else "",
         memory=request.memory,
         missing=chosen.missing,
+        workers=_workers(request, host, chosen, len(tracks)) if request.library else (),
+        root=str(_absolute(request.out)),
     )
+
+
+def _workers(request: Request, host: Host, chosen: Chosen, tracks: int) -> tuple[Worker, ...]:
+    """Return the workers; none where there would be one alone, which needs no company."""
+    found = workers.workers(
+        host,
+        request.devices or (request.wanted.device,),
+        engine=request.wanted.engine,
+        jobs=request.jobs,
+        tracks=tracks,
+        precision=request.precision,
+        weights=sum(_size(each.model) for each in chosen.every),
+    )
+    return found if len(found) > 1 else ()
+
+
+def _size(model: Model) -> int:
+    """Return the bytes of a model's weights; 0 for the bundled one, which is small."""
+    if model.checkpoint:
+        return disk.size(model.checkpoint)
+    return disk.size(Path(model.folder, WEIGHTS)) if model.folder else 0
 
 
 def _stems(request: Request, chosen: Chosen) -> tuple[str, ...]:
@@ -162,22 +183,6 @@ def _apart(request: Request) -> str:
     if not has(request.name, "parent"):
         return "give --name a {parent}, too: the name of the folder that a file lies in"
     return "name them in two runs, with two --out"
-
-
-def environment(host: Host, route: Route) -> dict[str, str]:
-    """Return the runtime's variables: threads within the quota, MPS operators with a way out."""
-    contained = route.engine == "container"
-    threads = str(max(1, math.floor(host.cores + 0.5)))
-    found = {"OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
-    if host.system == "linux" or contained:
-        found |= KEEP_MEMORY
-    if contained:
-        if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-            found["CUDA_VISIBLE_DEVICES"] = visible  # the container is given all of them
-        return found
-    if host.apple_gpu:
-        found["PYTORCH_ENABLE_MPS_FALLBACK"] = "1"
-    return found
 
 
 def _absolute(path: Path) -> Path:

@@ -15,6 +15,7 @@ from sep_protocol.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sep_launcher.planning.workers import Jobs
     from sep_protocol import Precision
 
 NAME = "{track}/{stem}"
@@ -43,6 +44,8 @@ class Request:
     shifts: int = 1
     output: Output = field(default_factory=Output)
     wanted: Wanted = field(default_factory=Wanted)
+    devices: tuple[str, ...] = ()  # several that share the tracks; none: the one of `wanted`
+    jobs: Jobs = None  # runtimes at once; None: one for each device
     fallback: bool = True
     overlap: float | None = None
     batch: int | None = None
@@ -78,6 +81,11 @@ class Request:
                 "--keep-intermediate keeps the stems of --from-mix",
                 hint="add --from-mix, or leave out --keep-intermediate",
             )
+
+    @property
+    def library(self) -> bool:
+        """Say whether several runtimes may share the tracks."""
+        return bool(self.devices) or self.jobs not in (None, 1)
 
     @property
     def shared(self) -> bool:

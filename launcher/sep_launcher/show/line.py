@@ -1,6 +1,6 @@
-"""One line at the bottom of a terminal that is drawn again and again.
+"""A line, or a few, at the bottom of a terminal that are drawn again and again.
 
-The cursor waits at its beginning. So a terminal that becomes narrower, and folds the line, still
+The cursor waits at their beginning. So a terminal that becomes narrower, and folds a line, still
 has all of it behind the cursor, where the next drawing erases it.
 """
 
@@ -12,10 +12,11 @@ import sys
 from sep_launcher.show import layout
 
 ERASE = "\r\x1b[J"
+UP = "\x1b[{}A"
 
 
 class Line:
-    """The line; shows nothing where stderr is no terminal, or where it is `hidden`."""
+    """The lines; shows nothing where stderr is no terminal, or where it is `hidden`."""
 
     def __init__(self, *, hidden: bool = False) -> None:
         self._hidden = hidden
@@ -37,10 +38,11 @@ class Line:
         """Say whether there is a terminal that can draw."""
         return self.width > 0
 
-    def draw(self, text: str) -> None:
-        """Show a text instead of what is there."""
+    def draw(self, *texts: str) -> None:
+        """Show texts, one on each line, instead of what is there."""
         if width := self.width:
-            self._shown = layout.clipped(text, width)
+            self._shown = "\n".join(layout.clipped(text, width) for text in texts)
+            self._shown += UP.format(len(texts) - 1) * (len(texts) > 1)
             _write(f"{ERASE}{self._shown}\r")
 
     def above(self, text: str) -> None:

@@ -29,7 +29,15 @@ def start(plan: Plan) -> str:
     """Return a run's first line."""
     tracks = plan.job.tracks
     what = Path(tracks[0].shown or tracks[0].audio).name if len(tracks) == 1 else ""
-    return f"{what or f'{len(tracks)} tracks'}: {plan.place}, {_models(plan)}"
+    return f"{what or f'{len(tracks)} tracks'}: {_place(plan)}, {_models(plan)}"
+
+
+def _place(plan: Plan) -> str:
+    """Return where it is done, and by how many."""
+    if not plan.workers:
+        return plan.place
+    found = list(dict.fromkeys(each.place for each in plan.workers))
+    return f"{listed(found)}, {len(plan.workers)} tracks at once"
 
 
 def _models(plan: Plan) -> str:
@@ -172,6 +180,8 @@ def _audio(tracks: Iterable[TrackDone]) -> float:
 
 def _device(report: Report) -> str:
     """Return where it was done; how, only where that is not the plain way."""
+    if len(report.workers) > 1:
+        return f" by {len(report.workers)} workers"
     told = f" on {places.device(report.device.device)}" if report.device else ""
     ways = list(report.loaded.values())
     used = list(dict.fromkeys(each.precision for each in ways))

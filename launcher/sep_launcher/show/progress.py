@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sep_launcher.machine import disk
 from sep_launcher.show import layout
 from sep_launcher.show.layout import GAP, rough
 from sep_launcher.show.streams import printable
+from sep_protocol import TrackDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sep_launcher.show.line import Line
-    from sep_protocol import Phase, Progress, Track
+    from sep_protocol import Phase, Progress, Track, TrackFailed
 
     Clock = Callable[[], float]
 
@@ -38,7 +39,7 @@ class Pace:
 
     def __init__(self, tracks: Sequence[Track], clock: Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._kinds = [(os.path.splitext(each.audio)[1].lower(), _size(each)) for each in tracks]  # noqa: PTH122 (a text)
+        self._kinds = [(Path(each.audio).suffix.lower(), disk.size(each.audio)) for each in tracks]
         self._lengths: dict[int, float] = {}  # seconds of audio
         self._ended: set[int] = set()
         self._worked = self._heard = 0.0  # seconds of work and of audio, of tracks that are done
@@ -97,13 +98,6 @@ def _mean(values: Iterable[float]) -> float:
     return sum(found) / len(found)
 
 
-def _size(track: Track) -> int:
-    try:
-        return os.stat(track.audio).st_size  # noqa: PTH116 (a text)
-    except OSError:
-        return 0
-
-
 class Meter:
     """Shows how far a run is; `tell` writes a line that stays."""
 
@@ -122,7 +116,7 @@ class Meter:
         self._told = clock()  # when something was said last
         self._share = 0.0  # of the track, that was told
 
-    def phase(self, event: Phase) -> None:
+    def phase(self, event: Phase, _who: str = "") -> None:
         """Show that something begins."""
         self._share = 0.0
         if event.track is not None:
@@ -135,7 +129,7 @@ class Meter:
         if event.detail and not self._line.is_there and silent >= BENCH_SECONDS:
             self._say(event.detail)
 
-    def progress(self, event: Progress) -> None:
+    def progress(self, event: Progress, _who: str = "") -> None:
         """Show how far the track is."""
         self.pace.take(event)
         share = min(1.0, event.done / event.total) if event.total else None
@@ -147,9 +141,9 @@ class Meter:
             done = "" if share is None else f"{share:.0%}"
             self._say(f"{name}: {', '.join(filter(None, [done, *self._facts()]))}")
 
-    def end(self, track: int, *, counts: bool) -> None:
+    def end(self, event: TrackDone | TrackFailed, _who: str = "") -> None:
         """Note that a track ended, which somebody else tells."""
-        self.pace.end(track, counts=counts)
+        self.pace.end(event.track, counts=isinstance(event, TrackDone) and not event.resumed)
         self._line.erase()
         self._told = self._clock()
 

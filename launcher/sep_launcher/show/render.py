@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sep_launcher.show import folded, layout, phrases
+from sep_launcher.show.crowd import Crowd
 from sep_launcher.show.line import Line
 from sep_launcher.show.progress import Meter, bar
 from sep_launcher.show.report import SCHEMA, Report
@@ -32,6 +33,7 @@ from sep_protocol import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sep_launcher.engines import By
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.preview import Preview
     from sep_launcher.planning.route import Route
@@ -60,6 +62,7 @@ class Screen:
         self._line = Line(hidden=style.quiet)
         self._what = ""  # is metered
         self._meter = Meter((), self._line, self.say)
+        self._crowd: Crowd | None = None
 
     def route(self, plan: Plan) -> None:
         """Say what will be done and where, before it is done."""
@@ -69,31 +72,42 @@ class Screen:
         if self._style.verbose:
             for each in phrases.reasons(plan.route):
                 self.say(f"     {each}")
-        self._meter = Meter(plan.job.tracks, self._line, self.say)
+        tracks = plan.job.tracks
+        self._meter = Meter(tracks, self._line, self.say)
+        self._crowd = Crowd(tracks, self._line, self.say) if plan.workers else None
 
-    def event(self, event: Event) -> None:
-        """Show one event. The last one of a stream is written by `close`."""
-        self.report.take(event)
+    def event(self, event: Event, by: By | None = None) -> None:
+        """Show one event, and who said it. The last one of a stream is written by `close`."""
+        self.report.take(event, by)
         if self._style.machine == "events" and not isinstance(event, Done | Failed):
             self._line.erase()
-            _out(dump_event(event))
+            _out(dump_event(event, **(by.facts() if by else {})))
+        self._metered(event, by.worker.name if by else "")
         match event:
-            case Phase():
-                self._meter.phase(event)
-            case Progress():
-                self._meter.progress(event)
             case Warned():
                 self._warn(event.message)
             case Fallback():
-                self.say(f"{event.reason}; going on with {event.now}", loud=True)
+                who = f"{by.worker.name}: " if by else ""
+                self.say(f"{who}{event.reason}; going on with {event.now}", loud=True)
             case TrackDone():
-                self._meter.end(event.track, counts=not event.resumed)
                 seconds = time.perf_counter() - self._started
                 for each in phrases.done(self.report, event, seconds):
                     self.say(each)
             case TrackFailed():
-                self._meter.end(event.track, counts=False)
                 self.say(phrases.failed(self.report, event), hint=event.hint, loud=True)
+            case _:
+                pass
+
+    def _metered(self, event: Event, who: str) -> None:
+        """Show how far it is."""
+        meter: Crowd | Meter = self._crowd or self._meter
+        match event:
+            case Phase():
+                meter.phase(event, who)
+            case Progress():
+                meter.progress(event, who)
+            case TrackDone() | TrackFailed():
+                meter.end(event, who)
             case _:
                 pass
 

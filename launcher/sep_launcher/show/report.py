@@ -20,6 +20,7 @@ from sep_protocol.errors import ExitCode, InterruptedJob, SepError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
+    from sep_launcher.engines import By
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.preview import Preview
     from sep_launcher.show.finding import Finding
@@ -30,6 +31,14 @@ SCHEMA = 1  # of all documents; a field is never renamed or taken away under the
 
 
 @dataclass(kw_only=True)
+class Staff:
+    """A worker, where there are several."""
+
+    node: str = ""
+    device: DeviceChosen | None = None
+
+
+@dataclass(kw_only=True)
 class Report:
     """The state of a run; grows with every event."""
 
@@ -37,6 +46,8 @@ class Report:
     device: DeviceChosen | None = None
     loaded: dict[str, ModelLoaded] = field(default_factory=dict)  # by name, in their order
     tracks: dict[int, TrackDone | TrackFailed] = field(default_factory=dict)
+    workers: dict[str, Staff] = field(default_factory=dict)  # by name; none: one runtime
+    by: dict[int, By] = field(default_factory=dict)  # who said how a track ended
     warnings: list[str] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
     command: str = ""  # of a dry run
@@ -48,8 +59,10 @@ class Report:
     exit_code: int = ExitCode.OK
     seconds: float = 0.0  # wall time of the whole command
 
-    def take(self, event: Event) -> None:
-        """Note what the event says."""
+    def take(self, event: Event, by: By | None = None) -> None:
+        """Note what the event says, and who said it."""
+        if by is not None:
+            self._take_by(event, by)
         match event:
             case DeviceChosen():
                 self.device = event
@@ -70,6 +83,15 @@ class Report:
                 self._set(event.code, event.error, event.message, event.hint)
             case _:
                 pass
+
+    def _take_by(self, event: Event, by: By) -> None:
+        """Note who said it."""
+        staff = self.workers.setdefault(by.worker.name, Staff())
+        staff.node = by.node
+        if isinstance(event, DeviceChosen):
+            staff.device = event
+        if isinstance(event, TrackDone | TrackFailed):
+            self.by[event.track] = by
 
     def fail(self, fault: SepError) -> None:
         """Note what ended the run."""
@@ -154,6 +176,10 @@ class Report:
             "model": job.called if job else None,
             "models": [{"name": name, **_way(each)} for name, each in self.loaded.items()],
             "device": self._device(),
+            "workers": [
+                {"name": name, "node": each.node, "device": each.device and each.device.device}
+                for name, each in self.workers.items()
+            ],
             "fallbacks": [asdict(each) for each in self.fallbacks],
             "warnings": self.warnings,
             "tracks": [
@@ -161,6 +187,7 @@ class Report:
                     "mix": self.mix_of(index),
                     "done": isinstance(each, TrackDone),
                     **{key: value for key, value in asdict(each).items() if key != "track"},
+                    **(self.by[index].facts() if index in self.by else {}),
                 }
                 for index, each in sorted(self.tracks.items())
             ],

@@ -1,0 +1,405 @@
+"""Many workers on one queue of tracks: an Engine made of Engines.
+
+Each worker is a thread that hands leases to a runtime which is kept, and all that it hears to the
+one thread that decides. That one alone knows the leases, so nothing here is locked.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sep_launcher.engines import By, LostError
+from sep_launcher.library.leases import DEATHS, Leases
+from sep_launcher.machine import disk
+from sep_protocol import (
+    DeviceChosen,
+    Done,
+    Failed,
+    Fallback,
+    Hello,
+    ModelLoaded,
+    Phase,
+    TrackDone,
+    TrackFailed,
+    Warned,
+    errors,
+)
+from sep_protocol.errors import (
+    ExitCode,
+    MemoryLimitError,
+    QuarantinedError,
+    RuntimeFailedError,
+    SepError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from sep_launcher.engines import Keeper
+    from sep_launcher.library.leases import Blame, Lease
+    from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.workers import Worker
+    from sep_protocol import Event, Job
+
+TICK_SECONDS = 0.5
+LEAST_HANG_SECONDS = 120.0
+HANG = 10  # times what a track is expected to take, without a sign
+UNKNOWN_HANG_SECONDS = 900.0  # while no track is done: large models load long from slow disks
+
+
+@dataclass(slots=True, kw_only=True)
+class _Hand:
+    """A worker at work. `inbox` takes leases, None at the end."""
+
+    worker: Worker
+    engine: Keeper
+    inbox: queue.SimpleQueue[tuple[Plan, Lease] | None]
+    node: str = ""
+    lease: Lease | None = None
+    heard: float = 0.0  # when it gave a sign
+    track: int | None = None  # of the run, that it is at
+    last: Failed | None = None  # its Job's last word, where that was no good one
+    hung: str = ""  # why it was killed by us
+    said: set[object] | None = None  # what need not be said again
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    hand: _Hand
+    lease: Lease
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    hand: _Hand
+    lease: Lease
+    fault: SepError | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    hand: _Hand
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    hand: _Hand
+    fault: SepError
+
+
+_Message = _Heard | _Ended | _Joined | _Left
+
+
+class Pool:
+    """An Engine of many; `make` gives each worker its own.
+
+    `alike` says that all workers are on this machine: what ends one for the machine's sake ends
+    the run. `may_go_on` is asked before every lease.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Worker], Keeper],
+        *,
+        alike: bool = True,
+        hang: float | None = None,
+        may_go_on: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._by: By | None = None
+        self.leases = Leases(())
+        self._died: list[Job] = []
+        self._plan: Plan
+        self._make = make
+        self._alike = alike
+        self._hang = hang
+        self._may_go_on = may_go_on
+        self._clock = clock
+        self._hands: list[_Hand] = []
+        self._news: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._last_words = ""  # of the last runtime that died
+        self._faults: list[SepError] = []  # of workers that left
+
+    @property
+    def by(self) -> By | None:
+        """Who said the event that was yielded last; None: the pool itself."""
+        return self._by
+
+    @property
+    def begun(self) -> list[Job]:
+        """The Jobs that may have left something: of runtimes that died, and that still work."""
+        held = [(hand.worker, hand.lease) for hand in self._hands if hand.lease]
+        return [*self._died, *(lease_job(self._plan, worker, lease) for worker, lease in held)]
+
+    def start(self, plan: Plan) -> Generator[Event, None, None]:
+        """Yield the events of all workers, their tracks numbered as in the plan; Done at the end.
+
+        Raises the SepError of a worker where no other can go on.
+        """
+        begun = self._clock()
+        self._plan = plan
+        self.leases = Leases([disk.size(track.audio) for track in plan.job.tracks])
+        self._hands = [
+            _Hand(worker=each, engine=self._make(each), inbox=queue.SimpleQueue())
+            for each in plan.workers
+        ]
+        for hand in self._hands:
+            threading.Thread(target=_work, args=(hand, self._news), daemon=True).start()
+        while not self.leases.over:
+            try:
+                news = self._news.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                self._kill_the_dumb()
+                continue
+            yield from self._take(news)
+            self._grant()
+            if self.leases.stuck:
+                raise self._end()
+            self._kill_the_dumb()
+        self._let_go()
+        states = self.leases.states
+        done, seconds = states.count("done"), self._clock() - begun
+        self._by = None
+        yield Done(done=done, failed=len(states) - done, seconds=seconds)
+
+    def _take(self, news: _Message) -> Iterator[Event]:
+        """Take one message; yield what it means for the run."""
+        hand = news.hand
+        hand.heard = self._clock()
+        match news:
+            case _Joined():
+                hand.node = news.node
+                self.leases.join(hand.worker.name, hand.node)
+            case _Left():
+                yield from self._leave(hand, news.fault)
+            case _Heard():
+                yield from self._hear(hand, news.lease, news.event)
+            case _Ended():
+                yield from self._over(hand, news.lease, news.fault)
+
+    def _hear(self, hand: _Hand, lease: Lease, event: Event) -> Iterator[Event]:
+        """Take an event of a lease; yield it with the run's own number of its track."""
+        index = getattr(event, "track", None)
+        attempt = None if index is None else lease.attempts[index]
+        if index is not None:
+            event = replace(event, track=lease.tracks[index])
+        counts = True
+        match event:
+            case Phase(track=int(track)):
+                hand.track = track
+                self.leases.begin(lease.number, track)
+            case TrackDone():
+                seconds = 0.0 if event.resumed else event.seconds
+                counts = self.leases.done(lease.number, event.track, seconds)
+            case TrackFailed():
+                counts = self.leases.fail(lease.number, event.track)
+            case Failed():
+                hand.last = event
+            case _:
+                pass
+        if counts and not isinstance(event, Done | Failed):
+            yield from self._told(hand, event, attempt)
+
+    def _over(self, hand: _Hand, lease: Lease, fault: SepError | None) -> Iterator[Event]:
+        """Take the end of a lease, however it came; yield what became of its track."""
+        if fault is None and hand.last is not None:
+            fault = _error(hand.last)
+        if hand.hung:
+            fault = RuntimeFailedError(hand.hung)
+        hand.lease = hand.track = hand.last = None
+        hand.hung = ""
+        if fault is None:
+            self.leases.close(lease.number)
+            return
+        self._died.append(lease_job(self._plan, hand.worker, lease))
+        blame = _blame(fault)
+        poison = self.leases.died(lease.number, blame)
+        if blame in ("track", "memory"):
+            self._last_words = fault.message
+            yield from self._retried(hand, lease, poison, fault)
+        elif not isinstance(fault, LostError):
+            yield from self._leave(hand, fault)
+
+    def _retried(
+        self, hand: _Hand, lease: Lease, poison: int | None, fault: SepError
+    ) -> Iterator[Event]:
+        """Tell that a track is tried again, or is not any more."""
+        if poison is None:
+            again = f"{hand.worker.name}: {fault.message}; its track is tried again"
+            yield from self._told(hand, Warned(message=again))
+            return
+        count = self.leases.deaths(poison)
+        gone = TrackFailed(
+            track=poison,
+            error=QuarantinedError.__name__,
+            message=f"the runtime died at it {count} times: {fault.message}",
+            hint="--retry-quarantined tries it again",
+        )
+        yield from self._told(hand, gone, lease.attempts[lease.tracks.index(poison)])
+
+    def _told(self, hand: _Hand, event: Event, attempt: int | None = None) -> Iterator[Event]:
+        """Yield an event that is news: a runtime says of each Job where it is done."""
+        if isinstance(event, DeviceChosen | ModelLoaded | Fallback | Hello):
+            hand.said = hand.said or set()
+            known = repr(replace(event, job="") if isinstance(event, Hello) else event)
+            if known in hand.said:
+                return
+            hand.said.add(known)
+        self._by = By(worker=hand.worker, node=hand.node, attempt=attempt)
+        yield event
+
+    def _grant(self) -> None:
+        """Give every worker that has nothing a lease, as far as there are some for it."""
+        for hand in self._hands:
+            if hand.lease is not None or not self.leases.has(hand.worker.name):
+                continue
+            self._may_go_on()
+            lease = self.leases.ask(hand.worker.name)
+            if lease is not None:
+                hand.lease, hand.heard = lease, self._clock()
+                hand.inbox.put((part_of(self._plan, hand.worker, lease), lease))
+
+    def _leave(self, hand: _Hand, fault: SepError) -> Iterator[Event]:
+        """Give a worker nothing more. On one machine the others cannot do better: all end."""
+        self.leases.leave(hand.worker.name)
+        hand.inbox.put(None)
+        self._faults.append(fault)
+        if self._alike:
+            raise fault
+        left = f"{hand.worker.name} on {hand.node} leaves: {fault.message}"
+        yield from self._told(hand, Warned(message=left))
+
+    def _end(self) -> SepError:
+        """Return why the run cannot go on."""
+        if self._faults:
+            return self._faults[0]
+        nodes = " and ".join(self.leases.banned)
+        return RuntimeFailedError(
+            f"{DEATHS} tracks died one after the other on {nodes}, and none was done: "
+            f"{self._last_words}",
+            hint="sep doctor looks for the cause; --verbose shows what the runtimes wrote",
+        )
+
+    def _kill_the_dumb(self) -> None:
+        """End workers that have given no sign for so long that they never will."""
+        now = self._clock()
+        for hand in self._hands:
+            if hand.lease is None or hand.hung:
+                continue
+            silent = now - hand.heard
+            if silent > self._patience(hand):
+                hand.hung = f"nothing was heard of the runtime for {silent:.0f} s"
+                hand.engine.kill()
+
+    def _patience(self, hand: _Hand) -> float:
+        if self._hang is not None:
+            return self._hang
+        expected = None if hand.track is None else self.leases.expected(hand.track)
+        if expected is None:
+            return UNKNOWN_HANG_SECONDS
+        return max(LEAST_HANG_SECONDS, HANG * expected)
+
+    def _let_go(self) -> None:
+        for hand in self._hands:
+            hand.inbox.put(None)
+
+    def stop(self) -> None:
+        """End all runtimes, gently first, side by side."""
+        self._let_go()
+        _all([hand.engine.stop for hand in self._hands])
+
+    def kill(self) -> None:
+        """End all runtimes now."""
+        self._let_go()
+        _all([hand.engine.kill for hand in self._hands])
+
+    def pause(self) -> None:
+        """Let all of them rest."""
+        for hand in self._hands:
+            hand.engine.pause()
+
+    def go_on(self) -> None:
+        """Let them work again; that they rested is no sign of death."""
+        for hand in self._hands:
+            hand.engine.go_on()
+            hand.heard = self._clock()
+
+
+def _work(hand: _Hand, news: queue.SimpleQueue[_Message]) -> None:
+    """Be a worker: do leases until there is None; tell everything."""
+    try:
+        news.put(_Joined(hand, hand.engine.ready()))
+    except SepError as why:
+        news.put(_Left(hand, why))
+        return
+    while (given := hand.inbox.get()) is not None:
+        plan, lease = given
+        fault: SepError | None = None
+        try:
+            with closing(hand.engine.start(plan)) as heard:
+                for event in heard:
+                    news.put(_Heard(hand, lease, event))
+        except SepError as why:
+            fault = why
+        except Exception as why:  # noqa: BLE001 (a bug here must not leave the others waiting)
+            fault = SepError(f"unexpected {type(why).__name__}: {why}")
+        news.put(_Ended(hand, lease, fault))
+
+
+def part_of(plan: Plan, worker: Worker, lease: Lease) -> Plan:
+    """Return the plan of a lease for its worker."""
+    route, environment = worker.route, worker.environment
+    return replace(plan, job=lease_job(plan, worker, lease), route=route, environment=environment)
+
+
+def lease_job(plan: Plan, worker: Worker, lease: Lease) -> Job:
+    """Return the Job of a lease: what an earlier attempt had finished counts as done."""
+    job = plan.job
+    again = max(lease.attempts) > 1
+    return replace(
+        job,
+        id=job_id(plan, lease),
+        tracks=tuple(job.tracks[track] for track in lease.tracks),
+        device=worker.device,
+        precision=worker.precision,
+        batch=1 if lease.careful else job.batch,
+        output=replace(job.output, resume=job.output.resume or again),
+    )
+
+
+def job_id(plan: Plan, lease: Lease) -> str:
+    """Return the id of a lease's Job, which no other of the run has."""
+    return f"{(int(plan.job.id, 16) + lease.number) % 2**32:08x}"
+
+
+def _blame(fault: SepError) -> Blame:
+    """Return whose fault the end of a lease is."""
+    if isinstance(fault, LostError):
+        return fault.blame
+    if isinstance(fault, MemoryLimitError):
+        return "memory"
+    of_track = isinstance(fault, RuntimeFailedError) or fault.code == ExitCode.BUG
+    return "track" if of_track else "node"
+
+
+def _error(last: Failed) -> SepError:
+    """Return a Job's last word as the error that it was."""
+    kind = getattr(errors, last.error, SepError)
+    known = isinstance(kind, type) and issubclass(kind, SepError)
+    return (kind if known else SepError)(last.message, last.hint, last.path)
+
+
+def _all(calls: Sequence[Callable[[], None]]) -> None:
+    """Make calls side by side, and wait for all."""
+    threads = [threading.Thread(target=each) for each in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
