@@ -12,7 +12,7 @@ import typer
 import typer.core
 from click.core import ParameterSource
 
-from sep_launcher import models_cli, session
+from sep_launcher import library_cli, models_cli, session
 from sep_launcher import options as o
 from sep_launcher.engines import native
 from sep_launcher.machine.probe import probe
@@ -42,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": list(HELP)},
 )
 app.add_typer(models_cli.app, name="models")
+app.add_typer(library_cli.app, name="library")
 
 
 @app.callback()
@@ -83,6 +84,8 @@ def run(
     fallback: o.Fallback = True,
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
+    retry_quarantined: o.RetryQuarantined = False,
+    take_over: o.TakeOver = False,
     yes: o.Yes = False,
     offline: o.Offline = False,
     dry_run: o.DryRun = False,
@@ -131,6 +134,8 @@ def run(
             wanted=Wanted(engine=engine, device=workers.first(devices)),
             devices=devices if workers.many(devices) else (),
             jobs=workers.jobs_of(jobs),
+            take_over=take_over,
+            retry_quarantined=retry_quarantined,
             fallback=fallback,
             overlap=overlap,
             batch=batch,

@@ -269,6 +269,22 @@ Overwrite = Annotated[
     bool,
     _in(THERE, "--overwrite/--no-overwrite", help="Make them again and replace what is there."),
 ]
+RetryQuarantined = Annotated[
+    bool,
+    _in(
+        THERE,
+        "--retry-quarantined",
+        help="With --resume: try again at what the runtime died at in an earlier run with --jobs.",
+    ),
+]
+TakeOver = Annotated[
+    bool,
+    _in(
+        THERE,
+        "--take-over",
+        help="Go on where another run with --jobs works, which ends.",
+    ),
+]
 Offline = Annotated[
     bool,
     _in(
@@ -420,6 +436,10 @@ SomeModels = Annotated[
 OneModel = Annotated[
     str,
     typer.Argument(metavar="MODEL", click_type=KNOWN, help="A name that 'sep models list' shows."),
+]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", click_type=PLACE, help="The --out of the runs."),
 ]
 Checkpoint = Annotated[
     Path,

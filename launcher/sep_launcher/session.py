@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
 from sep_launcher.engines.serving import Serving
+from sep_launcher.library import ledger as ledgers
+from sep_launcher.library import pool as pools
 from sep_launcher.library.pool import Pool
+from sep_launcher.library.shelf import Folder
 from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
@@ -68,7 +71,7 @@ def run(
             raise not_here
         with awake():
             try:
-                follow(plan, engine_of(plan, screen), screen)
+                _separate(request, plan, screen)
             except GpuRefusedError as fault:
                 if not request.fallback or request.wanted.device != "auto":
                     raise
@@ -79,9 +82,35 @@ def run(
 
 def engine_of(plan: Plan, screen: Screen) -> Engine:
     """Return the engine that the plan is for; the screen gets what the runtime logs."""
-    if plan.workers:
-        return Pool(partial(_keeper, plan, screen))
-    return _single(plan, screen)
+    if plan.route.engine == "native":
+        return native.NativeEngine(screen.log)
+    from sep_launcher.engines.docker import container  # noqa: PLC0415 (other runs need none of it)
+
+    return container.ContainerEngine(screen.log)
+
+
+def _separate(request: Request, plan: Plan, screen: Screen) -> None:
+    """Do the plan, by one runtime, or by many that share its tracks."""
+    if not plan.workers:
+        follow(plan, engine_of(plan, screen), screen)
+        return
+    shelf = Folder(Path(plan.root, ledgers.FOLDER))
+    ledger = ledgers.begin(
+        shelf,
+        plan.job.id,
+        plan.job.tracks,
+        take_over=request.take_over,
+        retry=request.retry_quarantined or not request.output.resume,
+    )
+    pool = Pool(
+        partial(_keeper, plan, screen), ledger, known=ledger.known(), hang=pools.hang_seconds()
+    )
+    try:
+        follow(plan, pool, screen)
+    except SepError as fault:
+        ledger.close(fault.code)
+        raise
+    ledger.close(screen.report.exit_code)
 
 
 def _keeper(plan: Plan, screen: Screen, worker: Worker) -> Keeper:
@@ -90,15 +119,11 @@ def _keeper(plan: Plan, screen: Screen, worker: Worker) -> Keeper:
     def log(line: str) -> None:
         screen.log(f"{worker.name}: {line}")
 
-    return Serving(log)
+    if worker.route.engine == "native":
+        return Serving(log)
+    from sep_launcher.engines.docker import serving  # noqa: PLC0415 (other runs need none of it)
 
-
-def _single(plan: Plan, screen: Screen) -> Engine:
-    if plan.route.engine == "native":
-        return native.NativeEngine(screen.log)
-    from sep_launcher.engines.docker import container  # noqa: PLC0415 (other runs need none of it)
-
-    return container.ContainerEngine(screen.log)
+    return serving.ServingContainer(plan, log)
 
 
 def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Screen) -> None:
@@ -110,7 +135,7 @@ def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Scre
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
     screen.route(plan)
-    follow(plan, engine_of(plan, screen), screen)
+    _separate(request, plan, screen)
 
 
 def _told(work: Callable[[], None], screen: Screen) -> int:
@@ -272,7 +297,7 @@ def _missing(plan: Plan) -> list[Path]:
 def _sweep(plan: Plan, places: list[str], screen: Screen) -> None:
     """Clear away what a runtime that died could not; where that fails, too, the next run does."""
     job = replace(plan.job, tracks=(), sweep=tuple(dict.fromkeys(places)))
-    engine = _single(plan, screen)
+    engine = engine_of(plan, screen)
     with suppress(SepError):
         for _ in engine.start(replace(plan, job=job)):
             pass

@@ -20,12 +20,12 @@ from sep_protocol import Benched, Hello, ModelLoaded, Output, TrackFailed
 from sep_protocol.errors import RuntimeFailedError, SepError
 
 if TYPE_CHECKING:
-    from sep_launcher.engines import By
     from sep_launcher.bench.document import Nameless
     from sep_launcher.machine.host import Host
     from sep_launcher.planning.choice import Chosen
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
+    from sep_launcher.planning.workers import By
     from sep_protocol import Bench, Event
     from sep_protocol.job import Format
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from sep_launcher.planning.plan import Plan
-    from sep_launcher.planning.workers import Worker
+    from sep_launcher.planning.workers import By
     from sep_protocol import Event
 
 
@@ -69,19 +69,6 @@ class LostError(RuntimeFailedError):
     def __init__(self, message: str, hint: str = "", *, blame: Literal["node", "nobody"]) -> None:
         super().__init__(message, hint)
         self.blame = blame
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class By:
-    """Who said an event, where there are many."""
-
-    worker: Worker
-    node: str  # the name of its machine; empty: not known yet
-    attempt: int | None = None  # at the track, from 1; None: it is about none
-
-    def facts(self) -> dict[str, object]:
-        """Return what scripts are told."""
-        return {"worker": self.worker.name, "node": self.node, "attempt": self.attempt}
 
 
 class Engine(Protocol):

@@ -6,16 +6,20 @@ one thread that decides. That one alone knows the leases, so nothing here is loc
 
 from __future__ import annotations
 
+import math
+import os
 import queue
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sep_launcher.engines import By, LostError
+from sep_launcher.engines import LostError
 from sep_launcher.library.leases import DEATHS, Leases
+from sep_launcher.library.ledger import RETRY
 from sep_launcher.machine import disk
+from sep_launcher.planning.workers import By
 from sep_protocol import (
     DeviceChosen,
     Done,
@@ -35,18 +39,21 @@ from sep_protocol.errors import (
     QuarantinedError,
     RuntimeFailedError,
     SepError,
+    UsageError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from sep_launcher.engines import Keeper
     from sep_launcher.library.leases import Blame, Lease
+    from sep_launcher.library.ledger import Ledger
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.workers import Worker
     from sep_protocol import Event, Job
 
 TICK_SECONDS = 0.5
+HANG_VARIABLE = "SEP_HANG_SECONDS"
 LEAST_HANG_SECONDS = 120.0
 HANG = 10  # times what a track is expected to take, without a sign
 UNKNOWN_HANG_SECONDS = 900.0  # while no track is done: large models load long from slow disks
@@ -97,20 +104,38 @@ class _Left:
 _Message = _Heard | _Ended | _Joined | _Left
 
 
-class Pool:
-    """An Engine of many; `make` gives each worker its own.
+def hang_seconds() -> float | None:
+    """Return after how long without a sign a runtime is taken for dead, as the user has said it.
 
-    `alike` says that all workers are on this machine: what ends one for the machine's sake ends
-    the run. `may_go_on` is asked before every lease.
+    Raises UsageError for what is no such time.
+    """
+    text = os.environ.get(HANG_VARIABLE)
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{HANG_VARIABLE} must be seconds above 0, not {text!r}")
+    return seconds
+
+
+class Pool:
+    """An Engine of many; `make` gives each worker its own, the ledger is told of everything.
+
+    `known` are tracks of which it is known how they end: nobody gets them. `alike` says that all
+    workers are on this machine: what ends one for the machine's sake ends the run.
     """
 
     def __init__(
         self,
         make: Callable[[Worker], Keeper],
+        ledger: Ledger,
         *,
+        known: Mapping[int, TrackDone | TrackFailed] | None = None,
         alike: bool = True,
         hang: float | None = None,
-        may_go_on: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._by: By | None = None
@@ -120,7 +145,8 @@ class Pool:
         self._make = make
         self._alike = alike
         self._hang = hang
-        self._may_go_on = may_go_on
+        self._ledger = ledger
+        self._known = known or {}
         self._clock = clock
         self._hands: list[_Hand] = []
         self._news: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -146,6 +172,10 @@ class Pool:
         begun = self._clock()
         self._plan = plan
         self.leases = Leases([disk.size(track.audio) for track in plan.job.tracks])
+        for track, event in sorted(self._known.items()):
+            self.leases.settle(track, "done" if isinstance(event, TrackDone) else "failed")
+            self._ledger.note(event, None)
+            yield event
         self._hands = [
             _Hand(worker=each, engine=self._make(each), inbox=queue.SimpleQueue())
             for each in plan.workers
@@ -153,16 +183,13 @@ class Pool:
         for hand in self._hands:
             threading.Thread(target=_work, args=(hand, self._news), daemon=True).start()
         while not self.leases.over:
-            try:
-                news = self._news.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                self._kill_the_dumb()
-                continue
-            yield from self._take(news)
-            self._grant()
+            self._ledger.tick()
+            self._kill_the_dumb()
+            with suppress(queue.Empty):
+                yield from self._take(self._news.get(timeout=TICK_SECONDS))
+                self._grant()
             if self.leases.stuck:
                 raise self._end()
-            self._kill_the_dumb()
         self._let_go()
         states = self.leases.states
         done, seconds = states.count("done"), self._clock() - begun
@@ -240,7 +267,7 @@ class Pool:
             track=poison,
             error=QuarantinedError.__name__,
             message=f"the runtime died at it {count} times: {fault.message}",
-            hint="--retry-quarantined tries it again",
+            hint=RETRY,
         )
         yield from self._told(hand, gone, lease.attempts[lease.tracks.index(poison)])
 
@@ -253,6 +280,7 @@ class Pool:
                 return
             hand.said.add(known)
         self._by = By(worker=hand.worker, node=hand.node, attempt=attempt)
+        self._ledger.note(event, self._by)
         yield event
 
     def _grant(self) -> None:
@@ -260,7 +288,6 @@ class Pool:
         for hand in self._hands:
             if hand.lease is not None or not self.leases.has(hand.worker.name):
                 continue
-            self._may_go_on()
             lease = self.leases.ask(hand.worker.name)
             if lease is not None:
                 hand.lease, hand.heard = lease, self._clock()

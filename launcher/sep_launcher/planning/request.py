@@ -46,6 +46,8 @@ class Request:
     wanted: Wanted = field(default_factory=Wanted)
     devices: tuple[str, ...] = ()  # several that share the tracks; none: the one of `wanted`
     jobs: Jobs = None  # runtimes at once; None: one for each device
+    take_over: bool = False  # whether a run that works at the same output is to end
+    retry_quarantined: bool = False
     fallback: bool = True
     overlap: float | None = None
     batch: int | None = None

@@ -41,6 +41,19 @@ class Worker:
     environment: dict[str, str]  # of its runtime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """Who said an event, where there are many."""
+
+    worker: Worker
+    node: str  # the name of its machine; empty: not known yet
+    attempt: int | None = None  # at the track, from 1; None: it is about none
+
+    def facts(self) -> dict[str, object]:
+        """Return what scripts are told."""
+        return {"worker": self.worker.name, "node": self.node, "attempt": self.attempt}
+
+
 def devices_of(text: str) -> tuple[str, ...]:
     """Return the devices that a text names, as in `cuda:0,1` or `cuda:all`; raise UsageError."""
     found: list[str] = []

@@ -71,7 +71,7 @@ class Crowd:
             self._begun = self._begun or self._clock()
             name = Path(self._tracks[event.track].shown or self._tracks[event.track].audio).name
             self._at[who] = _At(printable(name), event.track)
-        self._draw()
+        self._draw(now=True)
 
     def progress(self, event: Progress, who: str) -> None:
         """Show how far a track is."""
@@ -89,7 +89,7 @@ class Crowd:
         if isinstance(event, TrackDone) and not event.resumed:
             self._worked += self._sizes[event.track]
             self._audio += event.frames / event.sample_rate
-        self._draw()
+        self._draw(now=True)
 
     @property
     def overall(self) -> str:
@@ -118,16 +118,16 @@ class Crowd:
         seconds = max(0.0, rest - under_way) * passed / (worked + under_way)
         return seconds, audio / passed
 
-    def _draw(self) -> None:
-        now = self._clock()
+    def _draw(self, *, now: bool = False) -> None:
+        time_is = self._clock()
         if not self._line.is_there:
-            if now - self._told >= QUIET_SECONDS and self._begun is not None:
-                self._told = now
+            if time_is - self._told >= QUIET_SECONDS and self._begun is not None:
+                self._told = time_is
                 self._tell(f"     {self.overall}")
             return
-        if now - self._drawn < DRAW_SECONDS:
+        if time_is - self._drawn < DRAW_SECONDS and not now:
             return
-        self._drawn = now
+        self._drawn = time_is
         self._line.draw(self.overall, *self._lines(self._line.width))
 
     def _lines(self, width: int) -> list[str]:

@@ -33,10 +33,10 @@ from sep_protocol import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sep_launcher.engines import By
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.preview import Preview
     from sep_launcher.planning.route import Route
+    from sep_launcher.planning.workers import By
     from sep_protocol import Event
     from sep_protocol.errors import SepError
 
@@ -66,7 +66,7 @@ class Screen:
 
     def route(self, plan: Plan) -> None:
         """Say what will be done and where, before it is done."""
-        self.report.plan = plan
+        self.report.begin(plan)
         self._started = time.perf_counter()
         self.say(phrases.start(plan))
         if self._style.verbose:

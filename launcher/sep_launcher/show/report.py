@@ -20,9 +20,9 @@ from sep_protocol.errors import ExitCode, InterruptedJob, SepError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
-    from sep_launcher.engines import By
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.preview import Preview
+    from sep_launcher.planning.workers import By
     from sep_launcher.show.finding import Finding
     from sep_protocol import Event
 
@@ -58,6 +58,11 @@ class Report:
     findings: list[Finding] = field(default_factory=list)  # of the rules, behind what failed
     exit_code: int = ExitCode.OK
     seconds: float = 0.0  # wall time of the whole command
+
+    def begin(self, plan: Plan) -> None:
+        """Note what will be done, and by whom."""
+        self.plan = plan
+        self.workers = {each.name: Staff() for each in plan.workers}
 
     def take(self, event: Event, by: By | None = None) -> None:
         """Note what the event says, and who said it."""

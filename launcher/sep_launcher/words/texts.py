@@ -80,6 +80,12 @@ Examples:
 {settings}
 """
 
+LIBRARY = """
+Examples:
+  sep run songs/ -o out --jobs auto  many tracks at once
+  sep library status out             how far it is, from anywhere
+"""
+
 MODELS = """
 Examples:
   sep models list

@@ -71,17 +71,15 @@ class ContainerEngine:
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events; container, Job and empty folders are gone afterwards."""
-        from sep_launcher.engines.docker.daemon import Daemon  # noqa: PLC0415 (it takes 0.2 s)
-
-        self._run = run = _Run(Daemon(plan.endpoint))
+        run = self._begin(plan)
         image = self._image or images.find(run.daemon, plan.route.device).id
         orphans.sweep(run.daemon)
         mapping = mapping_of(plan)
-        made = _make_outs(mapping)
+        made = make_outs(mapping)
         try:
             with job_files.held(mapping.job(plan.job)) as job_file:
                 try:
-                    _launch(run, spec_of(plan, mapping, image, job_file, run.daemon))
+                    launch(run, spec_of(plan, mapping, image, job_file, run.daemon))
                     yield from self._follow(run, plan, mapping)
                 finally:
                     self.stop()
@@ -89,6 +87,13 @@ class ContainerEngine:
             for folder in reversed(made):
                 with contextlib.suppress(OSError):  # it is kept where something was written
                     folder.rmdir()
+
+    def _begin(self, plan: Plan) -> _Run:
+        """Connect to the daemon."""
+        from sep_launcher.engines.docker.daemon import Daemon  # noqa: PLC0415 (it takes 0.2 s)
+
+        self._run = run = _Run(Daemon(plan.endpoint))
+        return run
 
     def _follow(self, run: _Run, plan: Plan, mapping: translate.Mapping) -> Iterator[Event]:
         who = f"the image for {plan.route.device}"
@@ -98,7 +103,7 @@ class ContainerEngine:
                 if not is_out:
                     listener.log(line)
                 elif (event := listener.event(line)) is not None:
-                    yield _seen_here(event)
+                    yield seen_here(event)
         if run.stopped:
             return
         try:
@@ -108,7 +113,7 @@ class ContainerEngine:
                 return  # the work is done, whatever became of the daemon since
             raise EngineError(fault.message, hint=ALONE) from fault
         if not listener.finished:
-            raise _vanished(state, listener)
+            raise vanished(state, listener)
         listener.check_end(state.code)
 
     def stop(self) -> None:
@@ -141,7 +146,7 @@ class ContainerEngine:
         """Do nothing."""
 
 
-def _seen_here(event: Event) -> Event:
+def seen_here(event: Event) -> Event:
     """Return the event, told by its cause where the daemon has other folders below our paths.
 
     Raises EngineError where stems were written that are not here.
@@ -161,7 +166,7 @@ def mapping_of(plan: Plan) -> translate.Mapping:
     return translate.mapping(plan.job, PurePath().__class__, os.path.realpath)
 
 
-def _make_outs(mapping: translate.Mapping) -> list[Path]:
+def make_outs(mapping: translate.Mapping) -> list[Path]:
     """Make the folders that are written to, as the user, and return those that were not there."""
     made: list[Path] = []
     for bind in mapping.binds:
@@ -178,15 +183,17 @@ def _make_outs(mapping: translate.Mapping) -> list[Path]:
 
 
 def spec_of(
-    plan: Plan, mapping: translate.Mapping, image: str, job_file: Path, daemon: Daemon
+    plan: Plan, mapping: translate.Mapping, image: str, job_file: Path | None, daemon: Daemon
 ) -> Spec:
-    """Return the container for a plan."""
+    """Return the container for a plan; without a file of a Job it serves."""
     binds = [(bind.source, str(bind.inside), bind.writable) for bind in mapping.binds]
+    if job_file:
+        binds.append((str(job_file.parent), str(translate.JOB), False))
     owner = owner_of(rootless=daemon.rootless, desktop=daemon.desktop)
     return Spec(
         image=image,
-        command=("--watch-stdin", translate.JOB_FILE),
-        binds=(*binds, (str(job_file.parent), str(translate.JOB), False)),
+        command=("--watch-stdin", translate.JOB_FILE) if job_file else ("--serve",),
+        binds=tuple(binds),
         environment=plan.environment,
         labels=orphans.labels(plan.job.id),
         user=owner,
@@ -205,7 +212,7 @@ def owner_of(*, rootless: bool, desktop: bool) -> str | None:
     return f"{os.getuid()}:{os.getgid()}"
 
 
-def _launch(run: _Run, spec: Spec) -> None:
+def launch(run: _Run, spec: Spec) -> None:
     """Create, attach, start; a daemon that does not know one way to the GPU is asked the other."""
     try:
         _start(run, spec, cdi=False)
@@ -230,7 +237,7 @@ def _start(run: _Run, spec: Spec, *, cdi: bool) -> None:
         raise
 
 
-def _vanished(state: State, listener: Listener) -> SepError:
+def vanished(state: State, listener: Listener) -> SepError:
     """Return the error for a container that ended without a last word."""
     tail = listener.last_words
     if state.out_of_memory:

@@ -289,6 +289,11 @@ class Attached:
         except (OSError, ValueError):
             return  # the daemon went away: what follows finds out
 
+    def send(self, data: bytes) -> None:
+        """Write to the container's standard input; raise OSError where it is gone."""
+        # On Unix docker-py gives a file around the socket, which cannot be written through.
+        getattr(self._socket, "_sock", self._socket).sendall(data)
+
     def close(self) -> None:
         """Hang up: the container's standard input ends."""
         self._socket.close()

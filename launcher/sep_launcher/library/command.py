@@ -1,0 +1,92 @@
+"""`sep library status`: what runs of many tracks say of themselves, from wherever one looks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sep_launcher.library import ledger
+from sep_launcher.library.shelf import Folder
+from sep_launcher.show import render
+from sep_launcher.show.layout import near, rough, span, speed
+from sep_protocol.errors import ExitCode, PathError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sep_launcher.library.ledger import State
+
+SCHEMA = 1
+MOST_BAD = 20  # tracks that are told to people, of each run
+
+
+def status(out: Path, *, as_json: bool) -> int:
+    """Tell how far the runs are that write into a folder; 1 where a track was not done."""
+    states = ledger.states(Folder(out / ledger.FOLDER))
+    if not states:
+        raise PathError(
+            f"no run of many tracks has noted anything in {out}",
+            hint="sep run ... --jobs N or --shard K/N notes it in its --out",
+        )
+    states.sort(key=lambda each: (each.shard, each.begun))
+    if as_json:
+        render.document({"schema": SCHEMA, "runs": [_document(each) for each in states]})
+    else:
+        render.lines([line for each in states for line in _lines(each)])
+        if len(states) > 1:
+            render.lines([_sum(states)])
+    return ExitCode.TRACK_FAILED if any(each.bad for each in states) else ExitCode.OK
+
+
+def _document(state: State) -> dict[str, Any]:
+    return {**asdict(state), "state": _how(state), "left": state.left}
+
+
+def _how(state: State) -> str:
+    """Return how a run is: ended, running, dead, or silent on another machine."""
+    if state.ended is not None:
+        return "ended"
+    here = ledger.is_here(state)
+    if here is not None:
+        return "running" if here else "dead"
+    return "running" if time.time() - state.updated < ledger.WATCH_SECONDS else "silent"
+
+
+def _lines(state: State) -> list[str]:
+    how = _how(state)
+    name = f"shard {state.shard}" if state.shard else "run"
+    told = f"{name}: {how}, on {state.host}, process {state.pid}"
+    if how == "ended":
+        told = f"{name}: ended with code {state.exit_code}, on {state.host}"
+    until = state.ended or state.updated
+    passed = max(0.0, until - state.begun)
+    counts = [f"{state.done} of {state.tracks} done"]
+    counts += [f"{state.before} of them before"] if state.before else []
+    counts += [f"{len(state.bad)} not"] if state.bad else []
+    counts += [f"{state.left} left"] if state.left else []
+    counts += [span(passed)]
+    if state.audio and passed:
+        counts.append(speed(state.audio / passed))
+    now = state.done - state.before
+    if how == "running" and now and state.left:
+        counts.append(f"about {rough(passed / now * state.left)} left")
+    lines = [told, f"  {', '.join(counts)}"]
+    if how in ("dead", "silent"):
+        seen = max(0.0, time.time() - state.updated)
+        lines.append(f"  nothing was heard of it for {rough(seen)}; --resume goes on with the rest")
+    for each in state.workers if how == "running" else ():
+        at = " ".join(filter(None, (each.device, f"on {each.node}" if each.node else "")))
+        lines.append(f"  {each.name} ({at}): {near(each.mix) if each.mix else 'no track'}")
+    for bad in state.bad[:MOST_BAD]:
+        kind = "quarantined" if bad.error == ledger.QUARANTINED else "failed"
+        lines.append(f"  {kind}: {near(bad.mix)}: {bad.message}")
+    if more := len(state.bad) - MOST_BAD:
+        lines += [f"  and {more} more; --json has all"] if more > 0 else []
+    return lines
+
+
+def _sum(states: list[State]) -> str:
+    tracks, done = (sum(getattr(each, name) for each in states) for name in ("tracks", "done"))
+    bad = sum(len(each.bad) for each in states)
+    return f"all: {done} of {tracks} done" + (f", {bad} not" if bad else "")

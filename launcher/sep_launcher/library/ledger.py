@@ -1,0 +1,284 @@
+"""What a run of many tracks says of itself beside its output: for other eyes, and the next run.
+
+`OUT/.sep-run/run.<generation>.json`, or `run-K-of-N.<generation>.json` for a shard. Whoever creates
+the next generation owns the output; an older one that sees it ends. The truth about tracks are
+their reports; this holds what these cannot say: what failed, what is quarantined, who works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sep_protocol import DeviceChosen, Phase, TrackDone, TrackFailed
+from sep_protocol.codec import FormError, decode
+from sep_protocol.errors import InterruptedJob, PathError, QuarantinedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sep_launcher.library.shelf import Shelf
+    from sep_launcher.planning.workers import By
+    from sep_protocol import Event, Track
+
+FOLDER = ".sep-run"
+SCHEMA = 1
+BEAT_SECONDS = 5.0  # between two writings, at least
+WATCH_SECONDS = 3 * BEAT_SECONDS  # after so many without a change another machine's run is over
+RETRY = "--retry-quarantined tries it again"
+QUARANTINED = QuarantinedError.__name__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bad:
+    """A track that was not done."""
+
+    mix: str
+    error: str
+    message: str
+    attempt: int | None = None
+    node: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """A worker as it was seen last."""
+
+    name: str
+    node: str = ""
+    device: str = ""
+    mix: str = ""  # that it works at; empty: none
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """A run as it says itself. Times are seconds since 1970 by its own clock."""
+
+    schema: int = SCHEMA
+    run: str
+    shard: str = ""
+    host: str
+    pid: int
+    born: float
+    begun: float
+    updated: float
+    ended: float | None = None
+    exit_code: int | None = None
+    tracks: int
+    done: int = 0
+    before: int = 0  # of those, what had been done by an earlier run
+    audio: float = 0.0  # seconds of what was done now
+    bad: tuple[Bad, ...] = ()
+    workers: tuple[Place, ...] = ()
+
+    @property
+    def left(self) -> int:
+        """How many tracks have not ended."""
+        return self.tracks - self.done - len(self.bad)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """The state of this run, written now and then. `tick` has to be called often."""
+
+    shelf: Shelf
+    name: str  # without its generation
+    generation: int
+    state: State
+    tracks: tuple[Track, ...]
+    clock: Callable[[], float] = time.monotonic
+    quarantined: dict[str, Bad] = field(default_factory=dict)  # by earlier runs
+    _bad: dict[int, Bad] = field(default_factory=dict)
+    _workers: dict[str, Place] = field(default_factory=dict)
+    _written: float = 0.0
+    _changed: bool = False
+
+    def known(self) -> dict[int, TrackFailed]:
+        """Return what need not be tried: the tracks that are quarantined."""
+        found = {}
+        for index in range(len(self.tracks)):
+            if bad := self.quarantined.get(self._mix(index)):
+                found[index] = TrackFailed(
+                    track=index, error=bad.error, message=bad.message, hint=RETRY
+                )
+        return found
+
+    def note(self, event: Event, by: By | None) -> None:
+        """Note what the event says."""
+        if by is not None:
+            self._place(event, by)
+        match event:
+            case TrackDone():
+                self.state.done += 1
+                self.state.before += event.resumed
+                self.state.audio += 0.0 if event.resumed else event.frames / event.sample_rate
+            case TrackFailed():
+                self._bad[event.track] = Bad(
+                    mix=self._mix(event.track),
+                    error=event.error,
+                    message=event.message,
+                    attempt=by.attempt if by else None,
+                    node=by.node if by else "",
+                )
+                if event.error == QUARANTINED:
+                    self._write()
+            case Phase() | DeviceChosen():
+                pass
+            case _:
+                return
+        self._changed = True
+
+    def tick(self) -> None:
+        """Write what changed, if that is due; raise InterruptedJob where another run took over."""
+        if self.clock() - self._written >= BEAT_SECONDS:
+            self._write()
+            newest = max((number for number, _ in _generations(self.shelf, self.name)), default=0)
+            if newest > self.generation:
+                raise InterruptedJob(f"another sep has taken over: {_who(self.shelf, self.name)}")
+
+    def close(self, exit_code: int) -> None:
+        """Write how it ended."""
+        self.state.ended, self.state.exit_code = time.time(), exit_code
+        self._workers.clear()
+        self._write()
+
+    def _place(self, event: Event, by: By) -> None:
+        place = self._workers.setdefault(by.worker.name, Place(name=by.worker.name))
+        place.node = by.node
+        if isinstance(event, DeviceChosen):
+            place.device = event.device
+        if isinstance(event, Phase):
+            place.mix = "" if event.track is None else self._mix(event.track)
+        if isinstance(event, TrackDone | TrackFailed):
+            place.mix = ""
+
+    def _mix(self, track: int) -> str:
+        return self.tracks[track].shown or self.tracks[track].audio
+
+    def _write(self) -> None:
+        state = self.state
+        state.updated = time.time()
+        state.bad = tuple(each for _, each in sorted(self._bad.items()))
+        state.workers = tuple(self._workers.values())
+        with suppress(OSError):  # a run does not end because nobody can be told of it
+            self.shelf.write(f"{self.name}.{self.generation}.json", _text(state))
+        self._written = self.clock()
+
+
+def begin(
+    shelf: Shelf,
+    run: str,
+    tracks: tuple[Track, ...],
+    *,
+    shard: str = "",
+    take_over: bool = False,
+    retry: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Ledger:
+    """Own the output, or this shard of it; `retry`: what is quarantined may be tried again.
+
+    Raises PathError where another run works there, unless it is to be taken over.
+    """
+    name = "run" + (f"-{shard.replace('/', '-of-')}" if shard else "")
+    before = _generations(shelf, name)
+    last = before[-1][1] if before else None
+    if last and last.ended is None and not take_over and _is_alive(shelf, name, last, sleep):
+        raise PathError(
+            f"another sep works here: {_who(shelf, name)}",
+            hint="wait for it, or --take-over ends it",
+        )
+    me = _me()
+    now = time.time()
+    state = State(run=run, shard=shard, tracks=len(tracks), begun=now, updated=now, **me)
+    number = before[-1][0] + 1 if before else 1
+    if not shelf.create(f"{name}.{number}.json", _text(state)):
+        raise PathError("another sep begins to work here at this moment", hint="wait for it")
+    ledger = Ledger(shelf=shelf, name=name, generation=number, state=state, tracks=tracks)
+    if not retry:
+        bad = [each for _, old in _all(shelf) for each in old.bad if each.error == QUARANTINED]
+        ledger.quarantined = {each.mix: each for each in bad}
+    for old, _ in before:
+        shelf.remove(f"{name}.{old}.json")
+    return ledger
+
+
+def states(shelf: Shelf) -> list[State]:
+    """Return the newest state of every run and shard."""
+    return list(dict(_all(shelf)).values())
+
+
+def is_here(state: State) -> bool | None:
+    """Say whether a run's process lives; None where only its own machine can tell."""
+    if state.host != platform.node():
+        return None
+    import psutil  # noqa: PLC0415 (20 ms)
+
+    try:
+        return abs(psutil.Process(state.pid).create_time() - state.born) < 1
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _is_alive(shelf: Shelf, name: str, last: State, sleep: Callable[[float], None]) -> bool:
+    """Say whether a run works: of another machine, whether it writes while we look."""
+    here = is_here(last)
+    if here is not None:
+        return here
+    for _ in range(int(WATCH_SECONDS)):
+        sleep(1.0)
+        now = _generations(shelf, name)
+        if now and now[-1][1].updated != last.updated:
+            return now[-1][1].ended is None
+    return False
+
+
+def _who(shelf: Shelf, name: str) -> str:
+    found = _generations(shelf, name)
+    state = found[-1][1] if found else None
+    return f"process {state.pid} on {state.host}" if state else "it is gone"
+
+
+def _me() -> dict[str, Any]:
+    import psutil  # noqa: PLC0415 (20 ms)
+
+    return {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "born": psutil.Process().create_time(),
+    }
+
+
+def _generations(shelf: Shelf, name: str) -> list[tuple[int, State]]:
+    """Return the generations of a run or shard that can be read, the newest last."""
+    found = []
+    for each in shelf.names():
+        match = re.fullmatch(rf"{re.escape(name)}\.([0-9]{{1,9}})\.json", each)
+        if match and (state := _read(shelf, each)):
+            found.append((int(match[1]), state))
+    return sorted(found, key=lambda each: each[0])
+
+
+def _all(shelf: Shelf) -> list[tuple[str, State]]:
+    """Return all states by the names of their runs and shards, the newest of each last."""
+    names = {re.sub(r"\.[0-9]+\.json$", "", each) for each in shelf.names()}
+    return [(name, state) for name in sorted(names) for _, state in _generations(shelf, name)]
+
+
+def _read(shelf: Shelf, name: str) -> State | None:
+    try:
+        found = json.loads(shelf.read(name) or "")
+        return decode(State, found) if found["schema"] == SCHEMA else None
+    except (ValueError, TypeError, LookupError, FormError, RecursionError):
+        return None
+
+
+def _text(state: State) -> str:
+    return json.dumps(asdict(state), indent=1) + "\n"

@@ -1,0 +1,354 @@
+"""Many tracks on many workers, by the real command; most with a runtime that needs no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+spec = importlib.util.spec_from_file_location(
+    "fake_runtime", Path(__file__).parent.parent / "fake_runtime.py"
+)
+fake_runtime = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fake_runtime)
+
+
+@pytest.fixture
+def library(home, tmp_path, monkeypatch):
+    """A folder of tracks of these names, for a runtime that does what they say."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    monkeypatch.setenv("SEP_RUNTIME_PYTHON", fake_runtime.installed(tmp_path))
+    monkeypatch.setenv("SEP_FAKE_NOTES", str(notes))
+    folder = tmp_path / "music"
+    folder.mkdir()
+
+    def make(*names):
+        for number, name in enumerate(names):
+            (folder / f"{name}.wav").write_bytes(bytes(1000 - number))  # the first is the largest
+        return folder
+
+    make.notes = lambda what: [each for each in fake_runtime.notes(notes) if each["what"] == what]
+    make.out = tmp_path / "separated"
+    make.folder = folder
+    return make
+
+
+def run(sep, library, *words, check=0, **options):
+    return sep("run", library.folder, "-o", library.out, *words, check=check, **options)
+
+
+def reports(library):
+    return sorted(each.parent.name for each in library.out.rglob("sep.json"))
+
+
+def hidden(library):
+    return [each for each in library.out.rglob(".sep-*") if each.name != ".sep-run"]
+
+
+def launched(library, *words):
+    words = ["run", library.folder, "-o", library.out, *words]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "sep_launcher", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(going):
+    """Wait for a command; return its code and what it told."""
+    _, told = going.communicate(timeout=30)
+    return going.returncode, told
+
+
+def until(found, seconds=30):
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)
+    return value
+
+
+def gone(pids):
+    return not any(map(psutil.pid_exists, pids))
+
+
+def test_every_track_is_done_once_by_workers_that_load_once(sep, library):
+    library(*[f"ok-20ms-{number}" for number in range(30)])
+    done = run(sep, library, "-j", "3", "--events")
+    assert len(reports(library)) == 30
+    assert len(library.notes("begin")) == 30
+    assert len(library.notes("load")) == 3
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    ends = [each for each in events if each["event"] == "track-done"]
+    assert sorted(each["track"] for each in ends) == list(range(30))
+    assert {each["worker"] for each in ends} == {"cpu-1", "cpu-2", "cpu-3"}
+    assert {each["attempt"] for each in ends} == {1}
+    assert events[-1] == {**events[-1], "event": "done", "done": 30, "failed": 0}
+    assert sum(each["event"] in ("done", "failed") for each in events) == 1
+    named = {each["track"]: Path(each["out"]).name for each in ends}
+    assert named == {n: f"ok-20ms-{name}" for n, name in enumerate(sorted(map(str, range(30))))}
+
+
+def test_threads_are_shared(sep, library):
+    library("ok-1", "ok-2")
+    run(sep, library, "-j", "2")
+    shares = [each["environment"]["OMP_NUM_THREADS"] for each in library.notes("start")]
+    assert len(shares) == 2
+    assert sum(map(int, shares)) <= max(2, os.cpu_count())
+
+
+def test_one_track_needs_one_worker(sep, library):
+    library("ok")
+    run(sep, library, "-j", "4")
+    assert len(library.notes("start")) == 1
+
+
+def test_a_death_is_its_tracks_alone(sep, library):
+    library("ok-1", "crash-2", "ok-2", "ok-3")
+    document = json.loads(run(sep, library, "-j", "2", "--json").stdout)
+    assert reports(library) == ["crash-2", "ok-1", "ok-2", "ok-3"]
+    tries = [each for each in library.notes("begin") if each["track"] == "crash-2"]
+    assert [each["batch"] for each in tries] == [None, 1, 1]
+    assert len(library.notes("begin")) == 6
+    by = {Path(each["out"]).name: each for each in document["tracks"]}
+    assert by["crash-2"]["attempt"] == 3
+    assert by["ok-1"]["attempt"] == 1
+    assert [each["name"] for each in document["workers"]] == ["cpu-1", "cpu-2"]
+    assert sum("is tried again" in each for each in document["warnings"]) == 2
+    assert not hidden(library)
+
+
+def test_a_poison_track_is_quarantined_and_the_others_are_done(sep, library):
+    library("crash", *[f"ok-{number}" for number in range(9)])
+    document = json.loads(run(sep, library, "-j", "2", "--json", check=1).stdout)
+    assert len(reports(library)) == 9
+    (bad,) = [each for each in document["tracks"] if not each["done"]]
+    assert bad["error"] == "QuarantinedError"
+    assert "died at it 3 times" in bad["message"]
+    assert "signal 9" in bad["message"]
+    assert bad["attempt"] == 3
+    assert not hidden(library)
+
+
+def test_where_every_track_dies_the_machine_is_to_blame(sep, library):
+    library(*[f"crash-{letter}" for letter in "abcdefgh"])
+    done = run(sep, library, "-j", "2", check=15)
+    assert "3 tracks died one after the other" in done.stderr
+    assert len(library.notes("begin")) <= 4
+    assert not reports(library)
+
+
+def test_short_memory_is_tried_again_with_less(sep, library):
+    library("oom", "ok", "always-oom")
+    document = json.loads(run(sep, library, "-j", "2", "--json", check=1).stdout)
+    assert reports(library) == ["ok", "oom"]
+    (bad,) = [each for each in document["tracks"] if not each["done"]]
+    assert bad["error"] == "QuarantinedError"
+    assert bad["attempt"] == 4  # the first time was free
+
+
+def test_bad_audio_is_tried_once(sep, library):
+    library("fail", "ok-1", "ok-2")
+    run(sep, library, "-j", "2", check=1)
+    assert sum(each["track"] == "fail" for each in library.notes("begin")) == 1
+
+
+def test_who_hangs_is_killed_and_its_track_done_by_another_try(sep, library):
+    library("hang-1", "ok-1", "ok-2")
+    done = run(sep, library, "-j", "2", env={"SEP_HANG_SECONDS": "1.5"})
+    assert len(reports(library)) == 3
+    assert "nothing was heard" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", ["soon", "0", "-1", "nan"])
+def test_a_time_that_is_none(sep, library, seconds):
+    library("ok-1", "ok-2")
+    done = run(sep, library, "-j", "2", check=2, env={"SEP_HANG_SECONDS": seconds})
+    assert "SEP_HANG_SECONDS" in done.stderr
+
+
+@pytest.mark.parametrize(("fault", "code"), [("device", 13), ("model", 16), ("ready", 12)])
+def test_what_is_wrong_with_the_machine_ends_the_run(sep, library, fault, code):
+    library(*[f"ok-{number}" for number in range(4)])
+    run(sep, library, "-j", "2", check=code, env={"SEP_FAKE_FAULT": fault})
+    assert not reports(library)
+
+
+def test_a_runtime_of_another_version(sep, library):
+    library("ok-1", "ok-2")
+    run(sep, library, "-j", "2", check=12, env={"SEP_FAKE_VERSION": "0.0.1"})
+
+
+def test_kill_9_of_a_child(sep, library):
+    library("slow-1s-a", "ok-1", "ok-2", "ok-3")
+    going = launched(library, "-j", "2")
+    victim = until(lambda: [each for each in library.notes("begin") if "slow" in each["track"]])
+    os.kill(victim[0]["pid"], signal.SIGKILL)
+    assert ended(going)[0] == 0
+    assert len(reports(library)) == 4
+    begun = [each["track"] for each in library.notes("begin")]
+    assert sorted(begun) == ["ok-1", "ok-2", "ok-3", "slow-1s-a", "slow-1s-a"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_whole_tracks_and_no_process(sep, library, number):
+    library("ok-1", "ok-2", "slow-20s-a", "slow-20s-b")
+    going = launched(library, "-j", "2")
+    until(lambda: sum("slow" in each["track"] for each in library.notes("begin")) == 2)
+    pids = {each["pid"] for each in library.notes("start")}
+    going.send_signal(number)
+    code, told = ended(going)
+    assert code == 130
+    assert "--resume" in told
+    assert gone(pids)
+    assert reports(library) == ["ok-1", "ok-2"]
+    assert not hidden(library)
+
+
+def test_kill_9_of_the_launcher_ends_everybody_and_the_next_run_goes_on(sep, library):
+    library("ok-1", "ok-2", "slow-20s-a", "slow-20s-b")
+    going = launched(library, "-j", "2")
+    until(lambda: sum("slow" in each["track"] for each in library.notes("begin")) == 2)
+    pids = {each["pid"] for each in library.notes("start")}
+    going.kill()
+    ended(going)
+    until(lambda: gone(pids), 10)
+    for name in ("slow-20s-a", "slow-20s-b"):
+        (library.folder / f"{name}.wav").unlink()
+    library("ok-3")
+    run(sep, library, "-j", "2", "--resume")
+    assert reports(library) == ["ok-1", "ok-2", "ok-3"]
+    assert sum(each["track"] in ("ok-1", "ok-2") for each in library.notes("begin")) == 2
+
+
+def test_what_is_quarantined_stays_so_until_it_is_asked_for(sep, library):
+    library("crash-3", "ok-1", "ok-2")
+    run(sep, library, "-j", "2", check=1)
+    again = json.loads(run(sep, library, "-j", "2", "--resume", "--json", check=1).stdout)
+    (bad,) = [each for each in again["tracks"] if not each["done"]]
+    assert "died at it 3 times" in bad["message"]
+    assert "--retry-quarantined" in bad["hint"]
+    assert len(library.notes("begin")) == 5  # nobody tried
+    run(sep, library, "-j", "2", "--resume", "--retry-quarantined")
+    assert reports(library) == ["crash-3", "ok-1", "ok-2"]
+
+
+def test_two_runs_on_one_folder(sep, library):
+    library("slow-4s-a", "slow-4s-b", "ok-1", "ok-2")
+    first = launched(library, "-j", "2")
+    until(lambda: len(library.notes("begin")) == 2)
+    refused = run(sep, library, "-j", "2", "--resume", check=3)
+    assert f"process {first.pid}" in refused.stderr
+    assert "--take-over" in refused.stderr
+    run(sep, library, "-j", "2", "--resume", "--take-over")
+    code, _ = ended(first)
+    assert code in (0, 130)  # the last track may have come before the look
+    assert reports(library) == ["ok-1", "ok-2", "slow-4s-a", "slow-4s-b"]
+    assert not hidden(library)
+
+
+def test_status_while_it_runs_and_after(sep, library):
+    library("slow-6s", "fail", "ok-1", "crash")
+    going = launched(library, "-j", "2")
+
+    def shown():
+        done = sep("library", "status", library.out, "--json", check=None)
+        found = json.loads(done.stdout) if done.returncode < 2 else {"runs": [{}]}
+        return found["runs"][0]
+
+    state = until(lambda: found if (found := shown()).get("bad") else None)
+    assert state["state"] == "running"
+    assert state["tracks"] == 4
+    assert state["pid"] == going.pid
+    assert ended(going)[0] == 1
+    state = shown()
+    assert (state["state"], state["exit_code"], state["done"], state["left"]) == ("ended", 1, 2, 0)
+    assert {each["error"] for each in state["bad"]} == {"AudioError", "QuarantinedError"}
+    told = sep("library", "status", library.out, check=1).stdout
+    assert "2 of 4 done, 2 not" in told
+    assert "quarantined" in told
+
+
+def test_status_of_a_run_that_was_killed(sep, library):
+    library("slow-20s-a", "slow-20s-b")
+    going = launched(library, "-j", "2")
+    until(lambda: len(library.notes("begin")) == 2)
+    going.kill()
+    ended(going)
+    assert "run: dead" in sep("library", "status", library.out).stdout
+
+
+def test_status_of_nothing(sep, tmp_path):
+    done = sep("library", "status", tmp_path, check=3)
+    assert "--jobs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-j", "0"],
+        ["-j", "many"],
+        ["-j", "1", "--device", "cuda:0,1"],
+        ["--device", "cpu,cpu"],
+        ["--device", "cpu,auto"],
+        ["--device", "cuda:all,cuda:1"],
+        ["--device", "cpu,1"],
+        ["--device", "gpu:all"],
+    ],
+)
+def test_devices_and_jobs_that_make_no_sense(sep, library, words):
+    library("ok-1", "ok-2", "ok-3")
+    run(sep, library, *words, check=2 if "-j" not in words or len(words) == 2 else None)
+    assert not library.notes("start")
+
+
+def test_devices_that_are_not_here(sep, library):
+    library("ok-1", "ok-2", "ok-3")
+    done = run(sep, library, "--device", "cuda:all", check=13)
+    assert "GPU" in done.stderr
+    run(sep, library, "--device", "mps,cpu", check=13)
+    assert not library.notes("start")
+
+
+def test_a_terminal_has_a_line_for_each_worker(library):
+    library(*[f"slow-400ms-{number}" for number in range(4)])
+    code = (
+        "import pty, sys; sys.exit(pty.spawn([sys.executable, '-P', '-m', 'sep_launcher', 'run', "
+        f"{str(library.folder)!r}, '-o', {str(library.out)!r}, '-j', '2']) >> 8)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "cpu-1  slow-400ms" in done.stdout
+    assert "cpu-2  slow-400ms" in done.stdout
+    assert "2/4" in done.stdout
+    assert "real time" in done.stdout
+
+
+def test_two_workers_give_the_stems_of_one(sep, tiny, noise, tmp_path):
+    """The real runtime: what it computes does not depend on who else works."""
+    import soundfile
+
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for number in range(3):
+        soundfile.write(folder / f"{number}.wav", noise(2, 30000, number).T, 44100)
+    words = ["run", folder, "--model", tiny[0], "--model-config", tiny[1]]
+    one = {"OMP_NUM_THREADS": "1"}
+    sep(*words, "-o", tmp_path / "one", env=one)
+    sep(*words, "-o", tmp_path / "two", "-j", "2", env=one)
+    stems = sorted(each.relative_to(tmp_path / "one") for each in (tmp_path / "one").rglob("*.wav"))
+    assert len(stems) > 3
+    for each in stems:
+        left, right = (soundfile.read(tmp_path / name / each)[0] for name in ("one", "two"))
+        assert abs(left - right).max() < 1e-6
