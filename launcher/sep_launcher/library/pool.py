@@ -203,7 +203,7 @@ class Pool:
         match news:
             case _Joined():
                 hand.node = news.node
-                self.leases.join(hand.worker.name, hand.node)
+                self.leases.join(hand.worker.name, _place(hand))
             case _Left():
                 yield from self._leave(hand, news.fault)
             case _Heard():
@@ -378,6 +378,12 @@ def _work(hand: _Hand, news: queue.SimpleQueue[_Message]) -> None:
         except Exception as why:  # noqa: BLE001 (a bug here must not leave the others waiting)
             fault = SepError(f"unexpected {type(why).__name__}: {why}")
         news.put(_Ended(hand, lease, fault))
+
+
+def _place(hand: _Hand) -> str:
+    """Return what a death may be the fault of: one GPU of a machine, or all of it."""
+    device = hand.worker.device
+    return f"{device} of {hand.node}" if device.startswith("cuda:") else hand.node
 
 
 def part_of(plan: Plan, worker: Worker, lease: Lease) -> Plan:

@@ -122,7 +122,7 @@ class Runner:
             with self._lock:
                 count, short = min(self.batch, len(x) - at), ""
                 try:
-                    with self._exactly():
+                    with self._here():
                         done.append(self._run(self._sent(x.narrow(0, at, count))))
                     at += count
                 except (RuntimeError, MemoryError) as fault:
@@ -159,11 +159,17 @@ class Runner:
         return self._graph(x)
 
     @contextmanager
-    def _exactly(self) -> Iterator[None]:
-        """Keep float32 what it says: by default cuDNN rounds what it multiplies to ten bits."""
+    def _here(self) -> Iterator[None]:
+        """Work on the device, with float32 as exact as it says.
+
+        What is no operator of torch (our kernels, graphs, pinned memory) is for the current GPU.
+        By default cuDNN rounds what it multiplies to ten bits.
+        """
         with ExitStack() as stack:
             if self.plain:
                 stack.enter_context(operators.plain())
+            if self.device.type == "cuda":
+                stack.enter_context(torch.cuda.device(self.device))
             if self.device.type == "cuda" and self.dtype == torch.float32:
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
             yield

@@ -20,7 +20,8 @@ class Arriving:
     def __init__(self, there: Tensor, begun: torch.cuda.Event | None = None) -> None:
         self._begun, self._ended = begun, None
         if begun is not None and there.is_cuda:
-            self._host = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+            with torch.cuda.device(there.device):  # or it would take memory of the first GPU, too
+                self._host = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
             self._host.copy_(there, non_blocking=True)
             self._ended = mark(there.device)
         else:
