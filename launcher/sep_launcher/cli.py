@@ -299,7 +299,7 @@ def route(
     *, engine: o.EngineName = "auto", device: o.DeviceName = "auto", json_: o.Json = False
 ) -> int:
     """Show where a run would be computed, and why."""
-    wanted = Wanted(engine=engine, device=device.lower())
+    wanted = Wanted(engine=engine, device=workers.first(workers.devices_of(device)))
     host = probe(ask_torch=wanted.kind == "cuda")
     chosen = routes.choose(host, wanted)
     python = host.native.python if host.native else None

@@ -127,7 +127,7 @@ def test_out_of_memory_is_said_where_it_is_known(state, fault, told, hint):
     job = Job(id="0000000a", tracks=(), model=Model(name="m"))
     listener = Listener(job, "who", "mend")
     listener.event(dump_event(Hello(job="x")))
-    found = container._vanished(daemon.State(**state), listener)
+    found = container.vanished(daemon.State(**state), listener)
     assert type(found) is fault
     assert told in found.message
     assert hint in found.hint

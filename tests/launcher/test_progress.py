@@ -5,7 +5,7 @@ import pytest
 from sep_launcher.show import layout
 from sep_launcher.show.line import Line
 from sep_launcher.show.progress import Meter, Pace, bar
-from sep_protocol import Phase, Progress, Track
+from sep_protocol import Phase, Progress, Track, TrackFailed
 
 RATE = 1000
 
@@ -127,7 +127,7 @@ def test_a_track_that_is_told_is_a_line_itself(meter, clock):
     show, told = meter(("a.wav", 1), ("b.wav", 1))
     show.phase(Phase(name="separate", track=0))
     clock.now += 29
-    show.end(0, counts=True)
+    show.end(TrackFailed(track=0, error="AudioError", message=""))
     show.phase(Phase(name="separate", track=1))
     clock.now += 29
     show.progress(at(1, 5, 10))

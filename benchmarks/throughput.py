@@ -1,6 +1,6 @@
 """How many tracks an hour many workers do, beside one: whole commands, both in one run.
 
-python benchmarks/workers.py SONG [--tracks 24] [--minutes 4] [--runs 3] --try '-j 1' '-j 2' ...
+python benchmarks/throughput.py SONG [--tracks 24] [--minutes 4] [--runs 3] --try '-j 1' '-j 2' ...
     [sep run's options, as --model X]
 
 The song is repeated to a length; every track is another gain of it, so none is another's copy. The
