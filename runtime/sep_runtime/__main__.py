@@ -123,9 +123,7 @@ def _serve(emit: Callable[[Event, str], None]) -> int:
     kept, begun = Kept(), BEGUN
     try:
         while line := lines.get():
-            busy.set()
-            ended = _serve_one(line, emit, kept, begun)
-            busy.clear()
+            ended = _serve_one(line, emit, kept, begun, busy)
             if ended not in (ExitCode.OK, ExitCode.TRACK_FAILED):
                 return ended
             begun = 0.0
@@ -134,7 +132,13 @@ def _serve(emit: Callable[[Event, str], None]) -> int:
     return ExitCode.OK
 
 
-def _serve_one(line: bytes, emit: Callable[[Event, str], None], kept: Kept, begun: float) -> int:
+def _serve_one(
+    line: bytes,
+    emit: Callable[[Event, str], None],
+    kept: Kept,
+    begun: float,
+    busy: threading.Event,
+) -> int:
     """Do the Job of one line, which begins now, or began with the process."""
     name = ""
 
@@ -146,7 +150,11 @@ def _serve_one(line: bytes, emit: Callable[[Event, str], None], kept: Kept, begu
         job = load_job(line.decode("utf-8", "replace"))
         name = job.id
         tell(Hello(job=job.id, code=code.digest()))
-        return _do(job, tell, begun=begun or time.perf_counter(), kept=kept)
+        busy.set()
+        try:
+            return _do(job, tell, begun=begun or time.perf_counter(), kept=kept)
+        finally:
+            busy.clear()  # before the last word: who hears that may leave
 
     return _ended(work, tell)
 

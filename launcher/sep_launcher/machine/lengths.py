@@ -60,7 +60,7 @@ def told(head: bytes, size: int) -> Length | None:
             return _wav(head, size)
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
             return _aiff(head)
-    except (struct.error, IndexError, ZeroDivisionError, OverflowError):
+    except (struct.error, ValueError, ArithmeticError):
         pass
     return None
 
