@@ -97,7 +97,7 @@ def _run(argv: list[str], emit: Callable[[Event], None]) -> Done:
         from sep_runtime.tracks import sweep  # noqa: PLC0415 (only such jobs need it, not torch)
 
         for folder in job.sweep:
-            sweep(Path(folder))
+            sweep(Path(folder), host=job.host, of=job.of)
         return Done(done=0, failed=0, seconds=time.perf_counter() - BEGUN)
     for model in job.models if job.install is None else ():
         if weights := _weights(model):

@@ -36,16 +36,35 @@ class Coming:
     job: Job
     model: Model
     mix: Mix
-    sha256: Future[str]  # of the mix; raises ModelError where it cannot be read to its end
+    mark: tuple[int, int] | None  # its size in bytes and its time in ns, before it was read
     stack: ExitStack
     sounds_like_drums: bool | None = None  # None: not known yet, too short, or not asked
+    _sha256: Future[str] | None = field(default=None, init=False)
     _pipeline: Pipeline | None = field(default=None, init=False)
     _stems: Ahead[NDArray[np.float32]] | None = field(default=None, init=False)
+
+    @property
+    def sha256(self) -> Future[str]:
+        """The mix's SHA-256; raises ModelError where it cannot be read to its end.
+
+        It tells a later run whether it is the same mix. Found beside the rest it is free, so it
+        begins with the work; before that it is found where somebody asks for it.
+        """
+        if self._sha256 is None:
+            aside = self.stack.enter_context(ThreadPoolExecutor(1, "digest"))
+            self._sha256 = aside.submit(weights.digest, self.mix.path)
+        return self._sha256
+
+    @property
+    def kept(self) -> tuple[int, int] | None:
+        """The mix's size and time, where it still has those that it had before it was read."""
+        return self.mark if self.mark == mark_of(self.mix.path) else None
 
     def open(self) -> Pipeline:
         """Return the pass over the mix; raise AudioError where it cannot be separated."""
         if self._pipeline is None:
             mix = self.mix
+            _ = self.sha256
             self._pipeline = self.model.open(
                 sample_rate=mix.sample_rate,
                 channels=mix.channels,
@@ -127,13 +146,12 @@ class Upcoming:
 
     def _open(self, index: int) -> Coming:
         with ExitStack() as stack:
-            mix = stack.enter_context(open_mix(Path(self._job.tracks[index].audio)))
+            path = Path(self._job.tracks[index].audio)
+            mark = mark_of(path)
+            mix = stack.enter_context(open_mix(path))
             check_rate(self._job.output.format, mix.sample_rate)
-            aside = stack.enter_context(ThreadPoolExecutor(1, "digest"))
-            # Its hash tells a later run whether it is the same mix; it is free beside the rest.
-            sha256 = aside.submit(weights.digest, mix.path)
             return Coming(
-                job=self._job, model=self._model, mix=mix, sha256=sha256, stack=stack.pop_all()
+                job=self._job, model=self._model, mix=mix, mark=mark, stack=stack.pop_all()
             )
 
     def __enter__(self) -> Self:
@@ -149,6 +167,15 @@ class Upcoming:
         self._aside.shutdown()
         if self._early is not None:
             _close(self._early[1])
+
+
+def mark_of(path: Path) -> tuple[int, int] | None:
+    """Return a file's size in bytes and its time in ns, None where they cannot be had."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _close(early: Future[Coming]) -> None:
