@@ -12,11 +12,11 @@ from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import deaf, pausable, stoppable
-from sep_launcher.planning import choice, files, names, outputs, preview
+from sep_launcher.planning import choice, files, finished, identity, names, outputs, preview
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
-from sep_protocol import DeviceChosen, Fallback, Hello, code
+from sep_protocol import DeviceChosen, Done, Fallback, Hello, code
 from sep_protocol.errors import (
     DeviceError,
     InterruptedJob,
@@ -27,12 +27,14 @@ from sep_protocol.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sep_launcher.engines import Engine
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
+    from sep_launcher.planning.shards import Shard
     from sep_launcher.show.render import Screen
+    from sep_protocol import TrackDone
 
 
 def run(
@@ -43,10 +45,20 @@ def run(
     def work() -> None:
         request = make()
         plan = _plan(request, screen)
+        if request.shard:
+            screen.say(_shard(request.shard, plan))
+            if not plan.job.tracks:
+                return
         if dry_run:
             _dry_run(request, plan, screen)
             return
         _check_outputs(plan)
+        done = finished.look(plan)
+        if done and len(done) == len(plan.job.tracks):
+            screen.route(plan)
+            _tell(done, screen)
+            screen.event(Done(done=len(done), failed=0, seconds=0.0))
+            return
         if why := _not_ready(plan) or _not_here(request, plan):
             from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
 
@@ -57,17 +69,19 @@ def run(
             )
             command.offer(screen, lack, yes=yes, offline=offline)
             plan = _plan(request, screen)
+            done = finished.look(plan)
         screen.route(plan)
         check_ready(plan)
         if not_here := _not_here(request, plan):
             raise not_here
+        _tell(done, screen)
         with awake():
             try:
-                follow(plan, engine_of(plan, screen), screen)
+                follow(plan, engine_of(plan, screen), screen, done)
             except GpuRefusedError as fault:
                 if not request.fallback or request.wanted.device != "auto":
                     raise
-                _fall_back(request, plan, fault, screen)
+                _fall_back(request, plan, fault, screen, done)
 
     return _told(work, screen)
 
@@ -81,16 +95,36 @@ def engine_of(plan: Plan, screen: Screen) -> Engine:
     return container.ContainerEngine(screen.log)
 
 
-def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Screen) -> None:
+def _fall_back(
+    request: Request,
+    was: Plan,
+    fault: GpuRefusedError,
+    screen: Screen,
+    done: Collection[int],
+) -> None:
     """Do the run without what the engine refused, and say so. Nothing was done before."""
     plan = _plan(request, screen, gpu_refused=True)
+    plan = replace(plan, job=replace(plan.job, tracks=was.job.tracks))  # as they were numbered
     check_ready(plan)
     now = f"{plan.route.engine} {plan.route.device}"
     before = f"{was.route.engine} {was.route.device}"
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
     screen.route(plan)
-    follow(plan, engine_of(plan, screen), screen)
+    follow(plan, engine_of(plan, screen), screen, done)
+
+
+def _shard(shard: Shard, plan: Plan) -> str:
+    """Return what a run has of all files."""
+    whole = len(plan.mixes)
+    files = f"{whole} track{'s' * (whole != 1)}"
+    return f"shard {shard}: {len(plan.job.tracks) or 'none'} of {files}"
+
+
+def _tell(done: dict[int, TrackDone], screen: Screen) -> None:
+    """Show the tracks that need no runtime."""
+    for event in done.values():
+        screen.event(event)
 
 
 def _told(work: Callable[[], None], screen: Screen) -> int:
@@ -122,13 +156,15 @@ def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Pla
     search = files.find(request.files, request.include)
     for each in search.warnings:
         screen.warn(each)
-    return plans.plan(request, host, route, found=search.files, chosen=chosen)
+    plan = plans.plan(request, host, route, found=search.files, chosen=chosen)
+    told = identity.identity(request, chosen, plan.stems)
+    return replace(plan, job=replace(plan.job, identity=told))
 
 
 def _check_outputs(plan: Plan) -> None:
     """Raise PathError where stems are in the way, or none can be written."""
     tracks, output = plan.job.tracks, plan.job.output
-    mixes = [Path(track.shown) for track in tracks]
+    mixes = [Path(each) for each in plan.mixes]
     own = [Path(track.out) for track in tracks if not track.shared]
     shared = [track for track in tracks if track.shared]
     outputs.check_outputs(own, mixes, overwrite=output.overwrite, resume=output.resume)
@@ -191,8 +227,13 @@ def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
     screen.command(line)
 
 
-def follow(plan: Plan, engine: Engine, screen: Screen) -> None:
-    """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
+def follow(plan: Plan, engine: Engine, screen: Screen, done: Collection[int] = ()) -> None:
+    """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second.
+
+    The runtime does not hear of the tracks that are `done`.
+    """
+    left = [index for index in range(len(plan.job.tracks)) if index not in done]
+    plan = finished.part(plan, left)
     missing = _missing(plan)
 
     def pause() -> None:
@@ -203,7 +244,10 @@ def follow(plan: Plan, engine: Engine, screen: Screen) -> None:
         try:
             with closing(engine.start(plan)) as heard:
                 told = False
-                for event in heard:
+                for heard_event in heard:
+                    event = finished.renumbered(heard_event, left)
+                    if isinstance(event, Done):
+                        event = replace(event, done=event.done + len(done))
                     screen.event(event)
                     told = told or isinstance(event, Fallback)
                     if isinstance(event, Hello):
@@ -254,7 +298,8 @@ def _sweep(plan: Plan, screen: Screen) -> None:
     if there:
         engine = engine_of(plan, screen)
         with suppress(SepError):
-            for _ in engine.start(replace(plan, job=replace(plan.job, tracks=(), sweep=there))):
+            over = replace(plan.job, tracks=(), sweep=there, of=(plan.job.id,))
+            for _ in engine.start(replace(plan, job=over)):
                 pass
         engine.stop()
 

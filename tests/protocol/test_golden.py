@@ -133,7 +133,12 @@ JOB = Job(
     from_mix=Model(name="mine", folder="/app/models/mine"),
     shifts=4,
     output=Output(
-        stems=("kick", "snare"), format="flac", bit_depth="24", intermediate=True, overwrite=True, verify=True
+        stems=("kick", "snare"),
+        format="flac",
+        bit_depth="24",
+        intermediate=True,
+        overwrite=True,
+        verify=True,
     ),
     device="cuda:0",
     fallback=False,

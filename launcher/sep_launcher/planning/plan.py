@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import secrets
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -54,6 +55,7 @@ class Plan:
     endpoint: str = ""  # of the container engine
     memory: int | None = None  # bytes that the container may take; None: all the engine has
     missing: tuple[Manifest, ...] = ()  # models that are to be fetched first
+    mixes: tuple[str, ...] = ()  # every file that was named, of all shards
 
 
 def plan(
@@ -64,11 +66,18 @@ def plan(
     found: Sequence[Found],
     chosen: Chosen,
 ) -> Plan:
-    """Return the plan; writes nothing."""
+    """Return the plan, of the request's shard alone; writes nothing.
+
+    Names are decided, and conflicts found, over all files: those of a shard are as without one.
+    """
     model, *beside = (each.model for each in chosen.mean)
     tracks = tuple(_track(each, request, chosen.called) for each in found)
     stems = _stems(request, chosen)
     _check_apart(tracks, request, stems)
+    mixes = tuple(each.shown for each in tracks)
+    if shard := request.shard:
+        both = zip(found, tracks, strict=True)
+        tracks = tuple(track for each, track in both if shard.has(each.below))
     job = Job(
         id=secrets.token_hex(4),
         tracks=tracks,
@@ -84,6 +93,7 @@ def plan(
         batch=request.batch,
         precision=precisions.resolved(request.precision, host, route),
         downmix=request.downmix,
+        host=platform.node(),
     )
     return Plan(
         job=job,
@@ -91,6 +101,7 @@ def plan(
         expects=chosen.expects,
         place=places.place(host, route, request.wanted),
         stems=stems,
+        mixes=mixes,
         environment=environment(host, route),
         python=host.native.python if host.native else None,
         isolated=host.native is not None and host.native.source == "setup",

@@ -15,6 +15,7 @@ from sep_protocol.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sep_launcher.planning.shards import Shard
     from sep_protocol import Precision
 
 NAME = "{track}/{stem}"
@@ -48,6 +49,7 @@ class Request:
     batch: int | None = None
     precision: Precision = "auto"
     downmix: bool = False
+    shard: Shard | None = None  # of several runs that share the files; None: it does all of them
     memory: int | None = None  # bytes that a container may take
 
     def __post_init__(self) -> None:
