@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -277,17 +278,19 @@ def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
 
 def _is_left(plan: Plan) -> bool:
     """Say whether stems in the making are still there."""
-    hidden = f"{names.HIDDEN}{plan.job.id}"
-    places = [Path(track.place()) for track in plan.job.tracks]
-    return any(disk.exists(place / f"{hidden}-{i}") for i, place in enumerate(places))
+    hidden = f"{names.HIDDEN}{plan.job.id}-"
+    for place in {track.place() for track in plan.job.tracks}:
+        with suppress(OSError), os.scandir(place) as entries:
+            if any(each.name.startswith(hidden) for each in entries):
+                return True
+    return False
 
 
 def _missing(plan: Plan) -> list[Path]:
     """Return the folders that the run has to make, the innermost first."""
     parents = {Path(track.place()) for track in plan.job.tracks}
-    found = {
-        each for parent in parents for each in (parent, *parent.parents) if not disk.exists(each)
-    }
+    every = {each for parent in parents for each in (parent, *parent.parents)}
+    found = [each for each in every if not disk.exists(each)]
     return sorted(found, key=lambda each: -len(each.parts))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sep_protocol import Event, Job
 
 AT_ONCE = 64  # reports that are looked at: disks in a network take their time for each
+SLICE = 16  # reports that a thread looks at before it takes others
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -34,12 +35,14 @@ def look(plan: Plan) -> dict[int, TrackDone]:
     job = plan.job
     if not (job.output.resume and job.identity) or job.output.verify or job.bench:
         return {}
+    count = len(job.tracks)
+    slices = [range(start, min(start + SLICE, count)) for start in range(0, count, SLICE)]
     pool = ThreadPoolExecutor(AT_ONCE, "report")
     try:
-        found = list(pool.map(lambda index: _done(job, index), range(len(job.tracks))))
+        found = list(pool.map(lambda indices: [_done(job, each) for each in indices], slices))
     finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for no other report
-    return {each.track: each for each in found if each}
+        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for few reports
+    return {each.track: each for some in found for each in some if each}
 
 
 def part(plan: Plan, indices: Sequence[int]) -> Plan:
