@@ -8,7 +8,7 @@ import time
 import pytest
 import soundfile
 
-from sep_protocol import Job, Model, Output, Progress, Track, TrackDone, TrackFailed
+from sep_protocol import Job, Model, Output, Progress, Track, TrackDone, TrackFailed, Warned
 from sep_runtime import upcoming
 from sep_runtime.separate import separate
 
@@ -167,3 +167,34 @@ def test_a_track_that_is_broken_when_attempts_meet_is_told(job, other, tmp_path)
     (made / "clip" / "kick.wav").unlink()
     failed = only(job(other(made), output=RESUME), TrackFailed)[0]
     assert "came to be there" in failed.message
+
+
+@pytest.fixture
+def dead(tmp_path):
+    """What another machine's job left beside the tracks: its hidden folder."""
+    root = tmp_path / "out" / ".sep-0000dead-3"
+    (root / "new").mkdir(parents=True, mode=0o700)
+    (root / "lock").write_text("another")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("words", "stays"),
+    [
+        ({"host": "here"}, True),
+        ({}, True),
+        ({"host": "another"}, False),
+        ({"host": "here", "of": ("0000dead",)}, False),
+        ({"host": "here", "of": ("0000beef",)}, True),
+        ({"host": "another", "of": ("0000dead",), "tidy": False}, True),
+    ],
+)
+def test_whose_hidden_folders_a_job_clears_away(runtime, clip, dead, tmp_path, words, stays):
+    events = runtime(clip, **words)
+    assert dead.exists() == stays
+    assert not only(events, Warned)
+    shutil.rmtree(tmp_path / "out" / "clip")
+    dead.mkdir(mode=0o700, exist_ok=True)
+    (dead / "lock").write_text("another")
+    runtime(sweep=(str(tmp_path / "out"),), **{**words, "tidy": True})
+    assert dead.exists() == (stays and words.get("tidy", True))
