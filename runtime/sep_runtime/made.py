@@ -50,15 +50,6 @@ def settings_of(report: Any) -> Settings:  # noqa: ANN401 (JSON)
     return decode(Settings, found)
 
 
-def is_known(report: Any, mark: tuple[int, int] | None) -> bool:  # noqa: ANN401 (JSON)
-    """Say whether a report notes this size in bytes and this time in ns of its mix.
-
-    Raises LookupError, TypeError or AttributeError for what is no report.
-    """
-    mix = report["mix"]
-    return mark is not None and (mix.get("size"), mix.get("mtime_ns")) == mark
-
-
 def unlike(
     report: Any,  # noqa: ANN401 (JSON)
     settings: Settings,

@@ -9,13 +9,13 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from soundfile import LibsndfileError
 
 from sep_models import RESIDUAL
-from sep_protocol import TrackDone, Warned, __version__
+from sep_protocol import TrackDone, Warned, __version__, marks
 from sep_protocol.errors import AudioError, ModelError, TrackError
 from sep_runtime.accel import hardware
 from sep_runtime.audio.chunks import carried
@@ -23,7 +23,7 @@ from sep_runtime.audio.encode import LOSSY, StemFile
 from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.lasting import reported
-from sep_runtime.made import Settings, is_known, unlike
+from sep_runtime.made import Settings, unlike
 from sep_runtime.shared import CameError
 from sep_runtime.streams.behind import Behind
 from sep_runtime.telling import Telling
@@ -195,7 +195,7 @@ def _resumed(batch: Batch, index: int, settings: Settings, coming: Coming) -> Tr
         report = reported(out / track.report)
         named = () if batch.job.precision == "auto" else ("precision",)
         model = batch.model
-        unread = not batch.job.output.verify and is_known(report, coming.mark)
+        unread = not batch.job.output.verify and _is_known(report["mix"], track, coming)
         mix = report["mix"]["sha256"] if unread else _mix_sha256(coming)
         other = unlike(report, settings, mix=mix, model=model.sha256, name=model.name, named=named)
         why = other or why
@@ -231,6 +231,14 @@ def _resumed(batch: Batch, index: int, settings: Settings, coming: Coming) -> Tr
         hint=hint,
         path=str(out / track.report if track.shared else out),
     )
+
+
+def _is_known(noted: Any, track: Track, coming: Coming) -> bool:  # noqa: ANN401 (JSON)
+    """Say whether a report is of this mix for certain; those of before there were marks are not."""
+    try:
+        return marks.is_same(noted, coming.mark, track.shown or str(coming.mix.path))
+    except KeyError:
+        return False
 
 
 def _mix_sha256(coming: Coming) -> str:
@@ -358,10 +366,8 @@ def _done(work: _Pass, files: dict[str, StemFile], encode: float, seconds: float
 
 def _mix(work: _Pass, coming: Coming) -> dict[str, object]:
     """Return what a report says of the mix."""
-    found = {"path": work.track.shown or str(work.mix.path), "sha256": _mix_sha256(coming)}
-    if (kept := coming.kept) is None:  # it changed while it was read
-        return {**found}
-    return {**found, "size": kept[0], "mtime_ns": kept[1]}
+    path = work.track.shown or str(work.mix.path)
+    return {"path": path, "sha256": _mix_sha256(coming), **coming.kept}
 
 
 def _report(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from sep_protocol import marks
 from sep_runtime.audio.decode import open_mix
 from sep_runtime.audio.drumness import Drumness
 from sep_runtime.audio.encode import check_rate
@@ -36,7 +37,7 @@ class Coming:
     job: Job
     model: Model
     mix: Mix
-    mark: tuple[int, int] | None  # its size in bytes and its time in ns, before it was read
+    mark: dict[str, int]  # what it was known by before it was read; empty: nothing
     stack: ExitStack
     sounds_like_drums: bool | None = None  # None: not known yet, too short, or not asked
     _sha256: Future[str] | None = field(default=None, init=False)
@@ -56,9 +57,9 @@ class Coming:
         return self._sha256
 
     @property
-    def kept(self) -> tuple[int, int] | None:
-        """The mix's size and time, where it still has those that it had before it was read."""
-        return self.mark if self.mark == mark_of(self.mix.path) else None
+    def kept(self) -> dict[str, int]:
+        """The mark, where it is still that of before the mix was read; else nothing."""
+        return self.mark if self.mark == _mark(self.mix.path) else {}
 
     def open(self) -> Pipeline:
         """Return the pass over the mix; raise AudioError where it cannot be separated."""
@@ -147,7 +148,7 @@ class Upcoming:
     def _open(self, index: int) -> Coming:
         with ExitStack() as stack:
             path = Path(self._job.tracks[index].audio)
-            mark = mark_of(path)
+            mark = _mark(path)
             mix = stack.enter_context(open_mix(path))
             check_rate(self._job.output.format, mix.sample_rate)
             return Coming(
@@ -169,13 +170,11 @@ class Upcoming:
             _close(self._early[1])
 
 
-def mark_of(path: Path) -> tuple[int, int] | None:
-    """Return a file's size in bytes and its time in ns, None where they cannot be had."""
+def _mark(path: Path) -> dict[str, int]:
     try:
-        found = path.stat()
+        return marks.mark(path)
     except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
+        return {}  # whoever opens it tells
 
 
 def _close(early: Future[Coming]) -> None:

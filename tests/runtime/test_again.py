@@ -56,6 +56,18 @@ def test_a_mix_of_another_time_is_compared_by_its_sound(runtime, clip):
     assert only(runtime(clip, output=RESUME), TrackDone)[0].resumed
 
 
+def test_a_time_of_whole_seconds_is_one_that_many_files_have(runtime, clip, tmp_path, noise):
+    """As out of an archive: the path must be the same, too, or the sound is compared."""
+    os.utime(clip, ns=(0, 315532800_000000000))
+    runtime(clip)
+    altered(clip, noise)
+    assert only(runtime(clip, output=RESUME), TrackDone)[0].resumed
+    (tmp_path / "other").mkdir()
+    moved = clip.rename(tmp_path / "other" / "clip.wav")
+    failed = only(runtime(moved, code=1, output=RESUME), TrackFailed)[0]
+    assert "of another song" in failed.message
+
+
 def test_reports_without_size_and_time_are_compared_by_the_sound(runtime, clip, tmp_path, noise):
     runtime(clip)
     report = tmp_path / "out" / "clip" / "sep.json"

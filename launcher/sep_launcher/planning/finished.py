@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.planning import outputs
-from sep_protocol import TrackDone
+from sep_protocol import TrackDone, marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)
 def look(plan: Plan) -> dict[int, TrackDone]:
     """Return the tracks that are done, by their indices in the Job; none unless it resumes.
 
-    One is done where its report has the Job's identity, the size and the time of the mix, and the
-    names of the stems, and these are there with the sizes that it says.
+    One is done where its report has the Job's identity, the mix's mark (`sep_protocol.marks`) and
+    the names of the stems, and these are there with the sizes that it says.
     """
     job = plan.job
     if not (job.output.resume and job.identity) or job.output.verify or job.bench:
@@ -74,7 +74,7 @@ def described(
     said, mix = report["settings"], report["mix"]
     if report["identity"] != job.identity or said["stem_name"] != track.stem_name:
         return None
-    if not mark or any(mix[name] != value for name, value in mark.items()):
+    if not marks.is_same(mix, mark, track.shown):
         return None
     stems = {
         str(stem): os.path.join(track.out, os.path.basename(each["file"]))  # noqa: PTH118, PTH119
@@ -100,7 +100,7 @@ def _done(job: Job, index: int) -> TrackDone | None:
     track = job.tracks[index]
     try:
         report = _report(Path(track.out, track.report))
-        found = described(job, index, report, _mark(track.audio))
+        found = described(job, index, report, marks.mark(track.audio))
         if found and all(os.stat(file).st_size == size for file, size in found[1].items()):  # noqa: PTH116
             return found[0]
     except (*BROKEN, RecursionError):
@@ -114,9 +114,3 @@ def _report(path: Path) -> Any:  # noqa: ANN401 (JSON)
     if len(found) > outputs.REPORT_BYTES:
         raise ValueError("it is no report")
     return json.loads(found)
-
-
-def _mark(audio: str) -> dict[str, object]:
-    """Return what a file is known by without reading it."""
-    found = os.stat(audio)  # noqa: PTH116 (a text)
-    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
