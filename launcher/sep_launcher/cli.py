@@ -17,7 +17,7 @@ from sep_launcher import options as o
 from sep_launcher.engines import native
 from sep_launcher.machine.probe import probe
 from sep_launcher.planning import route as routes
-from sep_launcher.planning import workers
+from sep_launcher.planning import shards, workers
 from sep_launcher.planning.listed import number, parted
 from sep_launcher.planning.request import NAME, NONE, Request, bytes_of
 from sep_launcher.planning.route import Wanted
@@ -64,6 +64,7 @@ def run(
     out: o.Out = Path("separated"),
     name: o.Name = NAME,
     include: o.Include = None,
+    shard: o.Shard = None,
     stems: o.Stems = None,
     file_format: o.FormatName = "wav",
     bit_depth: o.Depth = None,
@@ -83,6 +84,7 @@ def run(
     memory: o.Memory = None,
     fallback: o.Fallback = True,
     resume: o.Resume = False,
+    verify: o.Verify = False,
     overwrite: o.Overwrite = False,
     retry_quarantined: o.RetryQuarantined = False,
     take_over: o.TakeOver = False,
@@ -130,6 +132,7 @@ def run(
                 intermediate=intermediate and (from_mix != NONE or typed),
                 overwrite=overwrite,
                 resume=resume,
+                verify=verify,
             ),
             wanted=Wanted(engine=engine, device=workers.first(devices)),
             devices=devices if workers.many(devices) else (),
@@ -142,6 +145,7 @@ def run(
             precision=precision,
             downmix=downmix,
             memory=bytes_of(memory),
+            shard=None if shard is None else shards.shard(shard),
         )
 
     machine: render.Machine = "json" if json_ else "events" if events else ""

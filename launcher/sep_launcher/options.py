@@ -15,6 +15,7 @@ import typer
 
 from sep_launcher.planning import models
 from sep_launcher.words.completion import SHELLS, Listed, Offered
+from sep_launcher.words.optional import VERIFY
 
 
 class Place(click.Path):
@@ -263,7 +264,27 @@ Residual = Annotated[
 ]
 Resume = Annotated[
     bool,
-    _in(THERE, "--resume/--no-resume", help="Skip tracks that are done already."),
+    _in(
+        THERE,
+        "--resume/--no-resume",
+        help="Skip tracks that are done already, by their reports and the files' sizes and times. "
+        "--resume=verify reads the files, too.",
+    ),
+]
+# What --resume=verify stands for: a flag of the parser's takes no value.
+Verify = Annotated[
+    bool,
+    _in(THERE, VERIFY, hidden=True, help="With --resume, read files of the same size and time."),
+]
+Shard = Annotated[
+    str | None,
+    _in(
+        INPUT,
+        "--shard",
+        metavar="K/N",
+        help="Take only part K of N, counted from 0, for N runs that share the files: 0/4, 1/4, "
+        "2/4 and 3/4 together are all of them.",
+    ),
 ]
 Overwrite = Annotated[
     bool,

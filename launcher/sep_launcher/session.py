@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -12,17 +13,18 @@ from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
 from sep_launcher.engines.serving import Serving
 from sep_launcher.library import ledger as ledgers
 from sep_launcher.library import pool as pools
+from sep_launcher.library import survey
 from sep_launcher.library.pool import Pool
 from sep_launcher.library.shelf import Folder
 from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import deaf, pausable, stoppable
-from sep_launcher.planning import choice, files, names, outputs, preview
+from sep_launcher.planning import choice, files, finished, identity, names, outputs, preview
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
-from sep_protocol import DeviceChosen, Fallback, Hello, code
+from sep_protocol import DeviceChosen, Done, Fallback, Hello, code
 from sep_protocol.errors import (
     DeviceError,
     InterruptedJob,
@@ -33,14 +35,15 @@ from sep_protocol.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from sep_launcher.engines import Engine, Keeper
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
+    from sep_launcher.planning.shards import Shard
     from sep_launcher.planning.workers import Worker
     from sep_launcher.show.render import Screen
-    from sep_protocol import Job
+    from sep_protocol import Track, TrackDone
 
 
 def run(
@@ -51,33 +54,54 @@ def run(
     def work() -> None:
         request = make()
         plan = _plan(request, screen)
+        if request.shard:
+            screen.say(_shard(request.shard, plan))
+            if not plan.job.tracks:
+                return
         if dry_run:
             _dry_run(request, plan, screen)
             return
         _check_outputs(plan)
+        done = finished.look(plan)
+        if done and len(done) == len(plan.job.tracks):
+            screen.route(plan)
+            _tell(done, screen)
+            screen.event(Done(done=len(done), failed=0, seconds=0.0))
+            return
         if why := _not_ready(plan) or _not_here(request, plan):
-            from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
-
-            lack = command.Lack(
-                why=why,
-                engine=plan.route.engine if _not_ready(plan) else None,
-                models=plan.missing,
-            )
-            command.offer(screen, lack, yes=yes, offline=offline)
+            _offer(why, plan, screen, yes=yes, offline=offline)
             plan = _plan(request, screen)
-        screen.route(plan)
-        check_ready(plan)
-        if not_here := _not_here(request, plan):
-            raise not_here
-        with awake():
-            try:
-                _separate(request, plan, screen)
-            except GpuRefusedError as fault:
-                if not request.fallback or request.wanted.device != "auto":
-                    raise
-                _fall_back(request, plan, fault, screen)
+            done = finished.look(plan)
+        _begin(request, plan, done, screen)
 
     return _told(work, screen)
+
+
+def _offer(why: SepError, plan: Plan, screen: Screen, *, yes: bool, offline: bool) -> None:
+    """Offer to set up, and to fetch, what the plan lacks; raise `why` where that is not wanted."""
+    from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
+
+    engine = plan.route.engine if _not_ready(plan) else None
+    lack = command.Lack(why=why, engine=engine, models=plan.missing)
+    command.offer(screen, lack, yes=yes, offline=offline)
+
+
+def _begin(request: Request, plan: Plan, done: dict[int, TrackDone], screen: Screen) -> None:
+    """Do what is left of a plan, for which all should be ready."""
+    if plan.workers:
+        plan = survey.survey(plan, done, screen)
+    screen.route(plan)
+    check_ready(plan)
+    if not_here := _not_here(request, plan):
+        raise not_here
+    _tell(done, screen)
+    with awake():
+        try:
+            _separate(request, plan, screen, done)
+        except GpuRefusedError as fault:
+            if not request.fallback or request.wanted.device != "auto":
+                raise
+            _fall_back(request, plan, fault, screen, done)
 
 
 def engine_of(plan: Plan, screen: Screen) -> Engine:
@@ -89,16 +113,17 @@ def engine_of(plan: Plan, screen: Screen) -> Engine:
     return container.ContainerEngine(screen.log)
 
 
-def _separate(request: Request, plan: Plan, screen: Screen) -> None:
-    """Do the plan, by one runtime, or by many that share its tracks."""
+def _separate(request: Request, plan: Plan, screen: Screen, done: Collection[int]) -> None:
+    """Do what is left of the plan, by one runtime, or by many that share its tracks."""
     if not plan.workers:
-        follow(plan, engine_of(plan, screen), screen)
+        follow(plan, engine_of(plan, screen), screen, done)
         return
-    shelf = Folder(Path(plan.root, ledgers.FOLDER))
     ledger = ledgers.begin(
-        shelf,
+        Folder(Path(plan.root, ledgers.FOLDER)),
         plan.job.id,
-        plan.job.tracks,
+        finished.part(plan, finished.left(plan, done)).job.tracks,
+        before=len(done),
+        shard=str(request.shard or ""),
         take_over=request.take_over,
         retry=request.retry_quarantined or not request.output.resume,
     )
@@ -106,7 +131,8 @@ def _separate(request: Request, plan: Plan, screen: Screen) -> None:
         partial(_keeper, plan, screen), ledger, known=ledger.known(), hang=pools.hang_seconds()
     )
     try:
-        follow(plan, pool, screen)
+        _sweep(plan, _left_over(plan.job.tracks), screen)
+        follow(plan, pool, screen, done)
     except SepError as fault:
         ledger.close(fault.code)
         raise
@@ -126,16 +152,36 @@ def _keeper(plan: Plan, screen: Screen, worker: Worker) -> Keeper:
     return serving.ServingContainer(plan, log)
 
 
-def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Screen) -> None:
+def _fall_back(
+    request: Request,
+    was: Plan,
+    fault: GpuRefusedError,
+    screen: Screen,
+    done: Collection[int],
+) -> None:
     """Do the run without what the engine refused, and say so. Nothing was done before."""
     plan = _plan(request, screen, gpu_refused=True)
+    plan = replace(plan, job=replace(plan.job, tracks=was.job.tracks))  # as they were numbered
     check_ready(plan)
     now = f"{plan.route.engine} {plan.route.device}"
     before = f"{was.route.engine} {was.route.device}"
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
     screen.route(plan)
-    _separate(request, plan, screen)
+    _separate(request, plan, screen, done)
+
+
+def _shard(shard: Shard, plan: Plan) -> str:
+    """Return what a run has of all files."""
+    whole = len(plan.mixes)
+    files = f"{whole} track{'s' * (whole != 1)}"
+    return f"shard {shard}: {len(plan.job.tracks) or 'none'} of {files}"
+
+
+def _tell(done: dict[int, TrackDone], screen: Screen) -> None:
+    """Show the tracks that need no runtime."""
+    for event in done.values():
+        screen.event(event)
 
 
 def _told(work: Callable[[], None], screen: Screen) -> int:
@@ -167,13 +213,15 @@ def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Pla
     search = files.find(request.files, request.include)
     for each in search.warnings:
         screen.warn(each)
-    return plans.plan(request, host, route, found=search.files, chosen=chosen)
+    plan = plans.plan(request, host, route, found=search.files, chosen=chosen)
+    told = identity.identity(request, chosen, plan.stems)
+    return replace(plan, job=replace(plan.job, identity=told))
 
 
 def _check_outputs(plan: Plan) -> None:
     """Raise PathError where stems are in the way, or none can be written."""
     tracks, output = plan.job.tracks, plan.job.output
-    mixes = [Path(track.shown) for track in tracks]
+    mixes = [Path(each) for each in plan.mixes]
     own = [Path(track.out) for track in tracks if not track.shared]
     shared = [track for track in tracks if track.shared]
     outputs.check_outputs(own, mixes, overwrite=output.overwrite, resume=output.resume)
@@ -236,8 +284,13 @@ def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
     screen.command(line)
 
 
-def follow(plan: Plan, engine: Engine, screen: Screen) -> None:
-    """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second."""
+def follow(plan: Plan, engine: Engine, screen: Screen, done: Collection[int] = ()) -> None:
+    """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second.
+
+    The runtime does not hear of the tracks that are `done`.
+    """
+    left = finished.left(plan, done)
+    plan = finished.part(plan, left)
     missing = _missing(plan)
 
     def pause() -> None:
@@ -248,7 +301,10 @@ def follow(plan: Plan, engine: Engine, screen: Screen) -> None:
         try:
             with closing(engine.start(plan)) as heard:
                 told = False
-                for event in heard:
+                for heard_event in heard:
+                    event = finished.renumbered(heard_event, left)
+                    if isinstance(event, Done):
+                        event = replace(event, done=event.done + len(done))
                     screen.event(event, engine.by)
                     told = told or isinstance(event, Fallback)
                     here = replace(plan, route=engine.by.worker.route) if engine.by else plan
@@ -273,33 +329,44 @@ def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
     except KeyboardInterrupt:
         engine.kill()
     jobs = engine.begun if isinstance(engine, Pool) else [plan.job]
-    if left := [place for job in jobs for place in _left(job)]:
+    ids = [job.id for job in jobs]
+    places = _left_over([track for job in jobs for track in job.tracks], ids) if ids else []
+    if places:
         with deaf():
-            _sweep(plan, left, screen)
+            _sweep(plan, places, screen, ids)
 
 
-def _left(job: Job) -> list[str]:
-    """Return the folders in which stems in the making are still there."""
-    places = [track.place() for track in job.tracks]
-    hidden = f"{names.HIDDEN}{job.id}"
-    return [each for i, each in enumerate(places) if disk.exists(Path(each, f"{hidden}-{i}"))]
+def _left_over(tracks: Iterable[Track], ids: Collection[str] = ()) -> list[str]:
+    """Return the folders in which there are stems in the making, of these jobs or of any."""
+    begins = tuple(f"{names.HIDDEN}{each}-" for each in ids) or names.HIDDEN
+    found = []
+    for place in sorted({track.place() for track in tracks}):
+        with suppress(OSError), os.scandir(place) as entries:
+            work = (each.name for each in entries if names.is_work(each.name))
+            if any(each.startswith(begins) for each in work):
+                found.append(place)
+    return found
 
 
 def _missing(plan: Plan) -> list[Path]:
     """Return the folders that the run has to make, the innermost first."""
     parents = {Path(track.place()) for track in plan.job.tracks}
-    found = {
-        each for parent in parents for each in (parent, *parent.parents) if not disk.exists(each)
-    }
+    every = {each for parent in parents for each in (parent, *parent.parents)}
+    found = [each for each in every if not disk.exists(each)]
     return sorted(found, key=lambda each: -len(each.parts))
 
 
-def _sweep(plan: Plan, places: list[str], screen: Screen) -> None:
-    """Clear away what a runtime that died could not; where that fails, too, the next run does."""
-    job = replace(plan.job, tracks=(), sweep=tuple(dict.fromkeys(places)))
+def _sweep(plan: Plan, places: Sequence[str], screen: Screen, ids: Sequence[str] = ()) -> None:
+    """Clear away what runtimes that died could not; where that fails, too, the next run does.
+
+    What the jobs of these ids left is cleared away whatever machine it was.
+    """
+    if not places:
+        return
     engine = engine_of(plan, screen)
+    over = replace(plan.job, tracks=(), sweep=tuple(places), of=tuple(ids))
     with suppress(SepError):
-        for _ in engine.start(replace(plan, job=job)):
+        for _ in engine.start(replace(plan, job=over)):
             pass
     engine.stop()
 

@@ -135,6 +135,7 @@ class Output:
     intermediate: bool = False  # also the stems of the model that hears the song first
     overwrite: bool = False
     resume: bool = False  # what is there of the same mix, model and settings counts as done
+    verify: bool = False  # whether `resume` reads mixes whose size and time are those of the report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,14 +194,19 @@ class Job:
     precision: Precision = "auto"  # of the network; auto: the fastest that passes on the device
     bench: Bench | None = None
     install: Install | None = None
+    identity: str = ""  # what all stems of the same models and settings share; for the report
+    host: str = ""  # the machine's name: whose hidden folders are; empty: not known
+    tidy: bool = True  # whether what dead jobs left beside the tracks is cleared away first
     sweep: tuple[str, ...] = path_field(default=())  # folders to clear of dead jobs' work, no more
+    of: tuple[str, ...] = ()  # ids of jobs that are over: cleared away whatever machine's they are
     downmix: bool = False  # whether more than two channels may become two
     protocol: int = PROTOCOL
 
     def __post_init__(self) -> None:
         """Raise ValueError for an id that could not be one of ours: hidden folders are named so."""
-        if not re.fullmatch("[0-9a-f]{8}", self.id):
-            raise ValueError(f"id {self.id[:80]!r} is not made of eight hexadecimal digits")
+        for each in (self.id, *self.of):
+            if not re.fullmatch("[0-9a-f]{8}", each):
+                raise ValueError(f"id {each[:80]!r} is not made of eight hexadecimal digits")
         if fault := ensemble_fault(1 + len(self.beside), self.weights, self.shifts):
             raise ValueError(fault)
 

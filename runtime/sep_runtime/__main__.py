@@ -177,7 +177,7 @@ def _do(job: Job, emit: Callable[[Event], None], *, begun: float, kept: Kept | N
         from sep_runtime.tracks import sweep  # noqa: PLC0415 (only such jobs need it, not torch)
 
         for folder in job.sweep:
-            sweep(Path(folder))
+            sweep(Path(folder), host=job.host, of=job.of)
         return Done(done=0, failed=0, seconds=time.perf_counter() - begun)
     if not (kept and kept.model):
         for model in job.models if job.install is None else ():

@@ -58,8 +58,8 @@ def separate(
     first = model.parts[0].loaded.manifest.stems if job.output.intermediate else ()
     stems = model.wanted(job.output.stems, first)
     phases["load"] = time.perf_counter() - started
-    for parent in sorted({Path(track.place()) for track in job.tracks}):
-        for left in sweep(parent):
+    for parent in sorted({Path(track.place()) for track in job.tracks}) if job.tidy else ():
+        for left in sweep(parent, host=job.host, of=job.of):
             emit(warning(left))
     failed = 0
     with Upcoming(job, model) as upcoming:

@@ -28,11 +28,24 @@ SECONDS = 2  # that some disks round times to, once they are mounted again
 HINT = "move it away, or choose another folder with --out"
 
 
+class CameError(TrackError):
+    """Something came to be in a track's place while its stems were made."""
+
+
+def came(path: Path) -> CameError:
+    """Return the error for what came to be there."""
+    return CameError(
+        "{path} came to be there while its stems were made",
+        hint="--overwrite replaces it",
+        path=str(path),
+    )
+
+
 def note_of(out: Path, report: str, names: Iterable[str], *, replace: bool) -> dict[str, Any]:
     """Return the note for a track: its stems' files, its report, and the old files in their place.
 
-    Old stems that its old report names are among those. Raises TrackError where something may not
-    be replaced: anything without `replace`, else what is no regular file.
+    Old stems that its old report names are among those. Raises TrackError for what is no regular
+    file, and its CameError for anything else without `replace`.
     """
     names = list(names)
     was = {}
@@ -42,11 +55,7 @@ def note_of(out: Path, report: str, names: Iterable[str], *, replace: bool) -> d
             message = "{path} is not a plain file, so it is not replaced"
             raise TrackError(message, hint=HINT, path=str(out / name))
         if found is not None and not replace:
-            raise TrackError(
-                "{path} came to be there while the stems were made",
-                hint="--overwrite replaces it",
-                path=str(out / name),
-            )
+            raise came(out / name)
         if found is not None:
             was[name] = found
     for name in _own(out, report) - set(was):

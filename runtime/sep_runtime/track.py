@@ -6,16 +6,16 @@ import errno
 import os
 import shutil
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from soundfile import LibsndfileError
 
 from sep_models import RESIDUAL
-from sep_protocol import TrackDone, Warned, __version__
+from sep_protocol import TrackDone, Warned, __version__, marks
 from sep_protocol.errors import AudioError, ModelError, TrackError
 from sep_runtime.accel import hardware
 from sep_runtime.audio.chunks import carried
@@ -24,6 +24,7 @@ from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.lasting import reported
 from sep_runtime.made import Settings, unlike
+from sep_runtime.shared import CameError
 from sep_runtime.streams.behind import Behind
 from sep_runtime.telling import Telling
 from sep_runtime.tracks import Workspace, is_link
@@ -83,19 +84,20 @@ def do(batch: Batch, index: int) -> TrackDone:
         mix = coming.mix
         settings = _settings(batch, track, mix)
         taken = _is_taken(batch, track, mix)
-        if taken:
-            resumed = _resumed(batch, index, settings, _mix_sha256(coming))
-            if resumed:
-                return resumed
+        if taken and (resumed := _resumed(batch, index, settings, coming)):
+            return resumed
         pipeline = coming.open()
         work = _Pass(batch=batch, index=index, mix=mix, pipeline=pipeline, settings=settings)
         with _workspace(batch, index) as space:
             files = _files(work, space.new)
             encode = _write(work, files, coming)
             done = _done(work, files, encode, time.perf_counter() - started)
-            report = _report(work, files, done, _mix_sha256(coming))
+            report = _report(work, files, done, coming)
             names = [file.path.name for file in files.values()]
-            fault = space.commit(report, names, replace=taken or batch.job.output.overwrite)
+            try:
+                fault = space.commit(report, names, replace=taken or batch.job.output.overwrite)
+            except CameError as came:
+                return _met(work, coming, came)
         for note in _notes(work, done):
             batch.emit(Warned(message=note, track=index))
     if fault:
@@ -168,8 +170,20 @@ def _there(batch: Batch, track: Track) -> Path | None:
     return next((out / n for n in (*names, track.report) if os.path.lexists(out / n)), None)
 
 
-def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> TrackDone | None:
+def _met(work: _Pass, coming: Coming, came: CameError) -> TrackDone:
+    """Return what another attempt at the same work, which was done first, reported."""
+    if work.batch.job.output.resume:
+        with suppress(TrackError):
+            if done := _resumed(work.batch, work.index, work.settings, coming):
+                return done
+    raise TrackError(came.template, hint=came.hint, path=came.path) from came
+
+
+def _resumed(batch: Batch, index: int, settings: Settings, coming: Coming) -> TrackDone | None:
     """Return what an earlier job reported of the same work, None where it must be done again.
+
+    A mix of the size and the time that the report notes is taken for the same one unread, unless
+    the job asks for more.
 
     Raises TrackError where there are stems of other work, and they may not be replaced.
     """
@@ -181,9 +195,9 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
         report = reported(out / track.report)
         named = () if batch.job.precision == "auto" else ("precision",)
         model = batch.model
-        other = unlike(
-            report, settings, mix=sha256, model=model.sha256, name=model.name, named=named
-        )
+        unread = not batch.job.output.verify and _is_known(report["mix"], track, coming)
+        mix = report["mix"]["sha256"] if unread else _mix_sha256(coming)
+        other = unlike(report, settings, mix=mix, model=model.sha256, name=model.name, named=named)
         why = other or why
         same = (
             not other
@@ -217,6 +231,14 @@ def _resumed(batch: Batch, index: int, settings: Settings, sha256: str) -> Track
         hint=hint,
         path=str(out / track.report if track.shared else out),
     )
+
+
+def _is_known(noted: Any, track: Track, coming: Coming) -> bool:  # noqa: ANN401 (JSON)
+    """Say whether a report is of this mix for certain; those of before there were marks are not."""
+    try:
+        return marks.is_same(noted, coming.mark, track.shown or str(coming.mix.path))
+    except KeyError:
+        return False
 
 
 def _mix_sha256(coming: Coming) -> str:
@@ -342,16 +364,23 @@ def _done(work: _Pass, files: dict[str, StemFile], encode: float, seconds: float
     )
 
 
+def _mix(work: _Pass, coming: Coming) -> dict[str, object]:
+    """Return what a report says of the mix."""
+    path = work.track.shown or str(work.mix.path)
+    return {"path": path, "sha256": _mix_sha256(coming), **coming.kept}
+
+
 def _report(
-    work: _Pass, files: dict[str, StemFile], done: TrackDone, sha256: str
+    work: _Pass, files: dict[str, StemFile], done: TrackDone, coming: Coming
 ) -> dict[str, object]:
     """Return what a track's report says."""
-    model = work.batch.model
+    model, identity = work.batch.model, work.batch.job.identity
     loaded, running = model.loaded, model.running
     return {
         "schema": SCHEMA,
         "sep": __version__,
-        "mix": {"path": work.track.shown or str(work.mix.path), "sha256": sha256},
+        **({"identity": identity} if identity else {}),
+        "mix": _mix(work, coming),
         "model": {"name": model.name, "sha256": model.sha256},
         "models": model.made,
         "settings": asdict(
@@ -386,7 +415,8 @@ def _workspace(batch: Batch, index: int) -> Iterator[Workspace]:
     """Give a workspace that is discarded whatever goes wrong inside; translate disk errors."""
     track = batch.job.tracks[index]
     out = Path(track.out)
-    work = Workspace(out, batch.job.id, index, report=track.report if track.shared else "")
+    report = track.report if track.shared else ""
+    work = Workspace(out, batch.job.id, index, report=report, host=batch.job.host)
     try:
         yield work
     except (OSError, LibsndfileError) as fault:

@@ -21,7 +21,7 @@ from sep_runtime.lasting import PREFIX
 from sep_runtime.shared import NEW, OLD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 if sys.platform == "win32":
@@ -40,6 +40,8 @@ PATTERN = r"\.sep-[0-9a-f]{8}-\d{1,9}"  # a job's id and a track's index: no oth
 LOCK = "lock"  # held as long as the job lives; the kernel lets go of it after any death
 NOTE = "note"  # how to settle, where a track is replaced
 OURS = {LOCK: stat.S_ISREG, NEW: stat.S_ISDIR, OLD: stat.S_ISDIR, NOTE: stat.S_ISREG}
+FOREIGN_SECONDS = 7 * 24 * 3600.0  # after so long another machine's folder is nobody's
+MOST_HOST = 255  # bytes of a machine's name that are noted
 ATTEMPTS = 50
 COMMIT = f"{PREFIX}00000000-0"  # held while one track's stems move into a shared folder
 COMMIT_ATTEMPTS = 6000  # of 10 ms: disks may take long
@@ -59,20 +61,23 @@ class Workspace:
     It lies beside the track's own folder, which `new` becomes by one rename. Where that exists it
     first moves to `old`, and what the user keeps in it moves back. With `report` the folder `out`
     is shared by many tracks: it lies in there, and the files move into it, a report of that name
-    last. `sweep` finishes either half if the process dies between. Raises TrackError where the
-    folder cannot be made, or the disk does not take the track's name.
+    last. `sweep` finishes either half if the process dies between; `host` is noted for it. Raises
+    TrackError where the folder cannot be made, or the disk does not take the track's name.
     """
 
-    def __init__(self, out: Path, job: str, index: int, *, report: str = "") -> None:
+    def __init__(
+        self, out: Path, job: str, index: int, *, report: str = "", host: str = ""
+    ) -> None:
         self.out = out
         self._report = report
+        self._host = host
         self._base = out if report else out.parent
         self.root = self._base / f"{PREFIX}{job}-{index}"
         self.new = self.root / NEW
         self._made = not os.path.lexists(self._base)
         self._lock = self._owner = -1
         try:
-            self._lock, self._owner = _locked(self.root)
+            self._lock, self._owner = _locked(self.root, host)
             _try_name(self.new, out / report)
             self.new.mkdir()
         except OSError as fault:
@@ -90,7 +95,7 @@ class Workspace:
         """Write the report last, then give the track its name; `stems` are the new file names.
 
         Returns what is wrong with a track that is there all the same, nothing where all is well.
-        Raises TrackError where something came into its place that may not be replaced, OSError
+        Raises CameError where something came into its place that may not be replaced, OSError
         where the disk fails before it is there.
         """
         lasting.write(self.new / (self._report or REPORT), report)
@@ -103,10 +108,10 @@ class Workspace:
         try:
             self.new.rename(self.out)
         except (FileExistsError, NotADirectoryError) as fault:
-            raise self._taken() from fault
+            raise shared.came(self.out) from fault
         except OSError as fault:
             if fault.errno == errno.ENOTEMPTY:
-                raise self._taken() from fault
+                raise shared.came(self.out) from fault
             raise
         try:
             lasting.sync(self.out.parent)
@@ -132,17 +137,19 @@ class Workspace:
 
     def _move_in(self, names: Iterable[str], *, replace: bool) -> None:
         """Move the files into a shared folder, where no other run may move any meanwhile."""
-        with _alone(self._base):
+        with _alone(self._base, self._host):
             note = shared.note_of(self.out, self._report, names, replace=replace)
             lasting.write(self.root / NOTE, note)
             lasting.sync(self.root)
             lasting.sync(self.out)
             try:
                 shared.forward(self.root, note)
-            except OSError:
+            except OSError as fault:
                 with contextlib.suppress(OSError):
                     shared.back(self.root, note)
                     (self.root / NOTE).unlink()
+                if isinstance(fault, FileExistsError) and not replace:  # a disk whose locks lie
+                    raise shared.came(self.out / self._report) from fault
                 raise
 
     def _make_way(self, names: set[str], *, replace: bool) -> None:
@@ -150,24 +157,17 @@ class Workspace:
         if self.out.is_symlink():
             raise is_link(self.out)
         if not self.out.is_dir():
-            raise self._taken()
+            raise shared.came(self.out)
         with contextlib.suppress(OSError):
             self.out.rmdir()
             return
         if not replace:
-            raise self._taken()
+            raise shared.came(self.out)
         note = {"out": self.out.name, "replaced": sorted(lasting.stems(self.out / REPORT) | names)}
         lasting.write(self.root / NOTE, note)
         lasting.sync(self.root)
         lasting.sync(self.out.parent)
         self.out.rename(self.root / OLD)
-
-    def _taken(self) -> TrackError:
-        return TrackError(
-            "{path} came to be there while its stems were made",
-            hint="--overwrite replaces it",
-            path=str(self.out),
-        )
 
 
 def is_link(out: Path) -> TrackError:
@@ -180,10 +180,10 @@ def is_link(out: Path) -> TrackError:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, host: str) -> Iterator[None]:
     """Wait until no other process holds this, and hold it."""
     root = folder / COMMIT
-    lock, owner = _locked(root, COMMIT_ATTEMPTS)
+    lock, owner = _locked(root, host, COMMIT_ATTEMPTS)
     try:
         yield
     finally:
@@ -196,10 +196,13 @@ def _alone(folder: Path) -> Iterator[None]:
             root.rmdir()  # NFS and FUSE keep a file in it until its last handle is closed
 
 
-def sweep(parent: Path) -> list[Left]:
+def sweep(parent: Path, *, host: str = "", of: Collection[str] = ()) -> list[Left]:
     """Clear away what jobs that are no more left in this folder; finish what they had whole.
 
-    What is not ours for certain, or cannot be settled, is left and returned.
+    A lock says that a job is alive, but on shared disks machines may be given the same one at the
+    same time. So what another machine than `host` noted as its own is left, unless its job is one
+    `of` those that are known to be over, or it is older than seven days. What is not ours for
+    certain, or cannot be settled, is left and returned.
     """
     try:
         names = sorted(os.listdir(parent))  # noqa: PTH208 (it tells of folders that it cannot read)
@@ -209,7 +212,11 @@ def sweep(parent: Path) -> list[Left]:
     if not roots:
         return []
     owner = _owner(parent)
-    return [left for root in roots if (left := _swept(root, owner))]
+    over = [root.name[len(PREFIX) :].partition("-")[0] in of for root in roots]
+    found = (
+        _swept(root, owner, None if each else host) for root, each in zip(roots, over, strict=True)
+    )
+    return [left for left in found if left]
 
 
 def _owner(folder: Path) -> int:
@@ -223,7 +230,8 @@ def _owner(folder: Path) -> int:
     return found
 
 
-def _swept(root: Path, owner: int) -> Left | None:
+def _swept(root: Path, owner: int, host: str | None) -> Left | None:
+    """Settle one folder, if it is this host's; None: whoever's it is."""
     with contextlib.suppress(OSError):
         root.rmdir()  # its job died before it had a lock
         return None
@@ -235,6 +243,8 @@ def _swept(root: Path, owner: int) -> Left | None:
         return Left(root, str(fault.strerror).lower())
     try:
         _hold(lock)
+        if host is not None and _is_foreign(lock, host):
+            return None
         if os.name == "nt":
             os.close(lock)
             lock = -1
@@ -248,7 +258,29 @@ def _swept(root: Path, owner: int) -> Left | None:
             root.rmdir()  # NFS and FUSE keep a file in it until its last handle is closed
 
 
-def _locked(root: Path, attempts: int = ATTEMPTS) -> tuple[int, int]:
+def _is_foreign(lock: int, host: str) -> bool:
+    """Say whether another machine made the folder of a lock, not long ago."""
+    os.lseek(lock, 0, os.SEEK_SET)
+    noted = os.read(lock, MOST_HOST)
+    if not noted or noted == _noted(host):
+        return False
+    return time.time() - os.fstat(lock).st_mtime < FOREIGN_SECONDS
+
+
+def _note_host(lock: int, host: str) -> None:
+    """Write whose a folder is into its lock, where nothing is in it: it may be a hard link."""
+    found = os.fstat(lock)
+    if host and found.st_size == 0 and found.st_nlink == 1:
+        with contextlib.suppress(OSError):  # of a full disk, which others tell better
+            os.write(lock, _noted(host))
+            os.fsync(lock)  # other machines of a shared disk see nothing before
+
+
+def _noted(host: str) -> bytes:
+    return host.encode("utf-8", "replace")[:MOST_HOST]
+
+
+def _locked(root: Path, host: str = "", attempts: int = ATTEMPTS) -> tuple[int, int]:
     """Make the folder and hold its lock; again, if a sweep took it away between the two.
 
     Returns the lock and whose the folder is.
@@ -264,6 +296,7 @@ def _locked(root: Path, attempts: int = ATTEMPTS) -> tuple[int, int]:
             continue
         try:
             _hold(lock)
+            _note_host(lock, host)
             if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
                 return lock, owner
         except (BlockingIOError, PermissionError):

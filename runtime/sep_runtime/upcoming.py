@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from sep_protocol import marks
 from sep_runtime.audio.decode import open_mix
 from sep_runtime.audio.drumness import Drumness
 from sep_runtime.audio.encode import check_rate
@@ -36,16 +37,35 @@ class Coming:
     job: Job
     model: Model
     mix: Mix
-    sha256: Future[str]  # of the mix; raises ModelError where it cannot be read to its end
+    mark: dict[str, int]  # what it was known by before it was read; empty: nothing
     stack: ExitStack
     sounds_like_drums: bool | None = None  # None: not known yet, too short, or not asked
+    _sha256: Future[str] | None = field(default=None, init=False)
     _pipeline: Pipeline | None = field(default=None, init=False)
     _stems: Ahead[NDArray[np.float32]] | None = field(default=None, init=False)
+
+    @property
+    def sha256(self) -> Future[str]:
+        """The mix's SHA-256; raises ModelError where it cannot be read to its end.
+
+        It tells a later run whether it is the same mix. Found beside the rest it is free, so it
+        begins with the work; before that it is found where somebody asks for it.
+        """
+        if self._sha256 is None:
+            aside = self.stack.enter_context(ThreadPoolExecutor(1, "digest"))
+            self._sha256 = aside.submit(weights.digest, self.mix.path)
+        return self._sha256
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """The mark, where it is still that of before the mix was read; else nothing."""
+        return self.mark if self.mark == _mark(self.mix.path) else {}
 
     def open(self) -> Pipeline:
         """Return the pass over the mix; raise AudioError where it cannot be separated."""
         if self._pipeline is None:
             mix = self.mix
+            _ = self.sha256
             self._pipeline = self.model.open(
                 sample_rate=mix.sample_rate,
                 channels=mix.channels,
@@ -127,13 +147,12 @@ class Upcoming:
 
     def _open(self, index: int) -> Coming:
         with ExitStack() as stack:
-            mix = stack.enter_context(open_mix(Path(self._job.tracks[index].audio)))
+            path = Path(self._job.tracks[index].audio)
+            mark = _mark(path)
+            mix = stack.enter_context(open_mix(path))
             check_rate(self._job.output.format, mix.sample_rate)
-            aside = stack.enter_context(ThreadPoolExecutor(1, "digest"))
-            # Its hash tells a later run whether it is the same mix; it is free beside the rest.
-            sha256 = aside.submit(weights.digest, mix.path)
             return Coming(
-                job=self._job, model=self._model, mix=mix, sha256=sha256, stack=stack.pop_all()
+                job=self._job, model=self._model, mix=mix, mark=mark, stack=stack.pop_all()
             )
 
     def __enter__(self) -> Self:
@@ -149,6 +168,13 @@ class Upcoming:
         self._aside.shutdown()
         if self._early is not None:
             _close(self._early[1])
+
+
+def _mark(path: Path) -> dict[str, int]:
+    try:
+        return marks.mark(path)
+    except OSError:
+        return {}  # whoever opens it tells
 
 
 def _close(early: Future[Coming]) -> None:

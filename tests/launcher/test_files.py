@@ -356,8 +356,11 @@ def test_finished_output_is_refused(tmp_path):
     (done / "kick.wav").touch()
     with pytest.raises(PathError, match="exists already"):
         check_outputs([done], [], overwrite=False)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "kick.wav").touch()
     with pytest.raises(PathError, match="song and 1 more exist already"):
-        check_outputs([done, done], [], overwrite=False)
+        check_outputs([done, other], [], overwrite=False)
     check_outputs([done], [], overwrite=True)
 
 

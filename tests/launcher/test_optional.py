@@ -59,6 +59,32 @@ def test_a_word_is_a_model_or_files(here, typed, taken):
         assert found[found.index("--from-mix") + 1] == taken
 
 
+@pytest.mark.parametrize(
+    ("typed", "resume", "verify"),
+    [
+        ("song.mp3", False, False),
+        ("song.mp3 --resume", True, False),
+        ("--resume song.mp3", True, False),
+        ("--resume verify", True, False),  # a file
+        ("song.mp3 --resume=verify", True, True),
+        ("--resume=verify song.mp3 --no-resume", False, True),
+    ],
+)
+def test_what_is_resumed_may_be_verified(here, monkeypatch, typed, resume, verify):
+    seen = []
+    monkeypatch.setattr(session, "run", lambda make, *_, **__: seen.append(make()) or 0)
+    assert cli.main(["run", *typed.split()]) == 0
+    assert (seen[0].output.resume, seen[0].output.verify) == (resume, verify)
+    assert seen[0].files == (("verify",) if typed == "--resume verify" else ("song.mp3",))
+
+
+@pytest.mark.parametrize("typed", ["--resume=", "--resume=yes", "--resume-verify=1"])
+def test_resume_has_no_other_value(here, capsys, typed):
+    assert cli.main(["run", "song.mp3", typed]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert valued(["run", "--", "--resume=verify"]) == ["run", "--", "--resume=verify"]
+
+
 def test_other_commands_are_left_alone(here):
     for words in (["bench", "--from-mix"], ["models", "list"], ["run", "--", "--from-mix"], []):
         assert valued(words) == words

@@ -62,6 +62,8 @@ def test_help_shows_every_text_whole(said, monkeypatch, words, width):
     assert (code, err) == (0, "")
     flat = " ".join(out.split())
     for param in command_of(words).params:
+        if getattr(param, "hidden", False):
+            continue
         assert param.help.split("[")[0] in flat, param.name
         name = param.metavar if isinstance(param, click.Argument) else param.opts[0]
         assert name in out or any(each in out for each in param.secondary_opts), param.name

@@ -133,7 +133,12 @@ JOB = Job(
     from_mix=Model(name="mine", folder="/app/models/mine"),
     shifts=4,
     output=Output(
-        stems=("kick", "snare"), format="flac", bit_depth="24", intermediate=True, overwrite=True
+        stems=("kick", "snare"),
+        format="flac",
+        bit_depth="24",
+        intermediate=True,
+        overwrite=True,
+        verify=True,
     ),
     device="cuda:0",
     fallback=False,
@@ -144,7 +149,11 @@ JOB = Job(
     install=Install(
         files=(Published(file="/app/in/1/kick.pth", stem="kick"),), folder="/app/models/larsnet"
     ),
+    identity="4567cdef",
+    host="node-7",
+    tidy=False,
     sweep=("/app/out/0",),
+    of=("00000001",),
 )
 
 

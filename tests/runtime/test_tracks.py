@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from sep_protocol.errors import TrackError
+from sep_runtime import tracks
 from sep_runtime.tracks import Workspace, sweep
 
 JOB = "0a1b2c3d"
@@ -346,3 +348,68 @@ def test_lock_is_let_go_by_any_death(tmp_path):
     assert names(tmp_path) == [".sep-0000dead-0"]
     sweep(tmp_path)
     assert names(tmp_path) == []
+
+
+@pytest.fixture
+def lying(monkeypatch):
+    """A shared disk that gives every machine any lock, as Lustre with localflock."""
+    monkeypatch.setattr(tracks, "_hold", lambda lock: None)
+
+
+@pytest.mark.usefixtures("lying")
+@pytest.mark.parametrize("shared", ["", "song sep.json"])
+def test_what_another_machine_makes_is_left_without_a_word(tmp_path, shared):
+    work = Workspace(tmp_path / "song", JOB, 0, report=shared, host="a")
+    fill(work)
+    for host in ("b", "", "a longer name than it"):
+        assert sweep(work.root.parent, host=host) == []
+        assert (work.new / "kick.wav").read_text() == "new"
+    assert sweep(work.root.parent, host="b", of=["00000000"]) == []
+    assert work.commit(report(), ["kick.wav"]) == ""
+    assert work.discard() is None
+    assert not list(tmp_path.rglob(".sep-*"))
+
+
+@pytest.mark.usefixtures("lying")
+@pytest.mark.parametrize("words", [{"host": "a"}, {"host": "b", "of": [JOB]}, {"of": [JOB]}])
+def test_what_is_over_is_cleared_by_its_machine_and_by_who_knows(tmp_path, words):
+    fill(Workspace(tmp_path / "song", JOB, 0, host="a"))
+    assert sweep(tmp_path, **words) == []
+    assert names(tmp_path) == []
+
+
+def test_what_another_machine_left_goes_after_seven_days(tmp_path):
+    root = plant(tmp_path)
+    (root / "lock").write_text("a")
+    (root / "new").mkdir()
+    for days, left in ((6.9, [DEAD]), (7.1, [])):
+        then = time.time() - days * 24 * 3600
+        os.utime(root / "lock", (then, then))
+        assert sweep(tmp_path, host="b") == []
+        assert names(tmp_path) == left
+
+
+def test_one_that_is_alive_is_left_whoever_knows(tmp_path):
+    work = Workspace(tmp_path / "song", JOB, 0, host="a")
+    assert sweep(tmp_path, host="a", of=[JOB]) == []
+    assert names(tmp_path) == [DEAD]
+    work.discard()
+
+
+def test_a_hard_link_in_the_place_of_a_lock_is_not_written(tmp_path):
+    letter = tmp_path / "letter.txt"
+    letter.touch()
+    (tmp_path / "out" / DEAD).mkdir(parents=True, mode=0o700)
+    (tmp_path / "out" / DEAD / "lock").hardlink_to(letter)
+    Workspace(tmp_path / "out" / "song", JOB, 0, host="a").discard()
+    assert letter.read_text() == ""
+
+
+def test_hosts_of_any_name(tmp_path):
+    for number, host in enumerate(("n\u00f6", "x" * 999, "\udce9", "a b\n")):
+        work = Workspace(tmp_path / "song", JOB, number, host=host)
+        os.close(work._lock)  # it died
+        assert sweep(tmp_path, host="b") == []
+        assert names(tmp_path) == [f".sep-{JOB}-{number}"]
+        assert sweep(tmp_path, host=host) == []
+        assert names(tmp_path) == []

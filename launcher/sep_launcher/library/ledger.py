@@ -176,18 +176,21 @@ def begin(
     run: str,
     tracks: tuple[Track, ...],
     *,
+    before: int = 0,
     shard: str = "",
     take_over: bool = False,
     retry: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Ledger:
-    """Own the output, or this shard of it; `retry`: what is quarantined may be tried again.
+    """Own the output, or this shard of it, for these tracks; so many were done `before`.
+
+    `retry`: what is quarantined may be tried again.
 
     Raises PathError where another run works there, unless it is to be taken over.
     """
     name = "run" + (f"-{shard.replace('/', '-of-')}" if shard else "")
-    before = _generations(shelf, name)
-    last = before[-1][1] if before else None
+    older = _generations(shelf, name)
+    last = older[-1][1] if older else None
     if last and last.ended is None and not take_over and _is_alive(shelf, name, last, sleep):
         raise PathError(
             f"another sep works here: {_who(shelf, name)}",
@@ -195,15 +198,24 @@ def begin(
         )
     me = _me()
     now = time.time()
-    state = State(run=run, shard=shard, tracks=len(tracks), begun=now, updated=now, **me)
-    number = before[-1][0] + 1 if before else 1
+    state = State(
+        run=run,
+        shard=shard,
+        tracks=len(tracks) + before,
+        done=before,
+        before=before,
+        begun=now,
+        updated=now,
+        **me,
+    )
+    number = older[-1][0] + 1 if older else 1
     if not shelf.create(f"{name}.{number}.json", _text(state)):
         raise PathError("another sep begins to work here at this moment", hint="wait for it")
     ledger = Ledger(shelf=shelf, name=name, generation=number, state=state, tracks=tracks)
     if not retry:
         bad = [each for _, old in _all(shelf) for each in old.bad if each.error == QUARANTINED]
         ledger.quarantined = {each.mix: each for each in bad}
-    for old, _ in before:
+    for old, _ in older:
         shelf.remove(f"{name}.{old}.json")
     return ledger
 

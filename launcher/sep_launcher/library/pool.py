@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from sep_launcher.engines import LostError
 from sep_launcher.library.leases import DEATHS, Leases
 from sep_launcher.library.ledger import RETRY
-from sep_launcher.machine import disk
 from sep_launcher.planning.workers import By
 from sep_protocol import (
     DeviceChosen,
@@ -171,7 +170,7 @@ class Pool:
         """
         begun = self._clock()
         self._plan = plan
-        self.leases = Leases([disk.size(track.audio) for track in plan.job.tracks])
+        self.leases = Leases(plan.sizes)
         for track, event in sorted(self._known.items()):
             self.leases.settle(track, "done" if isinstance(event, TrackDone) else "failed")
             self._ledger.note(event, None)
@@ -404,6 +403,7 @@ def lease_job(plan: Plan, worker: Worker, lease: Lease) -> Job:
         precision=worker.precision,
         batch=1 if lease.careful else job.batch,
         output=replace(job.output, resume=job.output.resume or again),
+        tidy=False,  # this was done before the first lease
     )
 
 

@@ -10,10 +10,13 @@ import stat
 from pathlib import Path
 
 
-def mode(path: Path | str) -> int:
-    """Return the kind of file and its permissions, links followed; 0 where there is none."""
+def mode(path: Path | str, *, links: bool = False) -> int:
+    """Return the kind of file and its permissions; 0 where there is none.
+
+    Links are followed, unless `links` asks for those themselves.
+    """
     try:
-        return os.stat(path).st_mode  # noqa: PTH116 (texts as well)
+        return os.stat(path, follow_symlinks=not links).st_mode  # noqa: PTH116 (texts as well)
     except (OSError, ValueError):
         return 0
 

@@ -176,12 +176,13 @@ class _Look:
         """Return the files that may be separated; warn of what only has such a name."""
         fit = []
         for path in paths:
-            if path.suffix.lower() not in endings or disk.is_dir(path):
+            if path.suffix.lower() not in endings:
                 continue
-            if why := _unfit(path):
-                self.warnings.append(why + PASSED)
-            else:
+            mode = disk.mode(path)
+            if stat.S_ISREG(mode):
                 fit.append(path)
+            elif not stat.S_ISDIR(mode):
+                self.warnings.append(_unfit(path) + PASSED)
         return fit
 
     def _nothing(self, message: str, warned: int, hint: str) -> None:

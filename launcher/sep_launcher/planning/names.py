@@ -15,7 +15,13 @@ NEVER = re.compile(rf"[{re.escape(NO_FILE_NAME)}\x00-\x1f\x7f-\x9f]")
 # Devices of Windows, whatever follows a dot.
 DEVICE = re.compile(rf"((?:{'|'.join(map(re.escape, DEVICES))}) *)(\..*)?", re.IGNORECASE)
 HIDDEN = ".sep-"  # how the runtime's work folders begin
+WORK = re.compile(r"\.sep-[0-9a-f]{8}-[0-9]{1,9}")
 MOST = 255  # bytes that file systems take
+
+
+def is_work(name: str) -> bool:
+    """Say whether a folder is one that a runtime works in."""
+    return WORK.fullmatch(name) is not None
 
 
 def portable(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from sep_launcher.planning import names
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+NOWHERE = PurePath()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Found:
 
     path: Path
     name: PurePath  # relative; it may have folders
+    below: PurePath = NOWHERE  # its path from what was named; of a file that was, its name
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -59,7 +61,8 @@ def named(hits: list[Hit], roots: list[Root]) -> tuple[Found, ...]:
             root.kept = int(root.own)
         _part((root, PurePath("x")) for root in roots if root.own)
     _part((hit.root, hit.below) for hit in hits)
-    return tuple(_distinct([Found(path=hit.path, name=hit.root.name(hit.below)) for hit in hits]))
+    found = [Found(path=hit.path, name=hit.root.name(hit.below), below=hit.below) for hit in hits]
+    return tuple(_distinct(found))
 
 
 def _part(found: Iterable[tuple[Root, PurePath]]) -> None:
@@ -102,4 +105,4 @@ def _distinct(found: list[Found]) -> list[Found]:
             name, number = plain.with_name(f"{plain.name}-{number}"), number + 1
         used.add(names.key(name))
         given[i] = name
-    return [Found(path=each.path, name=given[i]) for i, each in enumerate(found)]
+    return [replace(each, name=given[i]) for i, each in enumerate(found)]

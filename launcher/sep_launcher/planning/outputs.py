@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from sep_protocol import REPORT
 from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sep_protocol import Output, Track
 
@@ -57,23 +58,29 @@ def check_outputs(
 
     No output folder may hold one of the mixes, even with `overwrite`: a stem could replace it.
     """
-    for folder in folders:
-        if os.path.islink(folder):  # noqa: PTH114 (Path's raises)
+    if not folders:
+        return
+    modes = {folder: disk.mode(folder, links=True) for folder in folders}
+    for folder, mode in modes.items():
+        if stat.S_ISLNK(mode):
             raise PathError(
                 f"{folder} is a link: a track's folder is replaced as a whole",
                 hint="remove the link, or choose another folder with --out",
             )
-    _check_folders(folders, mixes)
-    real = set(map(os.path.realpath, mixes))
-    done = [folder for folder in folders if disk.exists(folder) and not _is_empty(folder)]
-    if resume:  # the runtime looks whether they are the same
-        done = [folder for folder in done if not disk.is_file(folder / REPORT)]
-    if done and not overwrite:
-        raise _taken(done, done[0] / REPORT, real, resume=resume)
-    for folder in done:
-        _check_same(folder, folder / REPORT, real)
-    for parent in {folder.parent for folder in folders}:
-        _check_writable(parent)
+    real = [os.path.realpath(mix) for mix in mixes]
+    _check_folders(modes, mixes, real)
+    known = set(real)
+    there = [folder for folder, mode in modes.items() if mode]
+    if resume:  # somebody looks whether they are the same
+        there = [folder for folder in there if not disk.is_file(folder / REPORT)]
+    taken = [folder for folder in there if not _is_empty(folder)]
+    if taken and not overwrite:
+        raise _taken(taken, taken[0] / REPORT, known, resume=resume)
+    for folder in taken:
+        _check_same(folder, folder / REPORT, known)
+    _check_writable(
+        {folder.parent for folder, mode in modes.items() if not mode or folder in taken}
+    )
 
 
 def check_shared(
@@ -84,39 +91,43 @@ def check_shared(
     `stems` are those that are known to be made. Links and folders are not even replaced with
     `overwrite`.
     """
-    folders = {Path(track.out) for track in tracks}
-    _check_folders(folders, mixes)
-    real = set(map(os.path.realpath, mixes))
+    if not tracks:
+        return
+    folders = {Path(track.out): disk.mode(track.out) for track in tracks}
+    real = [os.path.realpath(mix) for mix in mixes]
+    _check_folders(folders, mixes, real)
+    known = set(real)
     begun = {folder for folder in folders if _is_begun(folder)}
     taken: list[tuple[Path, Path]] = []  # the first file of a track, and its report
     for track in tracks:
         folder = Path(track.out)
         files = [folder / f"{track.file_of(stem)}.{output.format}" for stem in stems]
         report = folder / track.report
-        there = [file for file in (*files, report) if os.path.lexists(file)]
+        modes = {file: disk.mode(file, links=True) for file in (*files, report)}
+        there = [file for file, mode in modes.items() if mode]
         for file in there:
-            if os.path.islink(file) or not disk.is_file(file):  # noqa: PTH114
+            if not stat.S_ISREG(modes[file]):
                 raise PathError(f"{file} is not a plain file, so it is not replaced", hint=OTHER)
-        # The runtime looks whether they are the same, and ends what a dead one had begun.
-        if there and not (output.resume and (folder in begun or disk.is_file(report))):
+        # Somebody looks whether they are the same, and ends what a dead one had begun.
+        if there and not (output.resume and (folder in begun or modes[report])):
             taken.append((there[0], report))
     if taken and not output.overwrite:
-        raise _taken([each for each, _ in taken], taken[0][1], real, resume=output.resume)
+        raise _taken([each for each, _ in taken], taken[0][1], known, resume=output.resume)
     for first, report in taken:
-        _check_same(first, report, real)
-    for folder in folders:
-        _check_writable(folder)
+        _check_same(first, report, known)
+    _check_writable(folders)
 
 
-def _check_folders(folders: Iterable[Path], mixes: list[Path]) -> None:
-    for folder in folders:
-        if disk.exists(folder) and not disk.is_dir(folder):
+def _check_folders(folders: Mapping[Path, int], mixes: list[Path], real: list[str]) -> None:
+    """Raise PathError for files in the place of folders, and for mixes in them."""
+    for folder, mode in folders.items():
+        if mode and not stat.S_ISDIR(mode):
             raise PathError(
                 f"{folder} is not a folder", hint="move it away, or choose another with --out"
             )
-    real = {os.path.realpath(folder) for folder in folders}
-    for mix in mixes:
-        if os.path.dirname(os.path.realpath(mix)) in real:  # noqa: PTH120 (a text)
+    ours = {os.path.realpath(folder) for folder in folders}
+    for mix, path in zip(mixes, real, strict=True):
+        if os.path.dirname(path) in ours:  # noqa: PTH120 (a text)
             raise PathError(f"the stems would go into the folder of {mix}", hint=OTHER)
 
 
@@ -152,21 +163,28 @@ def _other(report: Path, real: set[str]) -> str:
 def _is_begun(folder: Path) -> bool:
     """Say whether a runtime works here, or died at it."""
     try:
-        return any(each.name.startswith(names.HIDDEN) for each in folder.iterdir())
+        return any(names.is_work(each.name) for each in folder.iterdir())
     except OSError:
         return False
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(folders: Iterable[Path]) -> None:
+    """Raise PathError unless all can be made and written; each that is there is tried once."""
+    for there in {_nearest(folder) for folder in folders}:
+        try:  # asking for permissions does not tell: root, read-only disks, network shares
+            Path(tempfile.mkdtemp(prefix=names.HIDDEN, dir=there)).rmdir()
+        except OSError as fault:
+            raise PathError(f"{there} cannot be written: {fault.strerror}", hint=OTHER) from fault
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the first folder on the way up that is there; raise PathError for a dead link."""
     there = folder
     while not disk.exists(there) and there != there.parent:
         if os.path.islink(there):  # noqa: PTH114 (Path's raises)
             raise PathError(f"{there} is a link to nothing", hint=OTHER)
         there = there.parent
-    try:  # asking for permissions does not tell: root, read-only disks, network shares
-        Path(tempfile.mkdtemp(prefix=names.HIDDEN, dir=there)).rmdir()
-    except OSError as fault:
-        raise PathError(f"{there} cannot be written: {fault.strerror}", hint=OTHER) from fault
+    return there
 
 
 def _is_empty(folder: Path) -> bool:

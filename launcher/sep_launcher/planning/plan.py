@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -52,6 +53,8 @@ class Plan:
     missing: tuple[Manifest, ...] = ()  # models that are to be fetched first
     workers: tuple[Worker, ...] = ()  # that share the tracks; none: one runtime does all of them
     root: str = ""  # the folder that all output is below
+    mixes: tuple[str, ...] = ()  # every file that was named, of all shards
+    sizes: tuple[float, ...] = ()  # how long each track is, in seconds; none: not looked at
 
 
 def plan(
@@ -62,11 +65,18 @@ def plan(
     found: Sequence[Found],
     chosen: Chosen,
 ) -> Plan:
-    """Return the plan; writes nothing."""
+    """Return the plan, of the request's shard alone; writes nothing.
+
+    Names are decided, and conflicts found, over all files: those of a shard are as without one.
+    """
     model, *beside = (each.model for each in chosen.mean)
     tracks = tuple(_track(each, request, chosen.called) for each in found)
     stems = _stems(request, chosen)
     _check_apart(tracks, request, stems)
+    mixes = tuple(each.shown for each in tracks)
+    if shard := request.shard:
+        both = zip(found, tracks, strict=True)
+        tracks = tuple(track for each, track in both if shard.has(each.below))
     job = Job(
         id=secrets.token_hex(4),
         tracks=tracks,
@@ -82,6 +92,7 @@ def plan(
         batch=request.batch,
         precision=precisions.resolved(request.precision, host, route),
         downmix=request.downmix,
+        host=platform.node(),
     )
     return Plan(
         job=job,
@@ -89,6 +100,7 @@ def plan(
         expects=chosen.expects,
         place=places.place(host, route, request.wanted),
         stems=stems,
+        mixes=mixes,
         environment=environment(host, route),
         python=host.native.python if host.native else None,
         isolated=host.native is not None and host.native.source == "setup",
@@ -101,7 +113,7 @@ def plan(
 
 
 def _workers(request: Request, host: Host, chosen: Chosen, tracks: int) -> tuple[Worker, ...]:
-    """Return the workers; none where there would be one alone, which needs no company."""
+    """Return the workers; none where there would be one that shares with nobody."""
     found = workers.workers(
         host,
         request.devices or (request.wanted.device,),
@@ -111,7 +123,7 @@ def _workers(request: Request, host: Host, chosen: Chosen, tracks: int) -> tuple
         precision=request.precision,
         weights=sum(_size(each.model) for each in chosen.every),
     )
-    return found if len(found) > 1 else ()
+    return found if len(found) > 1 or request.shard else ()
 
 
 def _size(model: Model) -> int:

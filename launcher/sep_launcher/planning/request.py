@@ -15,6 +15,7 @@ from sep_protocol.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sep_launcher.planning.shards import Shard
     from sep_launcher.planning.workers import Jobs
     from sep_protocol import Precision
 
@@ -53,6 +54,7 @@ class Request:
     batch: int | None = None
     precision: Precision = "auto"
     downmix: bool = False
+    shard: Shard | None = None  # of several runs that share the files; None: it does all of them
     memory: int | None = None  # bytes that a container may take
 
     def __post_init__(self) -> None:
@@ -86,8 +88,8 @@ class Request:
 
     @property
     def library(self) -> bool:
-        """Say whether several runtimes may share the tracks."""
-        return bool(self.devices) or self.jobs not in (None, 1)
+        """Say whether others share the tracks: runtimes of this run, or runs of other shards."""
+        return bool(self.devices or self.shard) or self.jobs not in (None, 1)
 
     @property
     def shared(self) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.machine import disk
 from sep_launcher.show import layout
 from sep_launcher.show.layout import rough
 from sep_launcher.show.progress import NAMES, QUIET_SECONDS, bar
@@ -47,12 +46,13 @@ class Crowd:
     def __init__(
         self,
         tracks: Sequence[Track],
+        sizes: Sequence[float],
         line: Line,
         tell: Callable[[str], None],
         clock: Clock = time.perf_counter,
     ) -> None:
         self._tracks = tracks
-        self._sizes = [disk.size(each.audio) for each in tracks]
+        self._sizes = sizes
         self._line = line
         self._tell = tell
         self._clock = clock

@@ -83,14 +83,19 @@ class Pace:
         if here is None:
             return None
         rest = set(range(len(self._kinds))) - self._ended - {self._here}
-        return here + sum(self._expected(each) for each in rest) / self.speed
+        return here + self._expected(rest) / self.speed
 
-    def _expected(self, track: int) -> float:
-        kind, size = self._kinds[track]
-        alike = [i for i in self._lengths if self._kinds[i][0] == kind and self._kinds[i][1]]
-        if alike and size:
-            return size * _mean(self._lengths[i] / self._kinds[i][1] for i in alike)
-        return _mean(self._lengths.values())
+    def _expected(self, tracks: Iterable[int]) -> float:
+        """Return the seconds of audio of tracks that have not begun."""
+        alike: dict[str, list[float]] = {}  # seconds per byte, of each kind
+        for track, length in self._lengths.items():
+            kind, size = self._kinds[track]
+            if size:
+                alike.setdefault(kind, []).append(length / size)
+        rates = {kind: _mean(each) for kind, each in alike.items()}
+        usual = _mean(self._lengths.values())
+        kinds = (self._kinds[each] for each in tracks)
+        return sum(size * rates[kind] if size and kind in rates else usual for kind, size in kinds)
 
 
 def _mean(values: Iterable[float]) -> float:

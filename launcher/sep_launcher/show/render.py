@@ -74,7 +74,7 @@ class Screen:
                 self.say(f"     {each}")
         tracks = plan.job.tracks
         self._meter = Meter(tracks, self._line, self.say)
-        self._crowd = Crowd(tracks, self._line, self.say) if plan.workers else None
+        self._crowd = Crowd(tracks, plan.sizes, self._line, self.say) if plan.workers else None
 
     def event(self, event: Event, by: By | None = None) -> None:
         """Show one event, and who said it. The last one of a stream is written by `close`."""

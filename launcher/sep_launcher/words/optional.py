@@ -1,6 +1,7 @@
-"""`--from-mix` needs no value: what follows it is one only where it names a model.
+"""`--from-mix` and `--resume` need no value, and can have one.
 
-The parser knows options with a value and without, and takes the next word for one in any case.
+The parser knows options with a value and without, and takes the next word for one in any case. What
+follows `--from-mix` is one only where it names a model, and `--resume` has one only behind a `=`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 OPTION = "--from-mix"
+RESUME = "--resume"
+VERIFY = "--resume-verify"  # what `--resume=verify` is for the parser, besides `--resume`
 COMMAND = "run"
 GLOBS = "*?["
 
@@ -31,7 +34,11 @@ def _valued(argv: Sequence[str]) -> Iterator[str]:
     for number, word in enumerate(argv):
         following = argv[number + 1] if number + 1 < end else None
         bare = word == OPTION and number < end and not _is_value(following)
-        yield f"{OPTION}={AUTO}" if bare else word
+        if word == f"{RESUME}=verify" and number < end:
+            yield RESUME
+            yield VERIFY
+        else:
+            yield f"{OPTION}={AUTO}" if bare else word
 
 
 def _is_value(word: str | None) -> bool:
