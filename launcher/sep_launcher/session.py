@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sep_launcher import following
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
 from sep_launcher.engines.serving import Serving
 from sep_launcher.library import ledger as ledgers
@@ -16,17 +15,14 @@ from sep_launcher.library import pool as pools
 from sep_launcher.library import survey
 from sep_launcher.library.pool import Pool
 from sep_launcher.library.shelf import Folder
-from sep_launcher.machine import disk
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
-from sep_launcher.machine.stopping import deaf, pausable, stoppable
-from sep_launcher.planning import choice, files, finished, identity, names, outputs, preview
+from sep_launcher.planning import choice, files, finished, identity, outputs, preview
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
-from sep_protocol import DeviceChosen, Done, Fallback, Hello, code
+from sep_protocol import Done, Fallback
 from sep_protocol.errors import (
-    DeviceError,
     InterruptedJob,
     ModelError,
     NotReadyError,
@@ -35,15 +31,15 @@ from sep_protocol.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection
 
-    from sep_launcher.engines import Engine, Keeper
+    from sep_launcher.engines import Keeper
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.shards import Shard
     from sep_launcher.planning.workers import Worker
     from sep_launcher.show.render import Screen
-    from sep_protocol import Track, TrackDone
+    from sep_protocol import TrackDone
 
 
 def run(
@@ -104,19 +100,10 @@ def _begin(request: Request, plan: Plan, done: dict[int, TrackDone], screen: Scr
             _fall_back(request, plan, fault, screen, done)
 
 
-def engine_of(plan: Plan, screen: Screen) -> Engine:
-    """Return the engine that the plan is for; the screen gets what the runtime logs."""
-    if plan.route.engine == "native":
-        return native.NativeEngine(screen.log)
-    from sep_launcher.engines.docker import container  # noqa: PLC0415 (other runs need none of it)
-
-    return container.ContainerEngine(screen.log)
-
-
 def _separate(request: Request, plan: Plan, screen: Screen, done: Collection[int]) -> None:
     """Do what is left of the plan, by one runtime, or by many that share its tracks."""
     if not plan.workers:
-        follow(plan, engine_of(plan, screen), screen, done)
+        following.follow(plan, following.engine_of(plan, screen), screen, done)
         return
     ledger = ledgers.begin(
         Folder(Path(plan.root, ledgers.FOLDER)),
@@ -131,8 +118,8 @@ def _separate(request: Request, plan: Plan, screen: Screen, done: Collection[int
         partial(_keeper, plan, screen), ledger, known=ledger.known(), hang=pools.hang_seconds()
     )
     try:
-        _sweep(plan, _left_over(plan.job.tracks), screen)
-        follow(plan, pool, screen, done)
+        following.sweep(plan, following.left_over(plan.job.tracks), screen)
+        following.follow(plan, pool, screen, done)
     except SepError as fault:
         ledger.close(fault.code)
         raise
@@ -282,115 +269,3 @@ def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
         line = native.shown(plan, job_file)
     screen.say(f"     the job file is kept: {job_file}")
     screen.command(line)
-
-
-def follow(plan: Plan, engine: Engine, screen: Screen, done: Collection[int] = ()) -> None:
-    """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second.
-
-    The runtime does not hear of the tracks that are `done`.
-    """
-    left = finished.left(plan, done)
-    plan = finished.part(plan, left)
-    missing = _missing(plan)
-
-    def pause() -> None:
-        screen.leave()
-        engine.pause()
-
-    with stoppable(), pausable(pause, engine.go_on):
-        try:
-            with closing(engine.start(plan)) as heard:
-                told = False
-                for heard_event in heard:
-                    event = finished.renumbered(heard_event, left)
-                    if isinstance(event, Done):
-                        event = replace(event, done=event.done + len(done))
-                    screen.event(event, engine.by)
-                    told = told or isinstance(event, Fallback)
-                    here = replace(plan, route=engine.by.worker.route) if engine.by else plan
-                    if isinstance(event, Hello):
-                        _compare_code(here, event, screen)
-                    if isinstance(event, DeviceChosen) and not told:
-                        _compare(here, event, screen)
-        except KeyboardInterrupt:
-            screen.stopping()
-            screen.fault(InterruptedJob("interrupted", hint=_go_on(plan)))
-        finally:
-            _stop(plan, engine, screen)
-            for folder in missing:
-                with suppress(OSError):  # it is kept where something was written
-                    folder.rmdir()
-
-
-def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
-    """End the runtime, on a second Ctrl-C at once; what it could not clear away is swept."""
-    try:
-        engine.stop()
-    except KeyboardInterrupt:
-        engine.kill()
-    jobs = engine.begun if isinstance(engine, Pool) else [plan.job]
-    ids = [job.id for job in jobs]
-    places = _left_over([track for job in jobs for track in job.tracks], ids) if ids else []
-    if places:
-        with deaf():
-            _sweep(plan, places, screen, ids)
-
-
-def _left_over(tracks: Iterable[Track], ids: Collection[str] = ()) -> list[str]:
-    """Return the folders in which there are stems in the making, of these jobs or of any."""
-    begins = tuple(f"{names.HIDDEN}{each}-" for each in ids) or names.HIDDEN
-    found = []
-    for place in sorted({track.place() for track in tracks}):
-        with suppress(OSError), os.scandir(place) as entries:
-            work = (each.name for each in entries if names.is_work(each.name))
-            if any(each.startswith(begins) for each in work):
-                found.append(place)
-    return found
-
-
-def _missing(plan: Plan) -> list[Path]:
-    """Return the folders that the run has to make, the innermost first."""
-    parents = {Path(track.place()) for track in plan.job.tracks}
-    every = {each for parent in parents for each in (parent, *parent.parents)}
-    found = [each for each in every if not disk.exists(each)]
-    return sorted(found, key=lambda each: -len(each.parts))
-
-
-def _sweep(plan: Plan, places: Sequence[str], screen: Screen, ids: Sequence[str] = ()) -> None:
-    """Clear away what runtimes that died could not; where that fails, too, the next run does.
-
-    What the jobs of these ids left is cleared away whatever machine it was.
-    """
-    if not places:
-        return
-    engine = engine_of(plan, screen)
-    over = replace(plan.job, tracks=(), sweep=tuple(places), of=tuple(ids))
-    with suppress(SepError):
-        for _ in engine.start(replace(plan, job=over)):
-            pass
-    engine.stop()
-
-
-def _go_on(plan: Plan) -> str:
-    return "" if plan.job.bench else "whole tracks are kept; --resume goes on with the others"
-
-
-def _compare_code(plan: Plan, event: Hello, screen: Screen) -> None:
-    """Tell when the runtime is of the same version and not the same: an update, a checkout."""
-    ours = code.digest()
-    if not (ours and event.code) or event.code == ours:
-        return
-    who, hint = str(plan.python), native.SETUP if plan.isolated else native.mend()
-    if plan.route.engine == "container":
-        who, hint = f"the image for {plan.route.device}", IMAGE_SETUP
-    screen.warn(f"{who} has other code than this sep, though both are {event.version}", hint)
-
-
-def _compare(plan: Plan, event: DeviceChosen, screen: Screen) -> None:
-    """Tell when the runtime uses another device than the route promised."""
-    real = event.device.partition(":")[0]
-    if real == plan.route.device:
-        return
-    if event.requested != "auto":
-        raise DeviceError(f"you asked for {event.requested}, the runtime took {event.device}")
-    screen.warn(f"{plan.route.device} was expected, {event.device} is used: {event.reason}")

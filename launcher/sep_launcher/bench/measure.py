@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sep_launcher import session
+from sep_launcher import following, session
 from sep_launcher.bench.document import Fault, Row, Whole, fault_of
 from sep_launcher.engines import native
 from sep_launcher.planning import choice
@@ -105,7 +105,7 @@ class Bencher:
             mix.parent.mkdir()
             bench = replace(self.measure, mix=str(mix)) if self.whole else self.measure
             plan = replace(plan, job=replace(plan.job, bench=bench))
-            session.follow(plan, session.engine_of(plan, watch), watch)
+            following.follow(plan, following.engine_of(plan, watch), watch)
             if not self.whole or watch.error:
                 return ()
             return tuple(
@@ -140,7 +140,7 @@ class Bencher:
             quiet = Watch(Style(quiet=True))
             quiet.route(plan)
             begun = time.perf_counter()
-            session.follow(plan, session.engine_of(plan, watch), quiet)
+            following.follow(plan, following.engine_of(plan, watch), quiet)
             seconds = time.perf_counter() - begun
             _check(quiet)
             took.append((seconds, quiet.report.done.phases if quiet.report.done else {}))
