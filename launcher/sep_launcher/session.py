@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
-from sep_launcher.machine import disk
+from sep_launcher.machine import disk, storage
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import deaf, pausable, stoppable
-from sep_launcher.planning import choice, files, names, outputs, preview
+from sep_launcher.planning import choice, files, names, outputs, preview, remote
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
@@ -27,12 +27,13 @@ from sep_protocol.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from sep_launcher.engines import Engine
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.show.render import Screen
+    from sep_protocol import TrackDone, TrackFailed
 
 
 def run(
@@ -46,7 +47,7 @@ def run(
         if dry_run:
             _dry_run(request, plan, screen)
             return
-        _check_outputs(plan)
+        before = _check_outputs(plan)
         if why := _not_ready(plan) or _not_here(request, plan):
             from sep_launcher.setup import command  # noqa: PLC0415 (most runs need none of it)
 
@@ -63,11 +64,12 @@ def run(
             raise not_here
         with awake():
             try:
-                follow(plan, engine_of(plan, screen), screen)
+                with _around(plan, engine_of(plan, screen), before) as engine:
+                    follow(plan, engine, screen)
             except GpuRefusedError as fault:
                 if not request.fallback or request.wanted.device != "auto":
                     raise
-                _fall_back(request, plan, fault, screen)
+                _fall_back(request, plan, fault, screen, before)
 
     return _told(work, screen)
 
@@ -81,7 +83,27 @@ def engine_of(plan: Plan, screen: Screen) -> Engine:
     return container.ContainerEngine(screen.log)
 
 
-def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Screen) -> None:
+@contextmanager
+def _around(
+    plan: Plan, engine: Engine, before: Mapping[int, TrackDone | TrackFailed]
+) -> Iterator[Engine]:
+    """Give an engine for the addresses in a plan, around the one that knows paths alone."""
+    if not plan.is_remote:
+        yield engine
+        return
+    from sep_launcher.engines import staged, staging  # noqa: PLC0415 (most runs need none of it)
+
+    with staging.held(plan.stage, plan.stage_limit) as room:
+        yield staged.Staged(engine, room, before=before)
+
+
+def _fall_back(
+    request: Request,
+    was: Plan,
+    fault: GpuRefusedError,
+    screen: Screen,
+    over: Mapping[int, TrackDone | TrackFailed],
+) -> None:
     """Do the run without what the engine refused, and say so. Nothing was done before."""
     plan = _plan(request, screen, gpu_refused=True)
     check_ready(plan)
@@ -90,7 +112,8 @@ def _fall_back(request: Request, was: Plan, fault: GpuRefusedError, screen: Scre
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
     screen.route(plan)
-    follow(plan, engine_of(plan, screen), screen)
+    with _around(plan, engine_of(plan, screen), over) as engine:
+        follow(plan, engine, screen)
 
 
 def _told(work: Callable[[], None], screen: Screen) -> int:
@@ -125,14 +148,20 @@ def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Pla
     return plans.plan(request, host, route, found=search.files, chosen=chosen)
 
 
-def _check_outputs(plan: Plan) -> None:
-    """Raise PathError where stems are in the way, or none can be written."""
-    tracks, output = plan.job.tracks, plan.job.output
-    mixes = [Path(track.shown) for track in tracks]
+def _check_outputs(plan: Plan) -> Mapping[int, TrackDone | TrackFailed]:
+    """Raise PathError where stems are in the way, or none can be written.
+
+    Returns what is known to be over before the run, by index: of tracks in object stores alone.
+    """
+    output = plan.job.output
+    over = remote.before(plan) if plan.is_remote else {}
+    mixes = [Path(track.shown) for track in plan.job.tracks]
+    tracks = [track for track in plan.job.tracks if not storage.is_url(track.out)]
     own = [Path(track.out) for track in tracks if not track.shared]
     shared = [track for track in tracks if track.shared]
     outputs.check_outputs(own, mixes, overwrite=output.overwrite, resume=output.resume)
     outputs.check_shared(shared, plan.stems, mixes, output)
+    return over
 
 
 def check_ready(plan: Plan) -> None:
@@ -234,13 +263,17 @@ def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
 def _is_left(plan: Plan) -> bool:
     """Say whether stems in the making are still there."""
     hidden = f"{names.HIDDEN}{plan.job.id}"
-    places = [Path(track.place()) for track in plan.job.tracks]
-    return any(disk.exists(place / f"{hidden}-{i}") for i, place in enumerate(places))
+    return any(disk.exists(Path(each, f"{hidden}-{i}")) for i, each in enumerate(_places(plan)))
+
+
+def _places(plan: Plan) -> list[str]:
+    """Return the folders of this disk that are written to, in the order of the tracks."""
+    return [track.place() for track in plan.job.tracks if not storage.is_url(track.out)]
 
 
 def _missing(plan: Plan) -> list[Path]:
     """Return the folders that the run has to make, the innermost first."""
-    parents = {Path(track.place()) for track in plan.job.tracks}
+    parents = {Path(each) for each in _places(plan)}
     found = {
         each for parent in parents for each in (parent, *parent.parents) if not disk.exists(each)
     }
@@ -249,7 +282,7 @@ def _missing(plan: Plan) -> list[Path]:
 
 def _sweep(plan: Plan, screen: Screen) -> None:
     """Clear away what a runtime that died could not; where that fails, too, the next run does."""
-    folders = tuple(sorted({track.place() for track in plan.job.tracks}))
+    folders = tuple(sorted(set(_places(plan))))
     there = tuple(each for each in folders if disk.is_dir(each))
     if there:
         engine = engine_of(plan, screen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from sep_launcher.machine.storage import Entry
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A file to separate and the name that its stems go under."""
 
-    path: Path
+    path: Path  # of an object in a store: what its address looks like as one
     name: PurePath  # relative; it may have folders
+    entry: Entry | None = None  # of an object in a store
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -46,6 +49,7 @@ class Hit:
     path: Path
     root: Root
     below: PurePath  # its path from there
+    entry: Entry | None = None  # of an object in a store
 
 
 def named(hits: list[Hit], roots: list[Root]) -> tuple[Found, ...]:
@@ -59,7 +63,8 @@ def named(hits: list[Hit], roots: list[Root]) -> tuple[Found, ...]:
             root.kept = int(root.own)
         _part((root, PurePath("x")) for root in roots if root.own)
     _part((hit.root, hit.below) for hit in hits)
-    return tuple(_distinct([Found(path=hit.path, name=hit.root.name(hit.below)) for hit in hits]))
+    found = [Found(path=h.path, name=h.root.name(h.below), entry=h.entry) for h in hits]
+    return tuple(_distinct(found))
 
 
 def _part(found: Iterable[tuple[Root, PurePath]]) -> None:
@@ -102,4 +107,4 @@ def _distinct(found: list[Found]) -> list[Found]:
             name, number = plain.with_name(f"{plain.name}-{number}"), number + 1
         used.add(names.key(name))
         given[i] = name
-    return [Found(path=each.path, name=given[i]) for i, each in enumerate(found)]
+    return [replace(each, name=given[i]) for i, each in enumerate(found)]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sep_launcher.machine import disk
+from sep_launcher.machine import disk, storage
+from sep_launcher.planning import remote
 
 if TYPE_CHECKING:
     from sep_launcher.planning.plan import Plan
@@ -43,16 +44,27 @@ def _files(track: Track, plan: Plan) -> tuple[str, ...]:
 
 
 def _action(track: Track, files: tuple[str, ...], output: Output) -> Action:
+    if storage.is_url(track.out):
+        there = remote.listing(track)
+        ours = {*files, track.report} & set(there) if track.shared else set(there)
+        taken, report = bool(ours), track.report in there
+    else:
+        taken, report = _on_disk(track, files)
+    if not taken:
+        return "separate"
+    if output.resume and report:
+        return "resume"
+    return "replace" if output.overwrite else "refuse"
+
+
+def _on_disk(track: Track, files: tuple[str, ...]) -> tuple[bool, bool]:
+    """Say whether anything is in a track's place, and whether a report is."""
     folder = Path(track.out)
     if track.shared:
         taken = any(disk.exists(folder / each) for each in (*files, track.report))
     else:
         taken = disk.exists(folder) and not _is_empty(folder)
-    if not taken:
-        return "separate"
-    if output.resume and disk.is_file(folder / track.report):
-        return "resume"
-    return "replace" if output.overwrite else "refuse"
+    return taken, disk.is_file(folder / track.report)
 
 
 def _is_empty(folder: Path) -> bool:
