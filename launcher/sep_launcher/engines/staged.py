@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sep_launcher.engines.commit import Made, commit
-from sep_launcher.engines.staging import expected
+from sep_launcher.engines.staging import expected, size
 from sep_launcher.machine import storage
 from sep_launcher.planning import names, remote
 from sep_launcher.planning.plan import STEM_BYTES
@@ -234,17 +234,17 @@ class _Run:
         """
         track, output = unit.track, self.plan.job.output
         source = self.plan.sources.get(track.audio)
-        size = source.size if source else 0
-        if size > self.staging.limit:
+        mix = source.size if source else 0
+        if mix > self.staging.limit:
             most = f"{self.staging.limit / 1e6:.0f} MB"
-            message = f"{track.audio} has {size / 1e6:.0f} MB, and {most} may be staged"
+            message = f"{track.audio} has {mix / 1e6:.0f} MB, and {most} may be staged"
             raise TrackError(message, hint=MORE)
         stems = 0
         if storage.is_url(track.out):
-            there = size or Path(track.audio).stat().st_size
+            there = mix or Path(track.audio).stat().st_size
             ending = Path(storage.name(track.audio)).suffix
             stems = expected(there, ending, self.plan.stems, output.format)
-        unit.room = self.staging.take(size + stems, self.behind.over)
+        unit.room = self.staging.take(mix + stems, self.behind.over)
         if self.behind.over.is_set():
             raise storage.StoppedError
         unit.folder = self.staging.folder()
@@ -285,10 +285,14 @@ class _Run:
                     case _:
                         yield from self._say(self._translated(event, unit))
                 if isinstance(event, Progress) and self.staging.is_over():
-                    self.inner.stop()
-                    message = "its stems need more room than may be staged"
-                    yield from self._failed(unit, TrackError(message, hint=MORE))
-                    return None
+                    self.inner.pause()  # until there is room again
+                    yield from self._settled()
+                    self.inner.go_on()
+                    if self.staging.is_over():
+                        self.inner.stop()
+                        message = "its stems need more room than may be staged"
+                        yield from self._failed(unit, TrackError(message, hint=MORE))
+                        return None
                 yield from self._settled(at_most=UNSTORED)
         return None
 
@@ -297,13 +301,20 @@ class _Run:
         done = replace(event, track=unit.index)
         folder = Path(event.out)
         made = Made(plan=self.plan, done=done, folder=folder)
+        if unit.folder is not None:
+            unit.room = self.staging.adjust(unit.room, size(unit.folder))
         if storage.is_url(unit.track.out):
 
             def may() -> bool:
                 return self.may_commit(unit.index)
 
-            future = self.behind.do(lambda: commit(made, may, self.behind.over))
-            self._storing.append((unit, future))
+            def store() -> TrackDone:
+                try:
+                    return commit(made, may, self.behind.over)
+                finally:  # here: whoever waits for room may be waited for by who hears of this
+                    self._drop(unit)
+
+            self._storing.append((unit, self.behind.do(store)))
             return
         if not event.resumed:
             with contextlib.suppress(OSError, ValueError):  # without it a mix is fetched once more
@@ -327,7 +338,6 @@ class _Run:
                 yield from self._failed(unit, fault)
                 continue
             self._storing.pop(0)
-            self._drop(unit)
             yield from self._say(done)
 
     def _failed(self, unit: _Unit, fault: SepError | OSError) -> Iterator[Event]:

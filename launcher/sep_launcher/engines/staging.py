@@ -76,13 +76,18 @@ class Staging:
             self._free += room
             self._changed.notify_all()
 
+    def adjust(self, was: int, now: int) -> int:
+        """Count what turned out to be there instead of what was expected; return it."""
+        self.give(was - now)
+        return now
+
     def folder(self) -> Path:
         """Make a folder for a track."""
         return Path(tempfile.mkdtemp(dir=self.root))
 
     def is_over(self) -> bool:
         """Say whether more lies here than may."""
-        return sum(_size(each) for each in self.root.rglob("*")) > self.limit
+        return size(self.root) > self.limit
 
 
 @contextlib.contextmanager
@@ -134,8 +139,11 @@ def _usual() -> Path:
     return Path(given if given and disk.is_dir(given) else tempfile.gettempdir())
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
+def size(folder: Path) -> int:
+    """Return the bytes of the files in a folder; what goes meanwhile does not count."""
+    found = 0
+    for where, _, files in os.walk(folder):
+        for file in files:
+            with contextlib.suppress(OSError):
+                found += Path(where, file).lstat().st_size
+    return found
