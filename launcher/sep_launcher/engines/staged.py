@@ -16,6 +16,7 @@ import time
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,7 +54,7 @@ END_SECONDS = 5.0  # that threads have to hear that it is over
 MORE = "name more by --stage-limit, or another disk by --stage"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Unit:
     """A track on this disk."""
 
@@ -111,6 +112,7 @@ class Staged:
             yield from run.events()
         finally:
             behind.over.set()
+            run.clear()
 
     def stop(self) -> None:
         """End the runtime, and what is being fetched or stored: of that nothing is left here."""
@@ -179,6 +181,13 @@ class _Run:
         self._storing: list[tuple[_Unit, Future[TrackDone]]] = []
         self._outcomes: dict[int, TrackDone | TrackFailed] = {}
         self._phases: dict[str, float] = {}
+        self._units: list[_Unit] = []  # that may have something on this disk
+        self._lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Give back what tracks have that came to no end, each when nobody works at it."""
+        for unit in list(self._units):
+            unit.ready.add_done_callback(partial(self._drop_of, unit))
 
     def events(self) -> Generator[Event, None, None]:
         """Yield Hello first and Done or Failed last; see `Engine.start`."""
@@ -224,6 +233,7 @@ class _Run:
     def _fetch(self, index: int) -> _Unit:
         """Begin to bring a track's mix here."""
         unit = _Unit(index=index, track=self.plan.job.tracks[index])
+        self._units.append(unit)
         unit.ready = self.behind.do(lambda: self._bring(unit))
         return unit
 
@@ -356,12 +366,18 @@ class _Run:
         )
 
     def _drop(self, unit: _Unit) -> None:
-        """Clear a track away from this disk."""
-        if unit.folder is not None:
-            shutil.rmtree(unit.folder, ignore_errors=True)
-        unit.folder = None
-        self.staging.give(unit.room)
-        unit.room = 0
+        """Clear a track away from this disk, whoever comes first."""
+        with self._lock:
+            folder, unit.folder = unit.folder, None
+            room, unit.room = unit.room, 0
+            if unit in self._units:
+                self._units.remove(unit)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.staging.give(room)
+
+    def _drop_of(self, unit: _Unit, _ready: Future[Track]) -> None:
+        self._drop(unit)
 
     def _say(self, event: Event) -> Iterator[Event]:
         """Yield an event unless it was said before; the runtime's hello comes first."""
