@@ -145,7 +145,7 @@ Out = Annotated[
         metavar="FOLDER",
         envvar="SEP_OUT",
         click_type=TARGET,
-        help="Where the stems' folders go: a folder, or s3://... or gs://... .",
+        help="Where the stems' folders go; also to s3:// or gs://.",
     ),
 ]
 Name = Annotated[

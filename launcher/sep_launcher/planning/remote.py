@@ -123,7 +123,7 @@ def patched(report: bytes, plan: Plan, track: Track) -> bytes:
     else:
         state = Path(track.audio).stat()
         found["mix"] |= {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
-    found.setdefault("identity", identity(plan.job))
+    found["identity"] = found.get("identity") or identity(plan.job)
     return f"{json.dumps(found, indent=1)}\n".encode()
 
 
