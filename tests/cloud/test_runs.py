@@ -61,43 +61,39 @@ def until(what, seconds=60):
         time.sleep(0.02)
 
 
-def test_a_run_from_a_bucket_into_it(sep, bucket, wav, tmp_path, stage, with_tiny):
-    """The stems are those of a run on this disk; the same command again makes none."""
+def test_a_run_from_a_bucket_into_it(sep, bucket, wav, stage, with_tiny):
+    """The same command again makes none."""
     bucket.put("in/live/a song.wav", wav())
-    (tmp_path / "a song.wav").write_bytes(wav())
-    sep("run", "a song.wav", *with_tiny)
-    done = sep("run", f"{bucket.url}/in", "-o", f"{bucket.url}/out", "--json", *with_tiny)
+    where = (f"{bucket.url}/in", "-o", f"{bucket.url}/out", *with_tiny)
+    done = sep("run", *where, "--json")
     (track,) = json.loads(done.stdout)["tracks"]
     assert track["mix"] == f"{bucket.url}/in/live/a song.wav"
     assert track["out"] == f"{bucket.url}/out/live/a song"
-    for stem, url in track["stems"].items():
-        here = (tmp_path / "separated" / "a song" / f"{stem}.wav").read_bytes()
-        assert bucket.get(url.removeprefix(f"{bucket.url}/")) == here
+    assert set(track["stems"].values()) < {f"{bucket.url}/{key}" for key in bucket.keys("out/")}
     assert bucket.json("out/live/a song/sep.json")["mix"]["path"] == track["mix"]
-    assert "://" not in str(list(stage.iterdir()))
-    again = sep(
-        "run",
-        f"{bucket.url}/in",
-        "-o",
-        f"{bucket.url}/out",
-        "--resume",
-        *with_tiny,
-        env={"SEP_RUNTIME_PYTHON": sys.executable},
-    )
+    assert list(stage.iterdir()) == []
+    again = sep("run", *where, "--resume", env={"SEP_RUNTIME_PYTHON": sys.executable})
     assert "done before" in again.stderr
-    taken = sep("run", f"{bucket.url}/in", "-o", f"{bucket.url}/out", *with_tiny, check=3)
-    assert "--resume leaves what is done" in taken.stderr
+
+
+@pytest.mark.slow
+def test_the_stems_are_those_of_a_run_on_this_disk(sep, bucket, wav, tmp_path, with_tiny):
+    bucket.put("in/a.wav", wav())
+    (tmp_path / "a.wav").write_bytes(wav())
+    sep("run", "a.wav", *with_tiny)
+    sep("run", f"{bucket.url}/in", "-o", f"{bucket.url}/out", *with_tiny)
+    stems = list((tmp_path / "separated" / "a").glob("*.wav"))
+    assert stems
+    for stem in stems:
+        assert bucket.get(f"out/a/{stem.name}") == stem.read_bytes()
 
 
 @pytest.mark.parametrize(
     ("named", "out", "code", "told"),
     [
         ("s3://no-such-bucket/in/", "out", 3, "could not be listed"),
-        ("{bucket}/nothing/", "out", 3, "there is nothing at"),
         ("{bucket}/in/", "s3://no-such-bucket/out", 3, "could not be listed"),
-        ("{bucket}/in/", "https://host/out", 2, "https:// is not read"),
         ("s3://me:hunter2@bucket/in/", "out", 2, "with a password is not taken"),
-        ("nosuch://bucket/in/", "out", 2, "sep knows no store"),
     ],
 )
 def test_what_is_wrong_is_told_before_any_work(

@@ -173,10 +173,10 @@ def test_many_jobs_look_like_one(bucket, planned, run):
     assert report["mix"]["size"] == 10
 
 
-def test_only_one_side_may_be_in_a_store(bucket, planned, run, tmp_path):
-    bucket.put("in/a.wav", b"a")
+def test_only_one_side_may_be_in_a_store(shelf, planned, run, tmp_path):
+    shelf.put("in/a.wav", b"a")
     (tmp_path / "b.wav").write_bytes(b"b")
-    here = planned(f"{bucket.url}/in/a.wav", out=tmp_path / "out")
+    here = planned(f"{shelf.url}/in/a.wav", out=tmp_path / "out")
     (done,) = of(TrackDone, run(here))
     assert done.out == str(tmp_path / "out" / "a")
     assert (tmp_path / "out" / "a" / "kick.wav").read_bytes() == b"kickaa"
@@ -185,8 +185,8 @@ def test_only_one_side_may_be_in_a_store(bucket, planned, run, tmp_path):
     (done,) = of(TrackDone, run(again, inner))
     assert done.resumed
     assert inner.jobs == []
-    run(planned(str(tmp_path / "b.wav"), out=f"{bucket.url}/out"))
-    assert bucket.get("out/b/kick.wav") == b"kickbb"
+    run(planned(str(tmp_path / "b.wav"), out=f"{shelf.url}/out"))
+    assert shelf.get("out/b/kick.wav") == b"kickbb"
 
 
 def test_resume_does_what_is_missing_and_no_more(bucket, planned, run):
@@ -195,8 +195,8 @@ def test_resume_does_what_is_missing_and_no_more(bucket, planned, run):
     where = (f"{bucket.url}/in/",)
     run(planned(*where, out=f"{bucket.url}/out"))
     bucket.put("in/b.wav", b"B")  # another song under that name
-    bucket._client.delete_object(Bucket=bucket.name, Key="out/c/snare.wav")
-    bucket._client.delete_object(Bucket=bucket.name, Key="out/d/sep.json")
+    bucket.delete("out/c/snare.wav")
+    bucket.delete("out/d/sep.json")
     bucket.put("out/d/.sep-sep.json", b"{}")  # as an attempt leaves it that dies here
     inner = Inner()
     events = run(planned(*where, out=f"{bucket.url}/out", resume=True), inner)
@@ -215,25 +215,25 @@ def test_resume_does_what_is_missing_and_no_more(bucket, planned, run):
     assert (events[-1].done, events[-1].failed) == (0, 4)
 
 
-def test_what_is_not_ours_is_not_replaced(bucket, planned, run):
-    bucket.put("in/a.wav", b"a")
-    bucket.put("out/a/kick.wav", b"of the user")
-    where = f"{bucket.url}/in/a.wav"
+def test_what_is_not_ours_is_not_replaced(shelf, planned, run):
+    shelf.put("in/a.wav", b"a")
+    shelf.put("out/a/kick.wav", b"of the user")
+    where = f"{shelf.url}/in/a.wav"
     with pytest.raises(PathError, match=r"kick\.wav exists already"):
-        remote.before(planned(where, out=f"{bucket.url}/out"))
-    run(planned(where, out=f"{bucket.url}/out", overwrite=True))
-    assert bucket.get("out/a/kick.wav") == b"kickaa"
+        remote.before(planned(where, out=f"{shelf.url}/out"))
+    run(planned(where, out=f"{shelf.url}/out", overwrite=True))
+    assert shelf.get("out/a/kick.wav") == b"kickaa"
     with pytest.raises(PathError, match="would go into the folder of"):
-        remote.before(planned(where, out=bucket.url, name="in/{track} {stem}"))
+        remote.before(planned(where, out=shelf.url, name="in/{track} {stem}"))
 
 
-def test_overwrite_takes_the_old_stems_away(bucket, planned, run):
-    bucket.put("in/a.wav", b"a")
-    where = f"{bucket.url}/in/a.wav"
-    run(planned(where, out=f"{bucket.url}/out", name="{track}/old {stem}"))
-    bucket.put("out/a/cover.jpg", b"of the user")
-    run(planned(where, out=f"{bucket.url}/out", overwrite=True))
-    assert [each.removeprefix("out/a/") for each in bucket.keys("out/a/")] == [
+def test_overwrite_takes_the_old_stems_away(shelf, planned, run):
+    shelf.put("in/a.wav", b"a")
+    where = f"{shelf.url}/in/a.wav"
+    run(planned(where, out=f"{shelf.url}/out", name="{track}/old {stem}"))
+    shelf.put("out/a/cover.jpg", b"of the user")
+    run(planned(where, out=f"{shelf.url}/out", overwrite=True))
+    assert [each.removeprefix("out/a/") for each in shelf.keys("out/a/")] == [
         "cover.jpg",
         "kick.wav",
         "sep.json",
@@ -241,27 +241,27 @@ def test_overwrite_takes_the_old_stems_away(bucket, planned, run):
     ]
 
 
-def test_tracks_may_share_a_folder(bucket, planned, run):
+def test_tracks_may_share_a_folder(shelf, planned, run):
     for name in "ab":
-        bucket.put(f"in/{name}.wav", name.encode())
-    where = (f"{bucket.url}/in/",)
-    options = {"out": f"{bucket.url}/out", "name": "{track} {stem}"}
+        shelf.put(f"in/{name}.wav", name.encode())
+    where = (f"{shelf.url}/in/",)
+    options = {"out": f"{shelf.url}/out", "name": "{track} {stem}"}
     run(planned(*where, **options))
     names = [f"out/{track} {part}" for track in "ab" for part in ("kick.wav", "sep.json")]
-    assert set(names) < set(bucket.keys("out/"))
-    bucket._client.delete_object(Bucket=bucket.name, Key="out/b kick.wav")
+    assert set(names) < set(shelf.keys("out/"))
+    shelf.delete("out/b kick.wav")
     inner = Inner()
     events = run(planned(*where, resume=True, **options), inner)
     assert [each.resumed for each in of(TrackDone, events)] == [True, False]
 
 
-def test_the_report_decides_between_two(bucket, planned, run):
+def test_the_report_decides_between_two(shelf, planned, run):
     """Whoever stores it first has made the track; another settles for it, or says what happened."""
-    bucket.put("in/a.wav", b"a")
-    where = f"{bucket.url}/in/a.wav"
-    first = planned(where, out=f"{bucket.url}/out")
+    shelf.put("in/a.wav", b"a")
+    where = f"{shelf.url}/in/a.wav"
+    first = planned(where, out=f"{shelf.url}/out")
     for model, same in (("m", True), ("other", False)):
-        second = planned(where, out=f"{bucket.url}/out", model=model, overwrite=False)
+        second = planned(where, out=f"{shelf.url}/out", model=model, overwrite=False)
         rival = threading.Event()
 
         def overtaken(path, rival=rival):
@@ -269,8 +269,8 @@ def test_the_report_decides_between_two(bucket, planned, run):
                 rival.set()
                 run_apart(first)
 
-        for key in bucket.keys("out/"):
-            bucket._client.delete_object(Bucket=bucket.name, Key=key)
+        for key in shelf.keys("out/"):
+            shelf.delete(key)
         (outcome,) = of((TrackDone, TrackFailed), run(second, Inner(overtaken)))
         assert isinstance(outcome, TrackDone if same else TrackFailed)
         if same:
@@ -311,15 +311,15 @@ def test_two_that_commit_at_once(faulty, proxy, planned, run):
     assert {type(each) for each in outcomes} == {TrackDone, TrackFailed}
 
 
-def test_an_attempt_that_is_over_stores_nothing(bucket, planned, run):
-    bucket.put("in/a.wav", b"a")
-    plan = planned(f"{bucket.url}/in/a.wav", out=f"{bucket.url}/out")
+def test_an_attempt_that_is_over_stores_nothing(shelf, planned, run):
+    shelf.put("in/a.wav", b"a")
+    plan = planned(f"{shelf.url}/in/a.wav", out=f"{shelf.url}/out")
     (failed,) = of(TrackFailed, run(plan, may_commit=lambda index: index != 0))
     assert "another worker" in failed.message
-    assert bucket.keys("out/") == []
+    assert shelf.keys("out/") == []
     answers = iter([True, True, False])
     run(plan, may_commit=lambda index: next(answers))
-    assert not any(each.endswith("/sep.json") for each in bucket.keys("out/"))
+    assert not any(each.endswith("/sep.json") for each in shelf.keys("out/"))
 
 
 def test_bad_tracks_are_passed_over(faulty, proxy, planned, run):
@@ -346,10 +346,10 @@ def test_bad_tracks_are_passed_over(faulty, proxy, planned, run):
 
 
 @pytest.mark.parametrize("end", [b"crash", b"model"])
-def test_what_was_made_before_the_end_is_stored(bucket, planned, tmp_path, end):
+def test_what_was_made_before_the_end_is_stored(shelf, planned, tmp_path, end):
     for name, body in (("a", b"a"), ("b", end), ("c", b"c")):
-        bucket.put(f"in/{name}.wav", body)
-    plan = planned(f"{bucket.url}/in/", out=f"{bucket.url}/out")
+        shelf.put(f"in/{name}.wav", body)
+    plan = planned(f"{shelf.url}/in/", out=f"{shelf.url}/out")
     events = []
     with staging.held(tmp_path, 10**6) as room:
         engine = Staged(Inner(), room)
@@ -360,15 +360,15 @@ def test_what_was_made_before_the_end_is_stored(bucket, planned, tmp_path, end):
         else:
             assert isinstance(events[-1], Failed)
         engine.stop()
-    assert "out/a/sep.json" in bucket.keys("out/")
-    assert [each for each in bucket.keys("out/") if "/c/" in each] == []
+    assert "out/a/sep.json" in shelf.keys("out/")
+    assert [each for each in shelf.keys("out/") if "/c/" in each] == []
     assert not any(each.name.startswith(".sep-") for each in tmp_path.iterdir())
 
 
-def test_the_next_mix_comes_while_one_is_made(bucket, planned, run, tmp_path):
+def test_the_next_mix_comes_while_one_is_made(shelf, planned, run, tmp_path):
     for name in "ab":
-        bucket.put(f"in/{name}.wav", name.encode())
-    plan = planned(f"{bucket.url}/in/", out=f"{bucket.url}/out")
+        shelf.put(f"in/{name}.wav", name.encode())
+    plan = planned(f"{shelf.url}/in/", out=f"{shelf.url}/out")
     seen = []
 
     def during(path):
@@ -383,12 +383,12 @@ def test_the_next_mix_comes_while_one_is_made(bucket, planned, run, tmp_path):
     assert seen == ["a.wav"]
 
 
-def test_no_more_is_staged_than_may_be(bucket, planned, run, tmp_path):
+def test_no_more_is_staged_than_may_be(shelf, planned, run, tmp_path):
     """A track needs 4 kB with its stems: two of them may be here at a time."""
     for name in "abcd":
-        bucket.put(f"in/{name}.wav", name.encode() * 1000)
-    bucket.put("in/large.wav", b"x" * 9001)
-    plan = planned(f"{bucket.url}/in/", out=f"{bucket.url}/out")
+        shelf.put(f"in/{name}.wav", name.encode() * 1000)
+    shelf.put("in/large.wav", b"x" * 9001)
+    plan = planned(f"{shelf.url}/in/", out=f"{shelf.url}/out")
     most, over = [0], threading.Event()
 
     def watch():
@@ -408,17 +408,17 @@ def test_no_more_is_staged_than_may_be(bucket, planned, run, tmp_path):
     assert 0 < most[0] <= 9000
 
 
-def test_stems_that_are_larger_than_expected_wait_for_those_that_are_stored(bucket, planned, run):
+def test_stems_that_are_larger_than_expected_wait_for_those_that_are_stored(shelf, planned, run):
     for name in "abcd":
-        bucket.put(f"in/{name}.wav", name.encode() * 1000)
-    plan = planned(f"{bucket.url}/in/", out=f"{bucket.url}/out")
+        shelf.put(f"in/{name}.wav", name.encode() * 1000)
+    plan = planned(f"{shelf.url}/in/", out=f"{shelf.url}/out")
     assert len(of(TrackDone, run(plan, Inner(size=5000), limit=14000))) == 4
 
 
-def test_stems_that_outgrow_the_limit_end_their_track_alone(bucket, planned, run):
-    bucket.put("in/a.wav", b"a")
-    bucket.put("in/b.wav", b"bad")
-    plan = planned(f"{bucket.url}/in/", out=f"{bucket.url}/out")
+def test_stems_that_outgrow_the_limit_end_their_track_alone(shelf, planned, run):
+    shelf.put("in/a.wav", b"a")
+    shelf.put("in/b.wav", b"bad")
+    plan = planned(f"{shelf.url}/in/", out=f"{shelf.url}/out")
     inner = Inner(size=5000)
     events = run(plan, inner, limit=8000)
     told = {each.track: each.message for each in of(TrackFailed, events)}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # one letter is a drive of Windows
+LOCAL = frozenset({"file", "local", "memory"})  # no buckets: folders come with their files
 NEVER = frozenset({"http", "https"})  # there is no writing to them, and no listing
 PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -93,7 +94,7 @@ def check(url: str) -> None:
             f"{scheme}:// is not read: sep takes object stores like s3:// and gs://",
             hint="fetch the file first, and name it",
         )
-    if scheme not in ("file", "local", "memory") and not parts.netloc:
+    if scheme not in LOCAL and not parts.netloc:
         raise UsageError(f"{url} names no bucket", hint=f"as in {scheme}://bucket/folder/")
     _system(scheme)
 
@@ -288,6 +289,8 @@ def _system(scheme: str) -> Any:  # noqa: ANN401 (fsspec has no types)
             "read_timeout": READ_SECONDS,
             "retries": {"total_max_attempts": 1},
         }
+    if scheme in LOCAL:
+        options["auto_mkdir"] = True
     system = kind(use_listings_cache=False, skip_instance_cache=True, **options)
     if "retries" in vars(kind):
         system.retries = 1
@@ -331,7 +334,7 @@ def check_bucket(url: str) -> None:
     """Raise StorageError where the bucket is missing: a listing of nothing does not say it."""
     scheme, _, rest = url.partition("://")
     system, path = _at(f"{scheme}://{rest.partition('/')[0]}")
-    if path.strip("/"):
+    if scheme.lower() not in LOCAL:
         _tried(lambda: system.ls(path, detail=False, refresh=True), url, "listed")
 
 
