@@ -207,7 +207,7 @@ def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
     check_ready(plan)
     if not_here := _not_here(request, plan):
         raise not_here
-    if not screen.wants_command:
+    if not screen.wants_command or plan.is_remote:  # one command fetches and stores nothing
         return
     if plan.route.engine == "container":
         from sep_launcher.engines.docker import container  # noqa: PLC0415
@@ -263,7 +263,10 @@ def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
 def _is_left(plan: Plan) -> bool:
     """Say whether stems in the making are still there."""
     hidden = f"{names.HIDDEN}{plan.job.id}"
-    return any(disk.exists(Path(each, f"{hidden}-{i}")) for i, each in enumerate(_places(plan)))
+    return any(
+        disk.exists(Path(each, f"{hidden}-{0 if plan.is_remote else number}"))
+        for number, each in enumerate(_places(plan))
+    )
 
 
 def _places(plan: Plan) -> list[str]:

@@ -500,3 +500,17 @@ def test_stems_are_expected_rather_too_large():
     assert staging.expected(1000, ".FLAC", two, "wav") == 6000
     assert staging.expected(1000, ".mp3", two, "wav") == 40000
     assert staging.expected(1000, ".wav", (), "wav") > staging.expected(1000, ".wav", two, "wav")
+
+
+def test_a_library_is_looked_over_by_few_requests(faulty, proxy, planned):
+    """Of a hundred tracks: what is there by its listings, and each report once."""
+    for number in range(100):
+        faulty.put(f"in/{number:03}.wav", b"x")
+        report = {"sep": "0", "mix": {"size": 1}, "stems": {}}
+        faulty.put(f"out/{number:03}/sep.json", json.dumps(report).encode())
+    plan = planned(f"{faulty.url}/in/", out=f"{faulty.url}/out", resume=True)
+    proxy.seen.clear()
+    over = remote.before(plan)
+    assert len(over) == 100
+    assert all(isinstance(each, TrackFailed) for each in over.values())
+    assert len(proxy.seen) <= 103

@@ -283,7 +283,8 @@ class _Run:
                 match event:
                     case Failed():
                         self._drop(unit)
-                        return replace(event, message=self._words(event.message, unit))
+                        path = event.path and self._words(event.path, unit)
+                        return replace(event, path=path, message=self._words(event.message, unit))
                     case Done():
                         for name, seconds in event.phases.items():
                             self._phases[name] = self._phases.get(name, 0.0) + seconds

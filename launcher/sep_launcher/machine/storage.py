@@ -102,7 +102,7 @@ def check(url: str) -> None:
 def joined(url: str, *parts: str) -> str:
     """Return the address of something below a URL."""
     below = "/".join(each.strip("/") for each in parts if each.strip("/"))
-    return f"{url.rstrip('/')}/{below}" if below else url
+    return f"{url.rstrip('/')}/{below}" if below else url.rstrip("/")
 
 
 def parent(url: str) -> str:
@@ -168,17 +168,23 @@ def matching(pattern: str, fixed: str) -> list[Entry]:
 def read(url: str, most: int, stop: threading.Event | None = None) -> bytes | None:
     """Return a small object; None where there is none, or it has more than `most` bytes."""
     found = stat(url, stop)
-    if found is None or found.size > most:
+    return None if found is None else read_listed(found, most, stop)
+
+
+def read_listed(entry: Entry, most: int, stop: threading.Event | None = None) -> bytes | None:
+    """Return a small object that was listed; None where it is gone, or too large."""
+    if entry.size > most:
         return None
-    system, path = _at(url)
+    system, path = _at(entry.url)
 
     def ask() -> bytes | None:
         try:
-            return bytes(system.cat_file(path))
+            # By a range: a client asks for the size of what is to be had whole.
+            return bytes(system.cat_file(path, start=0, end=entry.size)) if entry.size else b""
         except FileNotFoundError:
             return None
 
-    return _tried(ask, url, "read", stop)
+    return _tried(ask, entry.url, "read", stop)
 
 
 def fetch(entry: Entry, path: Path, stop: threading.Event) -> None:

@@ -10,6 +10,9 @@ from sep_launcher.machine import disk, storage
 from sep_launcher.planning import remote
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sep_launcher.machine.storage import Entry
     from sep_launcher.planning.plan import Plan
     from sep_protocol import Output, Track
 
@@ -30,9 +33,10 @@ class Preview:
 def preview(plan: Plan) -> list[Preview]:
     """Return what would be done, in the Job's order."""
     found = []
+    stored = remote.listings(plan.job.tracks)
     for track in plan.job.tracks:
         files = _files(track, plan)
-        action = _action(track, files, plan.job.output)
+        action = _action(track, files, plan.job.output, stored)
         mix = track.shown or track.audio
         found.append(Preview(mix=mix, out=track.out, files=files, action=action))
     return found
@@ -43,10 +47,12 @@ def _files(track: Track, plan: Plan) -> tuple[str, ...]:
     return tuple(f"{track.file_of(stem)}.{ending}" for stem in plan.stems)
 
 
-def _action(track: Track, files: tuple[str, ...], output: Output) -> Action:
+def _action(
+    track: Track, files: tuple[str, ...], output: Output, stored: Mapping[str, list[Entry]]
+) -> Action:
     if storage.is_url(track.out):
-        there = remote.listing(track)
-        ours = {*files, track.report} & set(there) if track.shared else set(there)
+        there = {storage.name(each.url) for each in stored[track.out]}
+        ours = {*files, track.report} & there if track.shared else there
         taken, report = bool(ours), track.report in there
     else:
         taken, report = _on_disk(track, files)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.machine import disk, storage
-from sep_launcher.planning.stored import MAKING, REPORT_BYTES, many, stems_in
+from sep_launcher.planning.stored import AT_ONCE, MAKING, REPORT_BYTES, many, stems_in
 from sep_protocol import TrackDone, TrackFailed
 from sep_protocol.errors import PathError, TrackError
 
@@ -49,16 +50,14 @@ def before(plan: Plan) -> dict[int, TrackDone | TrackFailed]:
     for bucket in {"/".join(each.out.split("/")[:3]) for each in kept}:
         storage.check_bucket(bucket)
     _check_apart(kept)
-    folders = sorted({each.out for each in kept})
-    found = dict(zip(folders, many(storage.inside, folders), strict=True))
+    found = listings(kept)
     listed = {folder: _sizes(each) for folder, each in found.items()}
     if not plan.job.output.overwrite:
         _check_free(plan, kept, listed)
     if not plan.job.output.resume:
         return {}
     there = {i: each for i, each in tracks.items() if _is_there(each, listed)}
-    keys = {i: _report_of(each) for i, each in there.items()}
-    reports = dict(zip(keys, many(_read, keys.values()), strict=True))
+    reports = dict(zip(there, many(lambda each: _read(each, found), there.values()), strict=True))
     over: dict[int, TrackDone | TrackFailed] = {}
     for index, track in there.items():
         files = listed.get(track.out) or _files(Path(track.out))
@@ -225,13 +224,33 @@ def _joined(out: str, name: str) -> str:
     return storage.joined(out, name) if storage.is_url(out) else str(Path(out, name))
 
 
-def _read(report: str) -> bytes | None:
-    if storage.is_url(report):
-        return storage.read(report, REPORT_BYTES)
+def _read(track: Track, found: Mapping[str, list[Entry]]) -> bytes | None:
+    """Return a track's report, of one in a store as it is listed in its folder."""
+    if storage.is_url(track.out):
+        entry = next(each for each in found[track.out] if storage.name(each.url) == track.report)
+        return storage.read_listed(entry, REPORT_BYTES)
     try:
-        return Path(report).read_bytes()
+        return Path(_report_of(track)).read_bytes()
     except OSError:
         return None
+
+
+def listings(tracks: Iterable[Track]) -> dict[str, list[Entry]]:
+    """Return what is in the folders of tracks in a store, of many by one listing of all of it.
+
+    Raises StorageError.
+    """
+    folders = sorted({each.out for each in tracks if storage.is_url(each.out)})
+    found: dict[str, list[Entry]] = {each: [] for each in folders}
+    if len(folders) <= AT_ONCE:
+        return dict(zip(folders, many(storage.inside, folders), strict=True))
+    scheme = folders[0].partition("://")[0]
+    above = os.path.commonpath([each.partition("://")[2] for each in folders])
+    for entry in storage.below(f"{scheme}://{above}"):
+        folder = storage.parent(entry.url)
+        if folder in found:
+            found[folder].append(entry)
+    return found
 
 
 def _sizes(found: Iterable[Entry]) -> dict[str, int]:

@@ -7,7 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sep_launcher.machine import storage
 from sep_launcher.planning import names
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sep_launcher.machine.storage import Entry
 
+A = TypeVar("A")
+R = TypeVar("R")
 Kind = Literal["object", "folder", "glob"]
 AT_ONCE = 64  # requests: stores answer slowly, and many at a time
 REPORT_BYTES = 1 << 20  # more than any report has
@@ -65,13 +67,16 @@ def look(url: str) -> Seen:
     return _seen("folder", url.rstrip("/"), found, found)
 
 
-def many(ask: Callable[[str], Any], urls: Iterable[str]) -> list[Any]:
-    """Return what each of many addresses gives, in their order, many at a time."""
-    todo = list(urls)
+def many(ask: Callable[[A], R], about: Iterable[A]) -> list[R]:
+    """Return what a question gives about each of many, in their order, many at a time."""
+    todo = list(about)
     if not todo:
         return []
-    with ThreadPoolExecutor(min(AT_ONCE, len(todo))) as pool:
+    pool = ThreadPoolExecutor(min(AT_ONCE, len(todo)), "store")
+    try:
         return list(pool.map(ask, todo))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for few
 
 
 def place(url: str) -> Path:
@@ -109,17 +114,18 @@ def _seen(kind: Kind, folder: str, found: Sequence[Entry], listed: Sequence[Entr
 
 def _made(listed: Sequence[Entry]) -> tuple[set[str], set[str]]:
     """Return the folders of tracks among what is listed, and the stems in folders of many."""
-    own, reports = set(), []
+    own: set[str] = set()
+    reports: list[Entry] = []
     for each in listed:
         name = storage.name(each.url)
         if name in (REPORT, f"{MAKING}{REPORT}"):
             own.add(storage.parent(each.url))
         elif "sep" in name and name.endswith(".json"):
-            reports.append(each.url)
-    read = many(lambda url: storage.read(url, REPORT_BYTES), reports)
+            reports.append(each)
+    read = many(lambda entry: storage.read_listed(entry, REPORT_BYTES), reports)
     shared = {
-        storage.joined(storage.parent(url), stem)
-        for url, report in zip(reports, read, strict=True)
+        storage.joined(storage.parent(each.url), stem)
+        for each, report in zip(reports, read, strict=True)
         for stem in stems_in(report)
     }
     return own, shared
