@@ -448,6 +448,8 @@ def test_a_stop_leaves_nothing(faulty, proxy, planned, tmp_path):
         heard.close()
         threading.Timer(0.2, hold.set).start()
         engine.stop()
+        assert room._free == room.limit
+        assert [each.name for each in room.root.iterdir()] == ["lock"]
     assert not any(each.name.startswith(".sep-") for each in tmp_path.iterdir())
     assert not any(each.endswith("/sep.json") for each in faulty.keys("out/"))
 
