@@ -185,6 +185,9 @@ def test_only_one_side_may_be_in_a_store(shelf, planned, run, tmp_path):
     (done,) = of(TrackDone, run(again, inner))
     assert done.resumed
     assert inner.jobs == []
+    (tmp_path / "out" / "a" / "sep.json").write_text("{}")  # of an older sep: the runtime looks
+    run(again, inner)
+    assert inner.jobs[0].output.resume
     run(planned(str(tmp_path / "b.wav"), out=f"{shelf.url}/out"))
     assert shelf.get("out/b/kick.wav") == b"kickbb"
 
