@@ -41,8 +41,9 @@ def proxy(server):
 class Proxy:
     """Hands requests on.
 
-    A fault is None, ("status", code, S3's word), ("cut", bytes of the answer that still come),
-    ("wait", an Event before it is handed on), or ("deaf",): it is handed on and no answer comes.
+    A fault is None, ("status", code, S3's word[, a message]), ("cut", bytes of the answer that
+    still come), ("wait", an Event before it is handed on), or ("deaf",): it is handed on and no
+    answer comes.
     """
 
     def __init__(self, server):
@@ -58,7 +59,8 @@ class Proxy:
                 proxy.seen.append((self.command, self.path))
                 fault = proxy.fault(self.command, self.path, body) or ("none",)
                 if fault[0] == "status":
-                    text = f"<Error><Code>{fault[2]}</Code><Message>no</Message></Error>".encode()
+                    told = f"<Code>{fault[2]}</Code><Message>{(*fault, 'no')[3]}</Message>"
+                    text = f"<Error>{told}</Error>".encode()
                     self.answer(fault[1], {"Content-Type": "application/xml"}, text)
                     return
                 if fault[0] == "wait":

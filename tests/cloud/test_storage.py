@@ -1,5 +1,6 @@
 """Requests to a store, and what comes of faults on the way; what addresses name."""
 
+import os
 import sys
 import threading
 
@@ -88,6 +89,15 @@ def test_a_refusal_is_final(faulty, proxy):
     assert "environment" in found.value.hint
     assert found.value.code == ExitCode.PATH
     assert len(proxy.seen) == 1
+
+
+def test_what_is_secret_is_cut_out_of_what_a_store_says(faulty, proxy, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-this-session")
+    message = f"key {os.environ['AWS_ACCESS_KEY_ID']} with token-of-this-session"
+    proxy.fault = lambda *_: ("status", 403, "AccessDenied", message)
+    with pytest.raises(storage.StorageError, match=r"refused") as found:
+        storage.below(faulty.url)
+    assert "key *** with ***" in found.value.message
 
 
 def test_a_stop_is_heard_between_two_tries(faulty, proxy, monkeypatch, tmp_path):

@@ -43,6 +43,7 @@ UNKNOWN = re.compile(
     r"NoCredentials|PartialCredentials|CredentialRetrieval|DefaultCredentials|Token"
 )
 SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL", re.IGNORECASE)
+LEAST_SECRET = 8  # characters: shorter ones are words of any message
 PRECONDITION_FAILED = 412
 
 
@@ -412,6 +413,6 @@ def _clean(fault: Exception) -> str:
     """Return a fault's first line without what the environment keeps secret."""
     told = str(fault).partition("\n")[0][:300]
     for key, value in os.environ.items():
-        if value and SECRET.search(key):
+        if len(value) >= LEAST_SECRET and SECRET.search(key):
             told = told.replace(value, "***")
     return told
