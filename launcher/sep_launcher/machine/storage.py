@@ -43,6 +43,7 @@ UNKNOWN = re.compile(
     r"NoCredentials|PartialCredentials|CredentialRetrieval|DefaultCredentials|Token"
 )
 SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL", re.IGNORECASE)
+NOWHERE = ".sep-none"
 LEAST_SECRET = 8  # characters: shorter ones are words of any message
 PRECONDITION_FAILED = 412
 
@@ -340,9 +341,10 @@ def _entry(url: str, found: dict[str, Any]) -> Entry:
 def check_bucket(url: str) -> None:
     """Raise StorageError where the bucket is missing: a listing of nothing does not say it."""
     scheme, _, rest = url.partition("://")
-    system, path = _at(f"{scheme}://{rest.partition('/')[0]}")
+    # Of a folder that is not there: a whole bucket may be long to list.
+    system, path = _at(f"{scheme}://{rest.partition('/')[0]}/{NOWHERE}")
     if scheme.lower() not in LOCAL:
-        _tried(lambda: system.ls(path, detail=False, refresh=True), url, "listed")
+        _tried(lambda: system.find(path), url, "listed")
 
 
 def _tried(ask: Callable[[], T], url: str, done: str, stop: threading.Event | None = None) -> T:
