@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = "{'torch', 'numpy', 'soundfile', 'docker', 'av', 'soxr'}"
+HEAVY = "{'torch', 'numpy', 'soundfile', 'docker', 'av', 'soxr', 'fsspec'}"
 
 
 def loaded(code):

@@ -19,7 +19,7 @@ from sep_launcher.machine.probe import probe
 from sep_launcher.planning import route as routes
 from sep_launcher.planning import shards, workers
 from sep_launcher.planning.listed import number, parted
-from sep_launcher.planning.request import NAME, NONE, Request, bytes_of
+from sep_launcher.planning.request import NAME, NONE, Request, bytes_of, size_of
 from sep_launcher.planning.route import Wanted
 from sep_launcher.show import phrases, render
 from sep_launcher.show.render import Screen, Style
@@ -61,7 +61,7 @@ def run(
     *,
     paths: o.Files,
     downmix: o.Downmix = False,
-    out: o.Out = Path("separated"),
+    out: o.Out = "separated",
     name: o.Name = NAME,
     include: o.Include = None,
     shard: o.Shard = None,
@@ -82,6 +82,8 @@ def run(
     precision: o.Precision = "auto",
     batch: o.BatchSize = None,
     memory: o.Memory = None,
+    stage: o.Stage = None,
+    stage_limit: o.StageLimit = None,
     fallback: o.Fallback = True,
     resume: o.Resume = False,
     verify: o.Verify = False,
@@ -146,6 +148,8 @@ def run(
             downmix=downmix,
             memory=bytes_of(memory),
             shard=None if shard is None else shards.shard(shard),
+            stage=stage,
+            stage_limit=size_of(stage_limit, "--stage-limit"),
         )
 
     machine: render.Machine = "json" if json_ else "events" if events else ""

@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sep_launcher.engines import IMAGE_SETUP, native
+from sep_launcher.engines.serving import Serving
 from sep_launcher.library.pool import Pool
-from sep_launcher.machine import disk
+from sep_launcher.machine import disk, storage
 from sep_launcher.machine.stopping import deaf, pausable, stoppable
 from sep_launcher.planning import finished, names
-from sep_protocol import DeviceChosen, Done, Fallback, Hello, code
+from sep_protocol import DeviceChosen, Done, Fallback, Hello, TrackFailed, code
 from sep_protocol.errors import DeviceError, InterruptedJob, SepError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from sep_launcher.engines import Engine
+    from sep_launcher.engines.staging import Staging
     from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.workers import Worker
     from sep_launcher.show.render import Screen
-    from sep_protocol import Track
+    from sep_protocol import Track, TrackDone
 
 
-def engine_of(plan: Plan, screen: Screen) -> Engine:
+@contextmanager
+def staging_of(plan: Plan) -> Iterator[Staging | None]:
+    """Give the room for mixes and stems of object stores; None where a plan has none of them."""
+    if not plan.is_remote:
+        yield None
+        return
+    from sep_launcher.engines import staging  # noqa: PLC0415 (most runs need none of it)
+
+    with staging.held(plan.stage, plan.stage_limit) as room:
+        yield room
+
+
+def engine_of(plan: Plan, screen: Screen, room: Staging | None = None) -> Engine:
     """Return the engine that the plan is for; the screen gets what the runtime logs."""
+    if room is not None:
+        # Each track is a Job there, so a runtime is kept between them, where that can be.
+        native_way = plan.route.engine == "native"
+        inner = Serving(screen.log) if native_way else engine_of(plan, screen)
+        return _staged(inner, room)
     if plan.route.engine == "native":
         return native.NativeEngine(screen.log)
     from sep_launcher.engines.docker import container  # noqa: PLC0415 (other runs need none of it)
@@ -34,12 +54,42 @@ def engine_of(plan: Plan, screen: Screen) -> Engine:
     return container.ContainerEngine(screen.log)
 
 
-def follow(plan: Plan, engine: Engine, screen: Screen, done: Collection[int] = ()) -> None:
+def keeper_of(
+    plan: Plan, screen: Screen, room: Staging | None, worker: Worker, may: Callable[[int], bool]
+) -> Engine:
+    """Return the engine of one of many workers; `may` tells whether it may still store a track."""
+
+    def log(line: str) -> None:
+        screen.log(f"{worker.name}: {line}")
+
+    if worker.route.engine == "native":
+        return Serving(log) if room is None else _staged(Serving(log), room, may)
+    from sep_launcher.engines.docker import container, serving  # noqa: PLC0415 (as above)
+
+    if room is None:
+        return serving.ServingContainer(plan, log)
+    return _staged(container.ContainerEngine(log), room, may)  # what it mounts is not known before
+
+
+def _staged(inner: Engine, room: Staging, may: Callable[[int], bool] = lambda _: True) -> Engine:
+    from sep_launcher.engines import staged  # noqa: PLC0415 (most runs need none of it)
+
+    return staged.Staged(inner, room, may_commit=may)
+
+
+def follow(
+    plan: Plan,
+    engine: Engine,
+    screen: Screen,
+    over: Mapping[int, TrackDone | TrackFailed] | None = None,
+) -> None:
     """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second.
 
-    The runtime does not hear of the tracks that are `done`.
+    The runtime does not hear of the tracks that are `over`.
     """
-    left = finished.left(plan, done)
+    over = over or {}
+    failed = sum(isinstance(each, TrackFailed) for each in over.values())
+    left = finished.left(plan, over)
     plan = finished.part(plan, left)
     missing = _missing(plan)
 
@@ -54,7 +104,8 @@ def follow(plan: Plan, engine: Engine, screen: Screen, done: Collection[int] = (
                 for heard_event in heard:
                     event = finished.renumbered(heard_event, left)
                     if isinstance(event, Done):
-                        event = replace(event, done=event.done + len(done))
+                        done = event.done + len(over) - failed
+                        event = replace(event, done=done, failed=event.failed + failed)
                     screen.event(event, engine.by)
                     told = told or isinstance(event, Fallback)
                     here = replace(plan, route=engine.by.worker.route) if engine.by else plan
@@ -90,7 +141,7 @@ def left_over(tracks: Iterable[Track], ids: Collection[str] = ()) -> list[str]:
     """Return the folders in which there are stems in the making, of these jobs or of any."""
     begins = tuple(f"{names.HIDDEN}{each}-" for each in ids) or names.HIDDEN
     found = []
-    for place in sorted({track.place() for track in tracks}):
+    for place in sorted(_places(tracks)):
         with suppress(OSError), os.scandir(place) as entries:
             work = (each.name for each in entries if names.is_work(each.name))
             if any(each.startswith(begins) for each in work):
@@ -98,9 +149,14 @@ def left_over(tracks: Iterable[Track], ids: Collection[str] = ()) -> list[str]:
     return found
 
 
+def _places(tracks: Iterable[Track]) -> set[str]:
+    """Return the folders of this disk that are written to."""
+    return {track.place() for track in tracks if not storage.is_url(track.out)}
+
+
 def _missing(plan: Plan) -> list[Path]:
     """Return the folders that the run has to make, the innermost first."""
-    parents = {Path(track.place()) for track in plan.job.tracks}
+    parents = {Path(each) for each in _places(plan.job.tracks)}
     every = {each for parent in parents for each in (parent, *parent.parents)}
     found = [each for each in every if not disk.exists(each)]
     return sorted(found, key=lambda each: -len(each.parts))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import click
 import typer
 
+from sep_launcher.machine import storage
 from sep_launcher.planning import models
 from sep_launcher.words.completion import SHELLS, Listed, Offered
 from sep_launcher.words.optional import VERIFY
@@ -32,7 +33,16 @@ class Place(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111 (any text)
 
 
+class Target(Place):
+    """A path, or an address in an object store, which stays a text."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 (the parser's)
+        """Return it."""
+        return value if storage.is_url(value) else super().convert(value, param, ctx)
+
+
 PLACE: Any = Place()
+TARGET: Any = Target()
 FILES: Any = Offered("file", files=True)
 MODELS_OF_RUN: Any = Offered("models", models.names, files=True, separator=",")
 FOR_SONGS: Any = Offered("model", models.named_for_songs, files=True)
@@ -63,7 +73,7 @@ Files = Annotated[
         metavar="FILES...",
         click_type=FILES,
         rich_help_panel=INPUT,
-        help="Audio files, folders, or globs like 'live/*.flac'.",
+        help="Audio files, folders, or globs like 'live/*.flac'; also in s3:// or gs://.",
     ),
 ]
 ModelName = Annotated[
@@ -128,15 +138,15 @@ ModelConfig = Annotated[
     ),
 ]
 Out = Annotated[
-    Path,
+    str,  # and not Path: that would make one of an address
     _in(
         OUTPUT,
         "--out",
         "-o",
         metavar="FOLDER",
         envvar="SEP_OUT",
-        click_type=PLACE,
-        help="Where the stems' folders go.",
+        click_type=TARGET,
+        help="Where the stems' folders go; also to s3:// or gs://.",
     ),
 ]
 Name = Annotated[
@@ -146,6 +156,29 @@ Name = Annotated[
         metavar="PATTERN",
         envvar="SEP_NAME",
         help="FOLDER/FILE of each stem, made of {track}, {parent}, {model} and {stem}.",
+    ),
+]
+Stage = Annotated[
+    Path | None,
+    _in(
+        WHERE,
+        "--stage",
+        metavar="FOLDER",
+        envvar="SEP_STAGE",
+        click_type=PLACE,
+        help="Where files from s3:// or gs:// lie while they are separated. Without it the "
+        "temporary folder, or a cluster job's own.",
+    ),
+]
+StageLimit = Annotated[
+    str | None,
+    _in(
+        WHERE,
+        "--stage-limit",
+        metavar="SIZE",
+        envvar="SEP_STAGE_LIMIT",
+        help="The most that may lie there, as in 50g. Without it 20 GB, or nine tenths of what is "
+        "free.",
     ),
 ]
 Include = Annotated[
@@ -459,8 +492,8 @@ OneModel = Annotated[
     typer.Argument(metavar="MODEL", click_type=KNOWN, help="A name that 'sep models list' shows."),
 ]
 RunFolder = Annotated[
-    Path,
-    typer.Argument(metavar="FOLDER", click_type=PLACE, help="The --out of the runs."),
+    str,
+    typer.Argument(metavar="FOLDER", click_type=TARGET, help="The --out of the runs."),
 ]
 Checkpoint = Annotated[
     Path,

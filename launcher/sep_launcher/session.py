@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import following
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
-from sep_launcher.engines.serving import Serving
 from sep_launcher.library import ledger as ledgers
 from sep_launcher.library import pool as pools
 from sep_launcher.library import survey
 from sep_launcher.library.pool import Pool
-from sep_launcher.library.shelf import Folder
+from sep_launcher.library.shelf import shelf_of
+from sep_launcher.machine import storage
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
-from sep_launcher.planning import choice, files, finished, identity, outputs, preview
+from sep_launcher.planning import choice, files, finished, identity, outputs, preview, remote
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
-from sep_protocol import Done, Fallback
+from sep_protocol import Done, Fallback, TrackFailed
 from sep_protocol.errors import (
     InterruptedJob,
     ModelError,
@@ -31,15 +31,16 @@ from sep_protocol.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping
 
-    from sep_launcher.engines import Keeper
+    from sep_launcher.engines.staging import Staging
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.shards import Shard
-    from sep_launcher.planning.workers import Worker
     from sep_launcher.show.render import Screen
     from sep_protocol import TrackDone
+
+    Over = Mapping[int, TrackDone | TrackFailed]
 
 
 def run(
@@ -58,17 +59,16 @@ def run(
             _dry_run(request, plan, screen)
             return
         _check_outputs(plan)
-        done = finished.look(plan)
-        if done and len(done) == len(plan.job.tracks):
+        over = _over(plan)
+        if len(over) == len(plan.job.tracks):
             screen.route(plan)
-            _tell(done, screen)
-            screen.event(Done(done=len(done), failed=0, seconds=0.0))
+            _tell(over, screen)
             return
         if why := _not_ready(plan) or _not_here(request, plan):
             _offer(why, plan, screen, yes=yes, offline=offline)
             plan = _plan(request, screen)
-            done = finished.look(plan)
-        _begin(request, plan, done, screen)
+            over = _over(plan)
+        _begin(request, plan, over, screen)
 
     return _told(work, screen)
 
@@ -82,61 +82,54 @@ def _offer(why: SepError, plan: Plan, screen: Screen, *, yes: bool, offline: boo
     command.offer(screen, lack, yes=yes, offline=offline)
 
 
-def _begin(request: Request, plan: Plan, done: dict[int, TrackDone], screen: Screen) -> None:
+def _begin(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
     """Do what is left of a plan, for which all should be ready."""
     if plan.workers:
-        plan = survey.survey(plan, done, screen)
+        plan = survey.survey(plan, over, screen)
     screen.route(plan)
     check_ready(plan)
     if not_here := _not_here(request, plan):
         raise not_here
-    _tell(done, screen)
+    _tell(over, screen)
     with awake():
         try:
-            _separate(request, plan, screen, done)
+            _separate(request, plan, screen, over)
         except GpuRefusedError as fault:
             if not request.fallback or request.wanted.device != "auto":
                 raise
-            _fall_back(request, plan, fault, screen, done)
+            _fall_back(request, plan, fault, screen, over)
 
 
-def _separate(request: Request, plan: Plan, screen: Screen, done: Collection[int]) -> None:
+def _separate(request: Request, plan: Plan, screen: Screen, over: Over) -> None:
     """Do what is left of the plan, by one runtime, or by many that share its tracks."""
-    if not plan.workers:
-        following.follow(plan, following.engine_of(plan, screen), screen, done)
-        return
+    with following.staging_of(plan) as room:
+        if plan.workers:
+            _share(request, plan, screen, over, room)
+        else:
+            engine = following.engine_of(plan, screen, room)
+            following.follow(plan, engine, screen, over)
+
+
+def _share(request: Request, plan: Plan, screen: Screen, over: Over, room: Staging | None) -> None:
+    """Let many workers do what is left of the plan, and keep a ledger of it."""
     ledger = ledgers.begin(
-        Folder(Path(plan.root, ledgers.FOLDER)),
+        shelf_of(plan.root, ledgers.FOLDER),
         plan.job.id,
-        finished.part(plan, finished.left(plan, done)).job.tracks,
-        before=len(done),
+        finished.part(plan, finished.left(plan, over)).job.tracks,
+        before=len(over),
         shard=str(request.shard or ""),
         take_over=request.take_over,
         retry=request.retry_quarantined or not request.output.resume,
     )
-    pool = Pool(
-        partial(_keeper, plan, screen), ledger, known=ledger.known(), hang=pools.hang_seconds()
-    )
+    make = partial(following.keeper_of, plan, screen, room)
+    pool = Pool(make, ledger, known=ledger.known(), hang=pools.hang_seconds())
     try:
         following.sweep(plan, following.left_over(plan.job.tracks), screen)
-        following.follow(plan, pool, screen, done)
+        following.follow(plan, pool, screen, over)
     except SepError as fault:
         ledger.close(fault.code)
         raise
     ledger.close(screen.report.exit_code)
-
-
-def _keeper(plan: Plan, screen: Screen, worker: Worker) -> Keeper:
-    """Return the engine of one of many workers."""
-
-    def log(line: str) -> None:
-        screen.log(f"{worker.name}: {line}")
-
-    if worker.route.engine == "native":
-        return Serving(log)
-    from sep_launcher.engines.docker import serving  # noqa: PLC0415 (other runs need none of it)
-
-    return serving.ServingContainer(plan, log)
 
 
 def _fall_back(
@@ -144,7 +137,7 @@ def _fall_back(
     was: Plan,
     fault: GpuRefusedError,
     screen: Screen,
-    done: Collection[int],
+    over: Over,
 ) -> None:
     """Do the run without what the engine refused, and say so. Nothing was done before."""
     plan = _plan(request, screen, gpu_refused=True)
@@ -155,7 +148,7 @@ def _fall_back(
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
     screen.route(plan)
-    _separate(request, plan, screen, done)
+    _separate(request, plan, screen, over)
 
 
 def _shard(shard: Shard, plan: Plan) -> str:
@@ -165,10 +158,21 @@ def _shard(shard: Shard, plan: Plan) -> str:
     return f"shard {shard}: {len(plan.job.tracks) or 'none'} of {files}"
 
 
-def _tell(done: dict[int, TrackDone], screen: Screen) -> None:
-    """Show the tracks that need no runtime."""
-    for event in done.values():
+def _over(plan: Plan) -> Over:
+    """Return the tracks that need no runtime, by their indices: what is done, what never will be.
+
+    Raises PathError where stems are in the way in a store.
+    """
+    return {**finished.look(plan), **(remote.before(plan) if plan.is_remote else {})}
+
+
+def _tell(over: Over, screen: Screen) -> None:
+    """Show the tracks that need no runtime; where these are all, that is the end."""
+    for event in over.values():
         screen.event(event)
+    if len(over) == len(screen.report.plan.job.tracks if screen.report.plan else ()):
+        failed = sum(isinstance(each, TrackFailed) for each in over.values())
+        screen.event(Done(done=len(over) - failed, failed=failed, seconds=0.0))
 
 
 def _told(work: Callable[[], None], screen: Screen) -> int:
@@ -207,7 +211,8 @@ def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Pla
 
 def _check_outputs(plan: Plan) -> None:
     """Raise PathError where stems are in the way, or none can be written."""
-    tracks, output = plan.job.tracks, plan.job.output
+    output = plan.job.output
+    tracks = [track for track in plan.job.tracks if not storage.is_url(track.out)]
     mixes = [Path(each) for each in plan.mixes]
     own = [Path(track.out) for track in tracks if not track.shared]
     shared = [track for track in tracks if track.shared]
@@ -258,7 +263,7 @@ def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
     check_ready(plan)
     if not_here := _not_here(request, plan):
         raise not_here
-    if not screen.wants_command:
+    if not screen.wants_command or plan.is_remote:  # one command fetches and stores nothing
         return
     if plan.route.engine == "container":
         from sep_launcher.engines.docker import container  # noqa: PLC0415

@@ -151,7 +151,7 @@ def test_lengths_of_many(tmp_path):
     paths = [str(tmp_path / f"{number}.mp3") for number in range(100)]
     for path in paths[1:]:
         Path(path).write_bytes(bytes(32000))
-    found = lengths(paths)
+    found = lengths(paths, {})
     assert found[0].seconds == 0
     assert {each.seconds for each in found[1:]} == {1.0}
     assert not any(each.told for each in found)

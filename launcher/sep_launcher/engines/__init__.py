@@ -78,6 +78,12 @@ class Engine(Protocol):
     def by(self) -> By | None:
         """Who said the event that was yielded last; None where there is one runtime."""
 
+    def ready(self) -> str:
+        """Wait until a plan can begin, and return the name of the machine that will do it.
+
+        Raises a SepError where there will be none.
+        """
+
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events, Hello first and Done or Failed last.
 
@@ -95,13 +101,3 @@ class Engine(Protocol):
 
     def go_on(self) -> None:
         """Let it work again."""
-
-
-class Keeper(Engine, Protocol):
-    """An Engine that is given one plan after the other, and keeps what they have in common."""
-
-    def ready(self) -> str:
-        """Wait until a plan can begin, and return the name of the machine that will do it.
-
-        Raises a SepError where there will be none.
-        """

@@ -60,7 +60,7 @@ def sweep() -> None:
         found += Path(tempfile.gettempdir()).glob(f"{PREFIX}*")
     for folder in found:
         with contextlib.suppress(OSError):
-            if _is_ours(folder) and _is_over(folder):
+            if is_ours(folder) and is_over(folder):
                 _remove(folder)
 
 
@@ -72,7 +72,7 @@ def _made(job: Job, *, hold: bool) -> tuple[Path, IO[bytes] | None]:
         lock = None
         try:
             folder = make(job)
-            lock = _locked(folder) if hold else None
+            lock = locked(folder) if hold else None
             (folder / FILE).write_text(dump_job(job), encoding="utf-8")
         except OSError as why:  # a home that cannot be written, or is full, is no reason to stop
             fault = why
@@ -98,7 +98,7 @@ def _in_temporary(job: Job) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{job.id}-"))
 
 
-def _locked(folder: Path) -> IO[bytes] | None:
+def locked(folder: Path) -> IO[bytes] | None:
     """Return a lock that ends with this process; None where the file system has none."""
     path = folder / (LOCK if sys.platform == "win32" else UNNAMED)  # it renames no open file
     file = path.open("wb")
@@ -125,13 +125,14 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def _is_ours(folder: Path) -> bool:
+def is_ours(folder: Path) -> bool:
     """Say whether it is a folder, no link, and this user's."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or found.st_uid == os.getuid())
 
 
-def _is_over(folder: Path) -> bool:
+def is_over(folder: Path) -> bool:
+    """Say whether its launcher is dead, or has left it for longer than is kept; raises OSError."""
     try:
         with (folder / LOCK).open("rb+") as file:
             return _lock(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -34,10 +33,6 @@ class Serving(NativeEngine):
         self._group = group
         self._busy = False
         self._now: Listener | None = None
-
-    def ready(self) -> str:
-        """Wait until a plan can begin, and return the name of the machine that will do it."""
-        return platform.node()
 
     @property
     def pid(self) -> int | None:

@@ -7,23 +7,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.library import ledger
-from sep_launcher.library.shelf import Folder
+from sep_launcher.library.shelf import shelf_of
 from sep_launcher.show import render
 from sep_launcher.show.layout import near, rough, span, speed
 from sep_protocol.errors import ExitCode, PathError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sep_launcher.library.ledger import State
 
 SCHEMA = 1
 MOST_BAD = 20  # tracks that are told to people, of each run
 
 
-def status(out: Path, *, as_json: bool) -> int:
+def status(out: str, *, as_json: bool) -> int:
     """Tell how far the runs are that write into a folder; 1 where a track was not done."""
-    states = ledger.states(Folder(out / ledger.FOLDER))
+    states = ledger.states(shelf_of(out, ledger.FOLDER))
     if not states:
         raise PathError(
             f"no run of many tracks has noted anything in {out}",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import queue
 import threading
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sep_launcher.engines import LostError
@@ -44,7 +45,7 @@ from sep_protocol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from sep_launcher.engines import Keeper
+    from sep_launcher.engines import Engine
     from sep_launcher.library.leases import Blame, Lease
     from sep_launcher.library.ledger import Ledger
     from sep_launcher.planning.plan import Plan
@@ -63,8 +64,8 @@ class _Hand:
     """A worker at work. `inbox` takes leases, None at the end."""
 
     worker: Worker
-    engine: Keeper
-    inbox: queue.SimpleQueue[tuple[Plan, Lease] | None]
+    engine: Engine
+    inbox: queue.SimpleQueue[tuple[Plan, Lease] | None] = field(default_factory=queue.SimpleQueue)
     node: str = ""
     lease: Lease | None = None
     heard: float = 0.0  # when it gave a sign
@@ -123,13 +124,14 @@ def hang_seconds() -> float | None:
 class Pool:
     """An Engine of many; `make` gives each worker its own, the ledger is told of everything.
 
+    `make` gets what tells an engine whether a track of its plan, by its index, is still its own.
     `known` are tracks of which it is known how they end: nobody gets them. `alike` says that all
     workers are on this machine: what ends one for the machine's sake ends the run.
     """
 
     def __init__(
         self,
-        make: Callable[[Worker], Keeper],
+        make: Callable[[Worker, Callable[[int], bool]], Engine],
         ledger: Ledger,
         *,
         known: Mapping[int, TrackDone | TrackFailed] | None = None,
@@ -151,6 +153,10 @@ class Pool:
         self._news: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._last_words = ""  # of the last runtime that died
         self._faults: list[SepError] = []  # of workers that left
+
+    def ready(self) -> str:
+        """Return the name of this machine; each worker is waited for by itself."""
+        return platform.node()
 
     @property
     def by(self) -> By | None:
@@ -175,10 +181,7 @@ class Pool:
             self.leases.settle(track, "done" if isinstance(event, TrackDone) else "failed")
             self._ledger.note(event, None)
             yield event
-        self._hands = [
-            _Hand(worker=each, engine=self._make(each), inbox=queue.SimpleQueue())
-            for each in plan.workers
-        ]
+        self._hands = [self._hand(each) for each in plan.workers]
         for hand in self._hands:
             threading.Thread(target=_work, args=(hand, self._news), daemon=True).start()
         while not self.leases.over:
@@ -194,6 +197,16 @@ class Pool:
         done, seconds = states.count("done"), self._clock() - begun
         self._by = None
         yield Done(done=done, failed=len(states) - done, seconds=seconds)
+
+    def _hand(self, worker: Worker) -> _Hand:
+        """Return a worker with an engine of its own."""
+
+        def may(index: int) -> bool:
+            lease = hand.lease
+            return lease is not None and self.leases.is_current(lease.number, lease.tracks[index])
+
+        hand = _Hand(worker=worker, engine=self._make(worker, may))
+        return hand
 
     def _take(self, news: _Message) -> Iterator[Event]:
         """Take one message; yield what it means for the run."""
@@ -328,7 +341,7 @@ class Pool:
         if self._hang is not None:
             return self._hang
         expected = None if hand.track is None else self.leases.expected(hand.track)
-        if expected is None:
+        if expected is None or self._plan.is_remote:  # stores are slow, and tell nothing meanwhile
             return UNKNOWN_HANG_SECONDS
         return max(LEAST_HANG_SECONDS, HANG * expected)
 

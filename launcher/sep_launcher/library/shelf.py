@@ -1,15 +1,18 @@
-"""A few small texts beside the output, read and written by many machines."""
+"""A few small texts beside the output, read and written by many machines: on a disk, in a store."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Protocol
+import threading
+from pathlib import Path
+from typing import Protocol
 
+from sep_launcher.machine import storage
+from sep_launcher.machine.storage import StorageError
 from sep_protocol.errors import PathError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+MOST_BYTES = 64 << 20  # of a text: a run in which every track failed says so of each
 
 
 class Shelf(Protocol):
@@ -73,3 +76,45 @@ class Folder:
         """Remove the file."""
         with contextlib.suppress(OSError):
             (self.path / name).unlink()
+
+
+class Objects:
+    """A Shelf in an object store, below an address."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._never = threading.Event()
+
+    def names(self) -> list[str]:
+        """Return the names of the objects; raise StorageError where the store does not answer."""
+        found = (storage.name(each.url) for each in storage.inside(self._url))
+        return sorted(each for each in found if each.endswith(".json"))
+
+    def read(self, name: str) -> str | None:
+        """Return an object's text."""
+        try:
+            found = storage.read(storage.joined(self._url, name), MOST_BYTES)
+            return None if found is None else found.decode()
+        except (StorageError, UnicodeDecodeError):
+            return None
+
+    def write(self, name: str, text: str) -> None:
+        """Store the object; stores show the old one until the new one is whole."""
+        try:
+            storage.put(storage.joined(self._url, name), text.encode(), self._never)
+        except StorageError as fault:
+            raise OSError(fault.message) from fault
+
+    def create(self, name: str, text: str) -> bool:
+        """Store an object that is not there; raise StorageError where that fails."""
+        return storage.create(storage.joined(self._url, name), text.encode(), self._never)
+
+    def remove(self, name: str) -> None:
+        """Remove the object."""
+        with contextlib.suppress(StorageError):
+            storage.remove(storage.joined(self._url, name), self._never)
+
+
+def shelf_of(root: str, name: str) -> Shelf:
+    """Return the shelf of this name in an output folder, or below an address."""
+    return Objects(storage.joined(root, name)) if storage.is_url(root) else Folder(Path(root, name))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.machine import disk
+from sep_launcher.machine import disk, storage
 from sep_launcher.machine.lengths import lengths
 from sep_launcher.planning import estimate
 from sep_launcher.show.layout import rough
@@ -27,7 +27,10 @@ def survey(plan: Plan, done: Collection[int], screen: Screen) -> Plan:
     """
     tracks = plan.job.tracks
     left = [index for index in range(len(tracks)) if index not in done]
-    found = lengths([tracks[index].audio for index in left])
+    audio = [tracks[index].audio for index in left]
+    found = lengths(
+        audio, {each: plan.sources[each].size for each in audio if each in plan.sources}
+    )
     sizes = [0.0] * len(tracks)
     for index, each in zip(left, found, strict=True):
         sizes[index] = each.seconds
@@ -46,6 +49,8 @@ def survey(plan: Plan, done: Collection[int], screen: Screen) -> Plan:
 
 def _free(root: str) -> int | None:
     """Return the bytes that are free where the output goes, None where that is not known."""
+    if storage.is_url(root):
+        return None
     there = Path(root)
     while not disk.exists(there) and there != there.parent:
         there = there.parent

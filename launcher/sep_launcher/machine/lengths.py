@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sep_launcher.machine import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HEAD = 4096  # bytes that are read
 AT_ONCE = 64  # files: disks of a network take long to answer
@@ -33,10 +33,15 @@ class Length:
     told: bool = False  # by its header, and not only by the size of its file
 
 
-def lengths(paths: Sequence[str]) -> list[Length]:
-    """Return the length of every file, 0 for what cannot be read."""
+def lengths(paths: Sequence[str], sizes: Mapping[str, int]) -> list[Length]:
+    """Return the length of every file, 0 for what cannot be read.
+
+    Of what has its bytes in `sizes` nothing is read: it is not on a disk.
+    """
+    here = [path for path in paths if path not in sizes]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(length, paths, chunksize=16))
+        found = dict(zip(here, pool.map(length, here, chunksize=16), strict=True))
+    return [found.get(path) or _by_size(path, sizes[path]) for path in paths]
 
 
 def length(path: str) -> Length:
@@ -44,11 +49,13 @@ def length(path: str) -> Length:
     size = disk.size(path)
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (a text)
-            found = told(file.read(HEAD), size)
+            return told(file.read(HEAD), size) or _by_size(path, size)
     except OSError:
         return Length(seconds=0.0)
-    typical = TYPICAL.get(PurePath(path).suffix.lower(), USUAL)
-    return found or Length(seconds=size / typical)
+
+
+def _by_size(path: str, size: int) -> Length:
+    return Length(seconds=size / TYPICAL.get(PurePath(path).suffix.lower(), USUAL))
 
 
 def told(head: bytes, size: int) -> Length | None:

@@ -12,8 +12,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from sep_launcher.machine import disk
-from sep_launcher.planning import outputs
+from sep_launcher.machine import disk, storage
+from sep_launcher.planning import outputs, stored
 from sep_launcher.planning.naming import Found, Hit, Root, named
 from sep_protocol import REPORT
 from sep_protocol.errors import PathError, UsageError
@@ -85,6 +85,9 @@ class _Look:
         """Take what a pattern names."""
         if not pattern:
             raise UsageError("an empty name names no file", hint="sep run drums.wav")
+        if storage.is_url(pattern):
+            self._stored(pattern)
+            return
         path = Path(pattern)
         try:
             mode = path.stat().st_mode
@@ -148,6 +151,31 @@ class _Look:
             self._nothing(f"--include matches no audio in {root}", warned, hint)
         if not taken:
             self._nothing(f"there is no audio in {root}", warned, _known())
+
+    def _stored(self, url: str) -> None:
+        """Take what an address in a store names: an object, a folder or a glob."""
+        seen = stored.look(url)
+        here = self._root(stored.place(seen.folder), own=seen.kind != "object")
+        self.folders += seen.kind == "folder"
+        narrowed = self.include if seen.kind == "folder" else ()
+        endings = ENDINGS | VIDEOS if narrowed or seen.kind == "glob" else ENDINGS
+        audio = [each for each in seen.found if each.below.suffix.lower() in ENDINGS | VIDEOS]
+        if seen.kind == "object":
+            taken = list(seen.found)
+        else:
+            taken = [each for each in audio if each.below.suffix.lower() in endings]
+            taken = [each for each in taken if not narrowed or self._included(each.below)]
+        for each in taken:
+            path = stored.place(each.entry.url)
+            hit = Hit(path=path, root=here, below=each.below, entry=each.entry)
+            self.found.setdefault(each.entry.url, hit)
+        if films := 0 if narrowed else len(audio) - len(taken):
+            self.warnings.append(f"videos in {url} were left out: name the {films} there")
+        if not taken and narrowed:
+            hint = f"what is there: {audio[0].below}" if audio else ""
+            raise PathError(f"--include matches no audio in {url}", hint=hint)
+        if not taken:
+            raise PathError(f"there is no audio at {url}", hint=STEMS if seen.made else _known())
 
     def _included(self, below: PurePath) -> bool:
         """Say whether a file is wanted, by its path below a named folder."""

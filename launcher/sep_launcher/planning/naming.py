@@ -11,6 +11,9 @@ from sep_launcher.planning import names
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from sep_launcher.machine.storage import Entry
+
 NOWHERE = PurePath()
 
 
@@ -18,9 +21,10 @@ NOWHERE = PurePath()
 class Found:
     """A file to separate and the name that its stems go under."""
 
-    path: Path
+    path: Path  # of an object in a store: what its address looks like as one
     name: PurePath  # relative; it may have folders
     below: PurePath = NOWHERE  # its path from what was named; of a file that was, its name
+    entry: Entry | None = None  # of an object in a store
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -48,6 +52,7 @@ class Hit:
     path: Path
     root: Root
     below: PurePath  # its path from there
+    entry: Entry | None = None  # of an object in a store
 
 
 def named(hits: list[Hit], roots: list[Root]) -> tuple[Found, ...]:
@@ -61,7 +66,10 @@ def named(hits: list[Hit], roots: list[Root]) -> tuple[Found, ...]:
             root.kept = int(root.own)
         _part((root, PurePath("x")) for root in roots if root.own)
     _part((hit.root, hit.below) for hit in hits)
-    found = [Found(path=hit.path, name=hit.root.name(hit.below), below=hit.below) for hit in hits]
+    found = [
+        Found(path=hit.path, name=hit.root.name(hit.below), below=hit.below, entry=hit.entry)
+        for hit in hits
+    ]
     return tuple(_distinct(found))
 
 

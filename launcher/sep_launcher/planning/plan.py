@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from sep_launcher.machine import disk
+from sep_launcher.machine import disk, storage
 from sep_launcher.planning import names, places, precisions, workers
 from sep_launcher.planning.environment import environment
 from sep_launcher.planning.request import has
@@ -19,9 +19,10 @@ from sep_protocol import Job, Track, escaped, fill
 from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sep_launcher.machine.host import Host
+    from sep_launcher.machine.storage import Entry
     from sep_launcher.planning.choice import Chosen
     from sep_launcher.planning.naming import Found
     from sep_launcher.planning.request import Request
@@ -38,7 +39,10 @@ STEM = "\0"  # stands for the stem in a name while it is made: no other name has
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A Job and how to have it done; its paths are this host's."""
+    """A Job and how to have it done; its paths are this host's, or addresses in object stores.
+
+    An engine of addresses is around the one that does the Job: no runtime sees any.
+    """
 
     job: Job
     route: Route
@@ -55,6 +59,14 @@ class Plan:
     root: str = ""  # the folder that all output is below
     mixes: tuple[str, ...] = ()  # every file that was named, of all shards
     sizes: tuple[float, ...] = ()  # how long each track is, in seconds; none: not looked at
+    sources: Mapping[str, Entry] = field(default_factory=dict)  # mixes in stores, by `Track.audio`
+    stage: Path | None = None  # where they are staged; None: the usual place
+    stage_limit: int | None = None  # bytes that may lie there; None: as many as is usual
+
+    @property
+    def is_remote(self) -> bool:
+        """Say whether a mix or stems are in an object store."""
+        return bool(self.sources) or any(storage.is_url(each.out) for each in self.job.tracks)
 
 
 def plan(
@@ -108,7 +120,10 @@ def plan(
         memory=request.memory,
         missing=chosen.missing,
         workers=_workers(request, host, chosen, len(tracks)) if request.library else (),
-        root=str(_absolute(request.out)),
+        root=_root(request.out),
+        sources={each.entry.url: each.entry for each in found if each.entry},
+        stage=request.stage,
+        stage_limit=request.stage_limit,
     )
 
 
@@ -150,12 +165,17 @@ def _track(found: Found, request: Request, called: str) -> Track:
     # Folders that the song was found in are part of {track} in a folder, unless {parent} says it.
     above = PurePath() if request.shared or has(folder, "parent") else found.name.parent
     stem_name = _fitted_around_stem(fill(file, values | {"stem": STEM}))
+    stored = found.entry.url if found.entry else ""
+    if storage.is_url(request.out):
+        out = storage.joined(str(request.out), *above.parts, *parts)
+    else:
+        out = str(_absolute(Path(request.out, above, *parts)))
     return Track(
-        audio=os.path.realpath(found.path),
-        out=str(_absolute(Path(request.out, above, *parts))),
+        audio=stored or os.path.realpath(found.path),
+        out=out,
         shared=request.shared,
         stem_name=escaped(stem_name).replace(STEM, "{stem}"),
-        shown=str(_absolute(found.path)),
+        shown=stored or str(_absolute(found.path)),
     )
 
 
@@ -195,6 +215,10 @@ def _apart(request: Request) -> str:
     if not has(request.name, "parent"):
         return "give --name a {parent}, too: the name of the folder that a file lies in"
     return "name them in two runs, with two --out"
+
+
+def _root(out: Path | str) -> str:
+    return str(out) if storage.is_url(out) else str(_absolute(Path(out)))
 
 
 def _absolute(path: Path) -> Path:

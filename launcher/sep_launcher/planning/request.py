@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sep_launcher.machine import storage
 from sep_launcher.planning import names
 from sep_launcher.planning.route import Wanted
 from sep_models import canonical
@@ -34,7 +35,7 @@ class Request:
     """One `sep run`."""
 
     files: tuple[str, ...]  # files, folders and globs, as typed
-    out: Path
+    out: Path | str  # a text: an address in an object store
     name: str = NAME  # <folder of the track>/<file of the stem>
     include: tuple[str, ...] = ()  # in folders, only what matches one of these globs
     model: str | None = None  # name, alias or checkpoint; None: the best that is installed
@@ -56,6 +57,8 @@ class Request:
     downmix: bool = False
     shard: Shard | None = None  # of several runs that share the files; None: it does all of them
     memory: int | None = None  # bytes that a container may take
+    stage: Path | None = None  # the folder for what comes from stores and goes there
+    stage_limit: int | None = None  # bytes that may lie there
 
     def __post_init__(self) -> None:
         """Raise UsageError where options exclude each other or have no meaning."""
@@ -72,6 +75,8 @@ class Request:
             raise UsageError("--include is empty", hint="for example --include 'drums.*'")
         _check_stems(self.output.stems)
         _check_name(self.name)
+        if storage.is_url(self.out):
+            storage.check(str(self.out))
 
     def _check_models(self) -> None:
         if self.model == "":
@@ -138,17 +143,22 @@ def _check_name(name: str) -> None:
 
 
 def bytes_of(size: str | None) -> int | None:
+    """Return the bytes of a container's size like 512m or 4g; raise UsageError."""
+    count = size_of(size, "--memory")
+    if count is not None and count < LEAST_MEMORY:
+        raise UsageError(
+            f"a container needs more memory than {size}", hint="for example --memory 4g"
+        )
+    if count is not None and count > MOST_MEMORY:
+        raise UsageError(f"{size} is more memory than there is", hint="for example --memory 4g")
+    return count
+
+
+def size_of(size: str | None, option: str) -> int | None:
     """Return the bytes of a size like 512m or 4g (powers of 1024); raise UsageError."""
     if size is None:
         return None
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([bkmg]?)(?:i?b)?", size.strip().lower())
     if not found:
-        raise UsageError(f"{size!r} is not a size", hint="for example --memory 4g")
-    count = float(found[1]) * 1024 ** "bkmg".index(found[2] or "b")
-    if count < LEAST_MEMORY:
-        raise UsageError(
-            f"a container needs more memory than {size}", hint="for example --memory 4g"
-        )
-    if count > MOST_MEMORY:
-        raise UsageError(f"{size} is more memory than there is", hint="for example --memory 4g")
-    return int(count)
+        raise UsageError(f"{size!r} is not a size", hint=f"for example {option} 4g")
+    return int(float(found[1]) * 1024 ** "bkmg".index(found[2] or "b"))

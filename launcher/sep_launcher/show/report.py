@@ -164,6 +164,10 @@ class Report:
         """The folder that all stems are below; empty where there is none."""
         try:
             outs = [track.out for track in self.plan.job.tracks] if self.plan else []
+            scheme, mark, _ = outs[0].partition("://") if outs else ("", "", "")
+            if mark:  # a common path has no two slashes together
+                rest = [each.partition("://")[2] for each in outs]
+                return f"{scheme}://{os.path.commonpath(rest)}"
             return os.path.commonpath(outs)
         except ValueError:
             return ""

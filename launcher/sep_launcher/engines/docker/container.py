@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -64,6 +65,10 @@ class ContainerEngine:
         self._log = log
         self._image = image
         self._run: _Run | None = None
+
+    def ready(self) -> str:
+        """Return the name of this machine: it waits for nobody."""
+        return platform.node()
 
     @property
     def by(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 from typing import TYPE_CHECKING
 
 from sep_launcher.engines import IMAGE_SETUP
@@ -43,10 +42,6 @@ class ServingContainer(ContainerEngine):
         self._lines: Generator[tuple[bool, str], None, None] | None = None
         self._made: list[Path] = []
         self._busy = False
-
-    def ready(self) -> str:
-        """Wait until a plan can begin, and return the name of the machine that will do it."""
-        return platform.node()
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the runtime's events of this plan."""
