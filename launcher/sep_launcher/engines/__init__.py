@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from sep_protocol.errors import DeviceError
+from sep_protocol.errors import DeviceError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -60,6 +60,14 @@ class Spec:
 
 class GpuRefusedError(DeviceError):
     """The engine cannot give the GPU to the runtime; another route may do."""
+
+
+class LostError(RuntimeFailedError):
+    """A worker ended for a reason that is not its track's: the node's (`blame`), or nobody's."""
+
+    def __init__(self, message: str, hint: str = "", *, blame: Literal["node", "nobody"]) -> None:
+        super().__init__(message, hint)
+        self.blame = blame
 
 
 class Engine(Protocol):

@@ -1,0 +1,138 @@
+"""Clusters of several nodes on this machine; their GPUs need no hardware, nor does the runtime."""
+
+import os
+import secrets
+import time
+from pathlib import Path, PurePath
+
+import psutil
+import pytest
+
+from sep_launcher.engines.ray import access
+from sep_launcher.machine.host import Host, Native
+from sep_launcher.planning.choice import only
+from sep_launcher.planning.naming import Found
+from sep_launcher.planning.plan import plan
+from sep_launcher.planning.request import Request
+from sep_launcher.planning.route import Route
+from sep_protocol import Model
+
+# A dead node is missed soon: Ray's own pace is three checks of ten seconds.
+SOON = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+STORE = 75 << 20
+
+
+@pytest.fixture(scope="session")
+def ray():
+    """Ray, told what it must know before it is imported."""
+    access_folder = access.folder()
+    mp = pytest.MonkeyPatch()
+    for name, value in access.for_own(access_folder).items():
+        mp.setenv(name, value)
+    for name in access.NOT_OWN:
+        mp.delenv(name, raising=False)
+    found = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    yield found
+    mp.undo()
+    import shutil
+
+    shutil.rmtree(access_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory, fake):
+    """What processes on all nodes have in their environment, and the folder of their notes."""
+    folder = tmp_path_factory.mktemp("world")
+    notes = folder / "notes"
+    notes.mkdir()
+    given = {
+        "HOME": str(folder),
+        "SEP_HOME": str(folder / "sep"),
+        "SEP_RUNTIME_PYTHON": fake.installed(folder),
+        "SEP_FAKE_NOTES": str(notes),
+    }
+    return given, notes
+
+
+class Nodes:
+    """A head without room for workers, and nodes that come and go."""
+
+    def __init__(self, ray, given):
+        from ray.cluster_utils import Cluster
+
+        self._given = given
+        self.cluster = Cluster()
+        args = {"num_cpus": 0, "include_dashboard": False, "_system_config": SOON}
+        self.cluster.add_node(object_store_memory=STORE, **args)
+
+    @property
+    def address(self):
+        return self.cluster.address
+
+    def add(self, cpus=1, gpus=0, **more):
+        env = {**os.environ, **self._given, **more}
+        return self.cluster.add_node(
+            num_cpus=cpus, num_gpus=gpus, object_store_memory=STORE, env_vars=env
+        )
+
+    def remove(self, node):
+        self.cluster.remove_node(node, allow_graceful=False)
+
+    def raylet(self, node):
+        return node.all_processes["raylet"][0].process.pid
+
+
+@pytest.fixture(scope="module")
+def nodes(ray, world):
+    made = Nodes(ray, world[0])
+    yield made
+    made.cluster.shutdown()
+
+
+@pytest.fixture
+def notes(world):
+    return world[1]
+
+
+@pytest.fixture
+def unique():
+    """A word that no other test's tracks have in their names."""
+    return secrets.token_hex(3)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Makes the Plan of a driver over tracks of these names."""
+
+    def make(*names, **more):
+        host = Host(system="linux", native=Native(python="/nowhere", source="own"))
+        route = Route(engine="native", device="cpu", reason="", ready=True)
+        found = [Found(path=Path(f"/music/{each}.wav"), name=PurePath(each)) for each in names]
+        request = Request(files=("x",), out=tmp_path / "out", **more)
+        model = only(Model(name="mdx23c-mini"))
+        return plan(request, host, route, found=found, chosen=model)
+
+    return make
+
+
+def gone(pid, within):
+    """Say how many seconds a process took to be gone; more than `within` fails."""
+    begun = time.monotonic()
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() - begun < within, f"{pid} is there after {within} s"
+        time.sleep(0.02)
+    return time.monotonic() - begun
+
+
+def until(true, within=30.0):
+    """Wait until something is true, and return it."""
+    begun = time.monotonic()
+    while not (found := true()):
+        assert time.monotonic() - begun < within
+        time.sleep(0.02)
+    return found
