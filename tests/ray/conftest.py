@@ -2,18 +2,12 @@
 
 import os
 import secrets
-from pathlib import Path, PurePath
+from functools import partial
 
+import driver
 import pytest
 
-from sep_launcher.engines.ray import access
-from sep_launcher.machine.host import Host, Native
-from sep_launcher.planning.choice import only
-from sep_launcher.planning.naming import Found
-from sep_launcher.planning.plan import plan
-from sep_launcher.planning.request import Request
-from sep_launcher.planning.route import Route
-from sep_protocol import Model
+from sep_launcher.engines.ray import access, guard
 
 # A dead node is missed soon: Ray's own pace is three checks of ten seconds.
 SOON = {
@@ -28,18 +22,16 @@ STORE = 75 << 20
 @pytest.fixture(scope="session")
 def ray():
     """Ray, told what it must know before it is imported."""
-    access_folder = access.folder()
+    token = access.token_file()
     mp = pytest.MonkeyPatch()
-    for name, value in access.for_own(access_folder).items():
+    for name, value in access.for_own(token).items():
         mp.setenv(name, value)
     for name in access.NOT_OWN:
         mp.delenv(name, raising=False)
     found = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     yield found
     mp.undo()
-    import shutil
-
-    shutil.rmtree(access_folder, ignore_errors=True)
+    guard.end(token, os.getpid())
 
 
 @pytest.fixture(scope="session")
@@ -107,12 +99,4 @@ def unique():
 def job(tmp_path):
     """Makes the Plan of a driver over tracks of these names."""
 
-    def make(*names, **more):
-        host = Host(system="linux", native=Native(python="/nowhere", source="own"))
-        route = Route(engine="native", device="cpu", reason="", ready=True)
-        found = [Found(path=Path(f"/music/{each}.wav"), name=PurePath(each)) for each in names]
-        request = Request(files=("x",), out=tmp_path / "out", **more)
-        model = only(Model(name="mdx23c-mini"))
-        return plan(request, host, route, found=found, chosen=model)
-
-    return make
+    return partial(driver.plan, tmp_path / "out")

@@ -123,7 +123,9 @@ def test_stop_is_gentle(cluster, job, started, unique):
     engine = cluster.engines()[0]
     run = Heard(engine, job(f"slow-60s-{unique}"))
     child = started(f"slow-60s-{unique}")
+    begun = time.monotonic()
     engine.stop()
+    assert time.monotonic() - begun < 6, "it heard no interrupt, which has eight seconds"
     last = run.result().events[-1]
     assert isinstance(last, Failed)
     assert last.code == 130

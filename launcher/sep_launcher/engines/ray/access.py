@@ -24,11 +24,10 @@ QUIET = {
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
 }
 # For one that we start. Ray turns a node's address 127.0.0.1 into an outside one unless this
-# variable says that there is no other node; its agents try for a minute to reach a head that died.
+# variable says that there is no other node.
 OWN = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",
 }
 TOKEN, TOKEN_PATH, MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"
 # Would lead a cluster of our own elsewhere, or be its token in every process's environment.
@@ -44,8 +43,11 @@ BRING = (
 )
 
 
-def folder() -> Path:
-    """Make a folder for a cluster of our own, with its token in a file that only we may read."""
+def token_file() -> Path:
+    """Make a folder for a cluster of our own, and in it a token; both are for us alone.
+
+    Ray's own folder goes beside it: Ray opens that one to everybody.
+    """
     sweep()
     base = tempfile.gettempdir()
     if len(base) > SHORT and os.access("/tmp", os.W_OK):  # noqa: S108 (the folder in it is ours)
@@ -54,7 +56,7 @@ def folder() -> Path:
     token = made / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32), encoding="ascii")
-    return made
+    return token
 
 
 def sweep() -> None:
@@ -68,9 +70,9 @@ def sweep() -> None:
                     shutil.rmtree(each, ignore_errors=True)
 
 
-def for_own(made: Path) -> dict[str, str]:
-    """Return the variables of a cluster of our own whose folder this is."""
-    return {**QUIET, **OWN, TOKEN_PATH: str(made / "token")}
+def for_own(token: Path) -> dict[str, str]:
+    """Return the variables of a cluster of our own with this file of a token."""
+    return {**QUIET, **OWN, TOKEN_PATH: str(token)}
 
 
 def for_foreign(address: str, *, insecure: bool) -> dict[str, str]:

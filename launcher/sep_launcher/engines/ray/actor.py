@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import queue
+import signal
 import sys
 import threading
 import time
@@ -110,6 +111,8 @@ class Actor:
             return self._granted.pop((lease, track), False)
 
     def _do(self, text: str, items: queue.SimpleQueue[Item | None]) -> None:
+        if sys.platform != "win32":  # Ray blocks it, a child inherits that, and would not stop
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         try:
             thin = Thin()
             for event in self._engine.start(self._plan(load_job(text))):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from sep_launcher.engines.ray import access, package
 from sep_launcher.engines.ray.engine import RayEngine
+from sep_launcher.engines.ray.guard import guarded
 from sep_launcher.engines.ray.package import Needs
 from sep_launcher.machine import probe
 from sep_protocol.errors import DeviceError, EngineError, NoRouteError, UsageError
@@ -69,9 +69,11 @@ class Cluster:
         reached, used or started, UsageError for an address of another kind.
         """
         package.check()
-        address = self._wish.address or os.environ.get("RAY_ADDRESS")
+        address = self._wish.address
+        if address is None:
+            address = os.environ.get("RAY_ADDRESS") or None
         with ExitStack() as undone:
-            if address and address != "local":
+            if address is not None:
                 self._join(checked(address, sys.platform), undone)
             else:
                 self._start(undone)
@@ -85,13 +87,13 @@ class Cluster:
         package.connect(address, self._log)
 
     def _start(self, undone: ExitStack) -> None:
-        folder = access.folder()
-        undone.callback(shutil.rmtree, folder, ignore_errors=True)
-        given = access.for_own(folder)
+        token = access.token_file()
+        undone.enter_context(guarded(token))
+        given = access.for_own(token)
         undone.enter_context(package.variables(given, without=access.NOT_OWN))
         undone.callback(package.end)
         package.start(
-            str(folder),
+            str(token.parent / "ray"),
             cpus=max(1, int(probe.cores())),
             dashboard=self._wish.dashboard,
             log=self._log,
