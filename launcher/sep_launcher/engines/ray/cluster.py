@@ -83,21 +83,21 @@ class Cluster:
     def _join(self, address: str, undone: ExitStack) -> None:
         given = access.for_foreign(address, insecure=self._wish.insecure)
         undone.enter_context(package.variables(given, without=("RAY_ADDRESS",)))
-        undone.callback(package.end)
         package.connect(address, self._log)
+        undone.callback(package.end)
 
     def _start(self, undone: ExitStack) -> None:
         token = access.token_file()
         undone.enter_context(guarded(token))
         given = access.for_own(token)
         undone.enter_context(package.variables(given, without=access.NOT_OWN))
-        undone.callback(package.end)
         package.start(
             str(token.parent / "ray"),
             cpus=max(1, int(probe.cores())),
             dashboard=self._wish.dashboard,
             log=self._log,
         )
+        undone.callback(package.end)
 
     def __exit__(
         self,
@@ -159,7 +159,8 @@ def places(nodes: Sequence[Node], wish: ClusterWish) -> tuple[int, Needs]:
     if wish.device != "cpu" and (gpus or wish.device == "cuda"):
         fits = sum(int(each.gpus) * wish.gpu_share for each in gpus)
         shares = [each.cpus // (int(each.gpus) * wish.gpu_share) for each in gpus]
-        cpus = wish.cpus or int(min([*shares, MOST_THREADS]))
+        # Of nodes that an autoscaler is still to begin nothing is known.
+        cpus = wish.cpus or int(min([*shares, MOST_THREADS] if shares else [CPU_THREADS]))
         # Ray counts in ten-thousandths: three thirds must not be more than one.
         share = 1.0 if wish.gpu_share == 1 else int(10000 / wish.gpu_share) / 10000
         return wish.workers or fits, Needs(cpus=cpus, gpus=share)

@@ -103,6 +103,8 @@ def connect(address: str, log: Callable[[str], None]) -> None:
 
 def _init(log: Callable[[str], None], **options: Any) -> None:  # noqa: ANN401 (Ray's own)
     ray = _ray()
+    if ray.is_initialized():
+        raise EngineError("this process is in a Ray cluster already")
     # What happens to workers is told by us; Ray would write it across the screen.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with suppress(ImportError):
@@ -192,12 +194,12 @@ def here() -> str:
 
 def ask(method: Any, *given: Any, seconds: float | None = None, **named: Any) -> Any:  # noqa: ANN401
     """Return an actor's answer; raise GoneError, and TimeoutError after `seconds`."""
-    exceptions = _ray().exceptions
+    ray = _ray()
     try:
-        return _ray().get(method.remote(*given, **named), timeout=seconds)
-    except exceptions.GetTimeoutError as fault:
+        return ray.get(method.remote(*given, **named), timeout=seconds)
+    except ray.exceptions.GetTimeoutError as fault:
         raise TimeoutError from fault
-    except exceptions.RayError as fault:
+    except Exception as fault:  # one that was removed is no RayError
         raise _gone(fault) from fault
 
 
@@ -218,7 +220,7 @@ def stream(method: Any, *given: Any) -> Iterator[Any]:  # noqa: ANN401
     try:
         for each in method.options(num_returns="streaming").remote(*given):
             yield ray.get(each)
-    except ray.exceptions.RayError as fault:
+    except Exception as fault:
         raise _gone(fault) from fault
 
 

@@ -1,18 +1,17 @@
-"""What is killed: the runtime, its actor, the raylet, the node. Who is blamed, and what is left."""
+"""Nodes come and go; runtime, actor, raylet and node are killed: who is blamed, what is left."""
 
 import os
 import signal
 import threading
 import time
 
-import psutil
 import pytest
 from waiting import gone, until
 
 from sep_launcher.engines import LostError
 from sep_launcher.engines.ray.cluster import Cluster, ClusterWish
-from sep_protocol import Done, Failed, Progress, TrackDone
-from sep_protocol.errors import RuntimeFailedError
+from sep_protocol import DeviceChosen, Done, Failed, Progress, TrackDone
+from sep_protocol.errors import NoRouteError, NotReadyError, RuntimeFailedError
 
 pytestmark = pytest.mark.ray
 
@@ -104,7 +103,7 @@ def test_an_actor_is_killed_and_its_runtime_ends_before_the_next_begins(
     print(f"done again on {place} after {again.ended - begun:.2f} s")
     second = started(f"deaf-1-{unique}")
     assert second["pid"] != child["pid"]
-    assert not psutil.pid_exists(child["pid"])
+    gone(child["pid"], within=0.1)
 
 
 def test_a_hanging_track_is_killed_by_the_clock_of_the_pool(cluster, job, started, unique):
@@ -200,3 +199,36 @@ def test_a_worker_without_room_waits_until_there_is_some(nodes, steady, job, uni
         nodes.add(cpus=6)
         waiting.join(30)
         assert not waiting.is_alive()
+
+
+def test_no_gpu_is_given_to_a_worker_of_the_cpu(nodes, steady, job, unique):
+    with Cluster(ClusterWish(address=nodes.address, device="cpu", workers=1)) as made:
+        events = list(made.engines()[0].start(job(f"ok-{unique}")))
+    device = next(each for each in events if isinstance(each, DeviceChosen))
+    assert device.device == "cpu"
+    assert device.reason == "CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2"
+
+
+def test_a_worker_that_has_room_nowhere(nodes, steady):
+    with (
+        Cluster(ClusterWish(address=nodes.address, device="cpu", cpus=64)) as made,
+        pytest.raises(NoRouteError, match="64 CPUs"),
+    ):
+        made.engines()
+
+
+def test_a_node_whose_runtime_is_of_another_sep(nodes, job, unique):
+    nodes.add(cpus=7, SEP_FAKE_VERSION="0.0.1")
+    with Cluster(ClusterWish(address=nodes.address, device="cpu", cpus=7, workers=1)) as made:
+        engine = made.engines()[0]
+        engine.ready()
+        with pytest.raises(NotReadyError, match=r"has sep 0\.0\.1"):
+            list(engine.start(job(f"ok-{unique}")))
+
+
+def test_a_node_without_a_runtime(nodes, job, unique):
+    nodes.add(cpus=8, SEP_RUNTIME_PYTHON="/nowhere/python")
+    with Cluster(ClusterWish(address=nodes.address, device="cpu", cpus=8, workers=1)) as made:
+        engine = made.engines()[0]
+        with pytest.raises(NotReadyError, match="/nowhere/python"):
+            list(engine.start(job(f"ok-{unique}")))

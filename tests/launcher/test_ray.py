@@ -1,0 +1,155 @@
+"""What is decided about a Ray cluster without one, and without Ray."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sep_launcher.engines.ray import access
+from sep_launcher.engines.ray.actor import Thin, dump_fault, load_fault
+from sep_launcher.engines.ray.cluster import ClusterWish, checked, places
+from sep_launcher.engines.ray.package import Needs, Node
+from sep_protocol import Phase, Progress
+from sep_protocol.errors import (
+    DeviceError,
+    EngineError,
+    ModelError,
+    NoRouteError,
+    RuntimeFailedError,
+    TrackError,
+    UsageError,
+)
+
+
+def node(cpus, gpus=0):
+    return Node(id="a", host="a", address="10.0.0.1", port=1, cpus=cpus, gpus=gpus)
+
+
+HEAD = node(0)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "wish", "count", "needs"),
+    [
+        ([node(16, 4)], {}, 4, Needs(cpus=4, gpus=1.0)),
+        ([node(16, 4), node(4, 2), node(32)], {}, 6, Needs(cpus=2, gpus=1.0)),
+        ([node(64, 1)], {}, 1, Needs(cpus=8, gpus=1.0)),
+        ([node(2, 8)], {}, 8, Needs(cpus=0, gpus=1.0)),
+        ([node(12, 2)], {"gpu_share": 3}, 6, Needs(cpus=2, gpus=0.3333)),
+        ([node(16, 4)], {"device": "cpu"}, 8, Needs(cpus=2)),
+        ([HEAD, node(16), node(5)], {}, 10, Needs(cpus=2)),
+        ([HEAD, node(1), node(1)], {}, 2, Needs(cpus=1)),
+        ([node(16)], {"cpus": 5}, 3, Needs(cpus=5)),
+        ([node(16)], {"workers": 2}, 2, Needs(cpus=2)),
+        # Nodes that an autoscaler has not begun yet.
+        ([HEAD], {"workers": 8, "device": "cuda"}, 8, Needs(cpus=2, gpus=1.0)),
+        ([HEAD], {"workers": 8}, 8, Needs(cpus=2)),
+    ],
+)
+def test_workers_by_what_nodes_have(nodes, wish, count, needs):
+    assert places(nodes, ClusterWish(**wish)) == (count, needs)
+
+
+def test_no_place_for_any_worker():
+    with pytest.raises(DeviceError, match="no node of the Ray cluster has a GPU"):
+        places([node(16)], ClusterWish(device="cuda"))
+    with pytest.raises(NoRouteError, match="64 CPUs"):
+        places([node(16)], ClusterWish(cpus=64))
+    with pytest.raises(NoRouteError):
+        places([HEAD], ClusterWish())
+
+
+@pytest.mark.parametrize("wish", [{"workers": 0}, {"cpus": 0}, {"gpu_share": 0}])
+def test_counts_that_cannot_be(wish):
+    with pytest.raises(UsageError, match="at least 1"):
+        ClusterWish(**wish)
+
+
+@pytest.mark.parametrize("address", ["head:6379", "10.0.0.1:6379", "[::1]:6379"])
+def test_addresses(address):
+    assert checked(address, "linux") == address
+
+
+@pytest.mark.parametrize("address", ["", "head", "head:", "http://head:1", "a b:1", "ray://h:1"])
+def test_what_is_no_address(address):
+    with pytest.raises(UsageError):
+        checked(address, "linux")
+
+
+@pytest.mark.parametrize(("system", "name"), [("darwin", "macOS"), ("win32", "Windows")])
+def test_several_machines_are_linux(system, name):
+    with pytest.raises(EngineError, match=f"several machines with {name}"):
+        checked("head:6379", system)
+    assert checked("127.0.0.1:6379", system)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ModelError("m", "h"),
+        RuntimeFailedError("m"),
+        TrackError("{path}: m", "h", "/p\udcff", command="c"),
+    ],
+)
+def test_errors_cross_machines(fault):
+    text = dump_fault(fault)
+    text.encode("ascii")
+    told = load_fault(text)
+    assert type(told) is type(fault)
+    for name in ("message", "hint", "path", "command", "code"):
+        assert getattr(told, name) == getattr(fault, name)
+
+
+def test_an_error_that_only_the_launcher_knows_is_its_nearest_kin():
+    class OwnError(DeviceError):
+        pass
+
+    assert type(load_fault(dump_fault(OwnError("m")))) is DeviceError
+
+
+def test_progress_is_thinned_and_nothing_else():
+    thin = Thin()
+    told = Progress(track=0, done=1, total=2, sample_rate=1)
+    assert thin.passes(told)
+    assert not thin.passes(told)
+    assert thin.passes(Phase(name="load"))
+
+
+def test_a_token_is_for_its_owner_alone_and_the_dead_are_swept(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(access, "SHORT", 1000)
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1, check=True
+    )
+    dead = tmp_path / f"{access.PREFIX}{int(done.stdout)}-x"
+    (dead / "ray").mkdir(parents=True)
+    other = tmp_path / f"{access.PREFIX}mine"
+    other.mkdir()
+    token = access.token_file()
+    assert token.is_relative_to(tmp_path)
+    assert token.stat().st_mode & 0o077 == 0
+    assert token.parent.stat().st_mode & 0o077 == 0
+    assert len(token.read_text()) == 64
+    assert not dead.exists()
+    assert other.exists()
+
+
+MISSING = """
+import sys
+sys.modules["ray"] = None
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "ray" else real(name, *a)
+from sep_launcher.engines.ray.cluster import Cluster, ClusterWish
+try:
+    Cluster(ClusterWish()).__enter__()
+except Exception as fault:
+    print(type(fault).__name__, fault.code, fault.hint)
+"""
+
+
+def test_ray_is_missing(home):
+    done = subprocess.run([sys.executable, "-c", MISSING], stdout=-1, text=True, check=True)
+    assert done.stdout.startswith("NotReadyError 12 run: ")
+    assert "pip install 'ray[default]>=2.60,<3'" in done.stdout
