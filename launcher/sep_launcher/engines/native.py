@@ -35,12 +35,12 @@ NO_MEMORY = ("std::bad_alloc", "Memory allocation still failed", "Thread creatio
 class NativeEngine:
     """An Engine; `log` is called with every line that the runtime writes to its stderr.
 
-    Without `alone` the runtime stays in this process's group, and ends with whatever ends that.
+    Without a `group` of its own the runtime ends with whatever ends the group of this process.
     """
 
-    def __init__(self, log: Callable[[str], None] | None = None, *, alone: bool = True) -> None:
+    def __init__(self, log: Callable[[str], None] | None = None, *, group: bool = True) -> None:
         self._log = log
-        self._alone = alone
+        self._group = group
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
@@ -87,7 +87,7 @@ class NativeEngine:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**_inherited(), **plan.environment},
-                start_new_session=self._alone and sys.platform != "win32",
+                start_new_session=self._group and sys.platform != "win32",
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as fault:

@@ -65,7 +65,7 @@ class Actor:
         self._granted: dict[tuple[str, int], bool] = {}
         self._answered = threading.Condition()
         self._host: Host | None = None
-        self._engine = native.NativeEngine(self._log, alone=False)
+        self._engine = native.NativeEngine(self._log, group=False)
         clear(name)
         threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True).start()
 
