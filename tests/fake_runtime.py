@@ -34,6 +34,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -288,7 +289,10 @@ def write(job, index, track):
     if job.output.overwrite and out.is_dir():
         for file in out.iterdir():
             file.unlink()
-    hidden.rename(out)
+    try:
+        hidden.rename(out)
+    except OSError:  # another attempt was first
+        shutil.rmtree(hidden)
     return report
 
 
