@@ -56,6 +56,7 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         self._given = given
+        self.every = {}  # by id, those that are gone, too
         self.cluster = Cluster()
         args = {"num_cpus": 0, "include_dashboard": False, "_system_config": SOON}
         self.cluster.add_node(object_store_memory=STORE, **args)
@@ -66,9 +67,11 @@ class Nodes:
 
     def add(self, cpus=1, gpus=0, **more):
         env = {**os.environ, **self._given, **more}
-        return self.cluster.add_node(
+        made = self.cluster.add_node(
             num_cpus=cpus, num_gpus=gpus, object_store_memory=STORE, env_vars=env
         )
+        self.every[made.node_id] = made
+        return made
 
     def remove(self, node):
         self.cluster.remove_node(node, allow_graceful=False)

@@ -137,33 +137,19 @@ def test_progress_is_told_once_a_second(cluster, job, unique):
     assert 2 <= len(told) <= 4
 
 
-@pytest.fixture
-def fragile(nodes, steady):
-    """A node that a test takes away, with room for one worker that no other node has."""
-    return nodes.add(cpus=4, gpus=0)
-
-
-def engine_on(nodes, node):
-    """A worker of four CPUs: only that node has them."""
-    made = Cluster(ClusterWish(address=nodes.address, device="cpu", cpus=4, workers=1))
-    made.__enter__()
-    engine = made.engines()[0]
-    engine.ready()
-    assert engine._node.id == node.node_id
-    return made, engine
-
-
 @pytest.mark.parametrize("how", ["node", "raylet"])
-def test_a_node_goes_and_nobody_is_blamed(nodes, fragile, job, started, unique, how):
-    cluster, engine = engine_on(nodes, fragile)
-    try:
+def test_a_node_goes_and_nobody_is_blamed(nodes, steady, job, started, unique, how):
+    nodes.add(cpus=4)
+    with Cluster(ClusterWish(address=nodes.address, device="cpu", cpus=4, workers=1)) as cluster:
+        engine = cluster.engines()[0]
         run = Heard(engine, job(f"hang-1-{unique}"))
         child = started(f"hang-1-{unique}")
+        node = nodes.every[engine._node.id]
         begun = time.monotonic()
         if how == "node":
-            nodes.remove(fragile)
+            nodes.remove(node)
         else:
-            os.kill(nodes.raylet(fragile), signal.SIGKILL)
+            os.kill(nodes.raylet(node), signal.SIGKILL)
         took = gone(child["pid"], within=10)
         fault = run.result().fault
         assert isinstance(fault, LostError)
@@ -173,9 +159,7 @@ def test_a_node_goes_and_nobody_is_blamed(nodes, fragile, job, started, unique, 
         again = Heard(engine, job(f"hang-1-{unique}")).result(60)
         assert any(isinstance(each, TrackDone) for each in again.events), again.fault
         print(f"{how}: done on another node after {again.ended - begun:.2f} s, with its start")
-        assert engine._node.id != fragile.node_id
-    finally:
-        cluster.__exit__(None, None, None)
+        assert engine._node.id != node.node_id
 
 
 def test_a_worker_leaves_a_node_that_it_shall_avoid(nodes, steady):
