@@ -9,6 +9,7 @@ from sep_launcher.engines.ray import access
 from sep_launcher.engines.ray.actor import Thin, dump_fault, load_fault
 from sep_launcher.engines.ray.cluster import ClusterWish, checked, places
 from sep_launcher.engines.ray.package import Needs, Node
+from sep_launcher.engines.ray.tails import MOST_BYTES, Tails
 from sep_protocol import Phase, Progress
 from sep_protocol.errors import (
     DeviceError,
@@ -133,6 +134,18 @@ def test_a_token_is_for_its_owner_alone_and_the_dead_are_swept(tmp_path, monkeyp
     assert len(token.read_text()) == 64
     assert not dead.exists()
     assert other.exists()
+
+
+def test_the_ends_of_logs_are_kept_and_no_more(tmp_path):
+    tails = Tails(tmp_path / "logs")
+    for index in range(5000):
+        tails("sep-1-0", f"line {index} \udcff{'x' * 40}")
+    kept = sorted((tmp_path / "logs").iterdir())
+    assert [each.name for each in kept] == ["sep-1-0.log", "sep-1-0.log.1"]
+    assert sum(each.stat().st_size for each in kept) < 3 * MOST_BYTES
+    assert kept[0].read_text().splitlines()[-1].startswith("line 4999 ")
+    (tmp_path / "file").touch()
+    Tails(tmp_path / "file" / "no")("a", "stops nobody")
 
 
 MISSING = """

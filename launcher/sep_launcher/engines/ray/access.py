@@ -11,6 +11,7 @@ import secrets
 import shutil
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -55,8 +56,14 @@ def token_file() -> Path:
     made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=base))
     token = made / "token"
     token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32), encoding="ascii")
+    token.write_text(_secret(), encoding="ascii")
     return token
+
+
+@cache
+def _secret() -> str:
+    """Return the token of this process's clusters: Ray reads one once, and never again."""
+    return secrets.token_hex(32)
 
 
 def sweep() -> None:

@@ -57,6 +57,7 @@ class Cluster:
 
     def __init__(self, wish: ClusterWish, log: Callable[[str], None] | None = None) -> None:
         self.name = f"sep-{secrets.token_hex(4)}"
+        self.dashboard = ""  # its address, where this started one
         self._wish = wish
         self._log = log or (lambda _: None)
         self._made: list[RayEngine] = []
@@ -91,7 +92,7 @@ class Cluster:
         undone.enter_context(guarded(token))
         given = access.for_own(token)
         undone.enter_context(package.variables(given, without=access.NOT_OWN))
-        package.start(
+        self.dashboard = package.start(
             str(token.parent / "ray"),
             cpus=max(1, int(probe.cores())),
             dashboard=self._wish.dashboard,
@@ -169,6 +170,7 @@ def places(nodes: Sequence[Node], wish: ClusterWish) -> tuple[int, Needs]:
     fits = sum(size // cpus for size in sizes)
     if not fits and not named:
         raise NoRouteError(
-            f"no node of the Ray cluster has {cpus} CPUs for a worker", hint="--cpus N, or a node"
+            f"no node of the Ray cluster has {cpus} CPUs for a worker",
+            hint="`ray status` shows what the nodes have",
         )
     return wish.workers or fits, Needs(cpus=cpus)

@@ -83,9 +83,12 @@ def version() -> str:
     return str(_ray().__version__)
 
 
-def start(folder: str, *, cpus: int, dashboard: bool, log: Callable[[str], None]) -> None:
-    """Start a cluster of this machine alone, and connect to it; raise EngineError."""
-    _init(
+def start(folder: str, *, cpus: int, dashboard: bool, log: Callable[[str], None]) -> str:
+    """Start a cluster of this machine alone, and connect to it; raise EngineError.
+
+    Returns the address of its dashboard, nothing without one.
+    """
+    return _init(
         log,
         address="local",
         num_cpus=cpus,
@@ -101,7 +104,7 @@ def connect(address: str, log: Callable[[str], None]) -> None:
     _init(log, address=address)
 
 
-def _init(log: Callable[[str], None], **options: Any) -> None:  # noqa: ANN401 (Ray's own)
+def _init(log: Callable[[str], None], **options: Any) -> str:  # noqa: ANN401 (Ray's own)
     ray = _ray()
     if ray.is_initialized():
         raise EngineError("this process is in a Ray cluster already")
@@ -113,19 +116,21 @@ def _init(log: Callable[[str], None], **options: Any) -> None:  # noqa: ANN401 (
         if hasattr(worker, "print_to_stdstream"):
             worker.print_to_stdstream = lambda data, **_: _tell(data, log)
     try:
-        ray.init(log_to_driver=False, configure_logging=False, **options)
+        context = ray.init(log_to_driver=False, configure_logging=False, **options)
     except Exception as fault:
         ray.shutdown()
         told = str(fault).strip().partition("\n")[0] or type(fault).__name__
-        raise EngineError(f"Ray: {told}", hint=_mend(str(fault))) from fault
+        hint = _mend(str(fault), start=options["address"] == "local")
+        raise EngineError(f"Ray: {told}", hint=hint) from fault
+    return str(context.dashboard_url or "")
 
 
-def _mend(told: str) -> str:
+def _mend(told: str, *, start: bool) -> str:
     if "ersion mismatch" in told:
         return "Ray and Python must be of one version on all nodes (docs/cluster.md)"
-    if "node" in told.lower():
-        return "run sep on a node of the cluster: `ray start --address HOST:PORT` makes it one"
-    return "docs/cluster.md says what Ray needs"
+    if start:
+        return "docs/cluster.md says what Ray needs"
+    return "sep must run on a node of the cluster: `ray start --address HOST:PORT` makes it one"
 
 
 def _tell(data: Mapping[str, Any], log: Callable[[str], None]) -> None:
