@@ -1,16 +1,21 @@
 """What is decided about a Ray cluster without one, and without Ray."""
 
+import json
+import queue
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
-from sep_launcher.engines.ray import access
-from sep_launcher.engines.ray.actor import Thin, dump_fault, load_fault
+from sep_launcher.engines.ray import access, package
+from sep_launcher.engines.ray.actor import Actor, Thin, dump_fault, load_fault
 from sep_launcher.engines.ray.cluster import ClusterWish, checked, places
+from sep_launcher.engines.ray.engine import RayEngine
 from sep_launcher.engines.ray.package import Needs, Node
 from sep_launcher.engines.ray.tails import MOST_BYTES, Tails
-from sep_protocol import Phase, Progress
+from sep_protocol import Job, Model, Phase, Progress
 from sep_protocol.errors import (
     DeviceError,
     EngineError,
@@ -146,6 +151,41 @@ def test_the_ends_of_logs_are_kept_and_no_more(tmp_path):
     assert kept[0].read_text().splitlines()[-1].startswith("line 4999 ")
     (tmp_path / "file").touch()
     Tails(tmp_path / "file" / "no")("a", "stops nobody")
+
+
+def test_a_worker_asks_before_it_commits_and_hears_the_answer():
+    actor = Actor("sep-test-0", gpu=False, cpus=1, where=str)
+    answers = queue.SimpleQueue()
+
+    def work():
+        for track in (0, 1):
+            answers.put(actor.may_commit("lease", track))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    for track, granted in ((0, True), (1, False)):
+        assert actor._items.get(timeout=10) == ("ask", json.dumps(["lease", track]))
+        actor.commit("lease", track, granted=granted)
+        assert answers.get(timeout=10) is granted
+    thread.join(10)
+
+
+def test_the_driver_answers_by_who_holds_the_lease(monkeypatch):
+    answered = []
+    monkeypatch.setattr(package, "made", lambda *_, **__: SimpleNamespace(commit="c", work="w"))
+    told = [("ask", '["a", 0]'), ("ask", '["b", 1]'), ("log", "line")]
+    monkeypatch.setattr(package, "stream", lambda *_: iter(told))
+    monkeypatch.setattr(package, "ask", lambda *given, **named: answered.append((given, named)))
+    logged = []
+    engine = RayEngine("n", Needs(cpus=1), logged.append, lambda lease, _: lease == "a")
+    monkeypatch.setattr(engine, "ready", str)
+    job = Job(id="00000001", tracks=(), model=Model(name="toy"))
+    assert list(engine.start(SimpleNamespace(job=job))) == []
+    assert [(given, named["granted"]) for given, named in answered] == [
+        (("c", "a", 0), True),
+        (("c", "b", 1), False),
+    ]
+    assert logged == ["line"]
 
 
 MISSING = """

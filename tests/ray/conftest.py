@@ -3,6 +3,7 @@
 import os
 import secrets
 from functools import partial
+from pathlib import Path
 
 import driver
 import pytest
@@ -58,8 +59,13 @@ class Nodes:
         self._given = given
         self.every = {}  # by id, those that are gone, too
         self.cluster = Cluster()
-        args = {"num_cpus": 0, "include_dashboard": False, "_system_config": SOON}
-        self.cluster.add_node(object_store_memory=STORE, **args)
+        self.cluster.add_node(
+            num_cpus=0,
+            include_dashboard=False,
+            object_store_memory=STORE,
+            temp_dir=str(Path(os.environ[access.TOKEN_PATH]).parent / "ray"),
+            _system_config=SOON,
+        )
 
     @property
     def address(self):

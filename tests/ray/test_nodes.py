@@ -118,6 +118,20 @@ def test_a_hanging_track_is_killed_by_the_clock_of_the_pool(cluster, job, starte
     assert isinstance(Heard(engine, job(f"ok-{unique}")).result().events[-1], Done)
 
 
+def test_an_actor_that_does_not_answer_is_killed_with_its_runtime(cluster, job, started, unique):
+    engine = cluster.engines()[0]
+    run = Heard(engine, job(f"deaf-1-{unique}"))
+    child = started(f"deaf-1-{unique}")
+    os.kill(child["ppid"], signal.SIGSTOP)
+    begun = time.monotonic()
+    engine.kill()
+    fault = run.result(60).fault
+    print(f"silent actor killed and told after {run.ended - begun:.2f} s: {fault}")
+    assert isinstance(fault, LostError)
+    assert isinstance(Heard(engine, job(f"ok-{unique}")).result(60).events[-1], Done)
+    gone(child["pid"], within=1)
+
+
 def test_stop_is_gentle(cluster, job, started, unique):
     engine = cluster.engines()[0]
     run = Heard(engine, job(f"slow-60s-{unique}"))
