@@ -3,7 +3,6 @@
 import os
 import secrets
 from functools import partial
-from pathlib import Path
 
 import driver
 import pytest
@@ -27,6 +26,8 @@ def ray():
     mp = pytest.MonkeyPatch()
     for name, value in access.for_own(token).items():
         mp.setenv(name, value)
+    (token.parent / "ray").mkdir()
+    mp.setenv("RAY_TMPDIR", str(token.parent))  # `ray` in it is what /tmp/ray would be
     for name in access.NOT_OWN:
         mp.delenv(name, raising=False)
     found = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
@@ -63,7 +64,6 @@ class Nodes:
             num_cpus=0,
             include_dashboard=False,
             object_store_memory=STORE,
-            temp_dir=str(Path(os.environ[access.TOKEN_PATH]).parent / "ray"),
             _system_config=SOON,
         )
 

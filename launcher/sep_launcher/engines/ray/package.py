@@ -78,11 +78,6 @@ def check() -> None:
         raise NotReadyError("Ray is not installed beside sep", hint=f"run: {PIP}")
 
 
-def version() -> str:
-    """Return Ray's version; raise NotReadyError where it cannot be imported."""
-    return str(_ray().__version__)
-
-
 def start(folder: str, *, cpus: int, dashboard: bool, log: Callable[[str], None]) -> str:
     """Start a cluster of this machine alone, and connect to it; raise EngineError.
 
