@@ -3,6 +3,7 @@
 import os
 import secrets
 from functools import partial
+from importlib.util import find_spec
 
 import driver
 import pytest
@@ -22,6 +23,8 @@ STORE = 75 << 20
 @pytest.fixture(scope="session")
 def ray():
     """Ray, told what it must know before it is imported."""
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install '.[ray]'")
     token = access.token_file()
     mp = pytest.MonkeyPatch()
     for name, value in access.for_own(token).items():
@@ -30,8 +33,9 @@ def ray():
     mp.setenv("RAY_TMPDIR", str(token.parent))  # `ray` in it is what /tmp/ray would be
     for name in access.NOT_OWN:
         mp.delenv(name, raising=False)
-    found = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
-    yield found
+    import ray
+
+    yield ray
     mp.undo()
     guard.end(token, os.getpid())
 
