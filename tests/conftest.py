@@ -172,3 +172,25 @@ def larsnet_files(tmp_path_factory):
         optimizer = {"state": {0: moments}, "param_groups": []}
         torch.save({"model_state_dict": state, "optimizer_state_dict": optimizer}, files[stem])
     return files
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The module `tests/fake_runtime.py`: a runtime without torch that obeys tracks' names."""
+    import importlib.util
+
+    path = ROOT / "tests" / "fake_runtime.py"
+    spec = importlib.util.spec_from_file_location("fake_runtime", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fake_runtime(home, fake, tmp_path, monkeypatch):
+    """Runs find that runtime; returns the folder in which its processes note what they do."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    monkeypatch.setenv("SEP_RUNTIME_PYTHON", fake.installed(tmp_path))
+    monkeypatch.setenv("SEP_FAKE_NOTES", str(folder))
+    return folder

@@ -19,6 +19,7 @@ The first word of a track's name, up to a dash, says what becomes of it:
 | fail-…          | the track fails: AudioError                                                |
 | full-…          | the track fails: the disk is full                                          |
 | device-…        | the job fails with 13; model-… with 16, ready-… with 12                    |
+| …noisy…         | the word is written to stderr, whatever becomes of it                      |
 
 Variables: `SEP_FAKE_NOTES` names a folder in which each process appends what it does to a file
 of its own, `<pid>.jsonl` (start with its variables, load, begin and end of tracks); attempts are
@@ -201,6 +202,8 @@ class Runtime:
             if not job.output.overwrite:
                 raise TrackError("{path} is there already", path=track.out)
         turn = attempt(name)
+        if "noisy" in name:
+            print("noisy", file=sys.stderr, flush=True)
         note("begin", job=job.id, track=name, attempt=turn, batch=job.batch)
         self._obey(job, index, name, turn)
         found = write(job, index, track)

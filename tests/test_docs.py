@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import yaml
 
 import sep_models
 from sep_protocol import Install, Model
@@ -121,6 +122,7 @@ def test_every_block_is_tested_somehow():
             "json.md": {"json"},
             "python.md": {"python"},
             "settings.md": {"toml"},
+            "cluster.md": {"bash", "yaml"},
         }.get(page.name, set())
         assert set(kinds) <= {"text", *runs}
         for line in "\n".join(blocks("text", text)).splitlines():
@@ -134,6 +136,15 @@ def test_every_block_is_tested_somehow():
                 for each in named:
                     assert (ROOT / each.replace("\\", "/")).exists(), line
     assert len(blocks("sh")) == 2
+
+
+def test_scripts_and_manifests_for_clusters_are_written_right():
+    """They are for machines that we do not have: their form is all that can be held here."""
+    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    for script in blocks("bash", text):
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    for manifest in blocks("yaml", text):
+        assert yaml.safe_load(manifest)["spec"]["entrypoint"].startswith("sep run ")
 
 
 def test_exit_codes_are_all_documented():

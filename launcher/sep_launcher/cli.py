@@ -16,8 +16,8 @@ from sep_launcher import library_cli, models_cli, session
 from sep_launcher import options as o
 from sep_launcher.engines import native
 from sep_launcher.machine.probe import probe
+from sep_launcher.planning import cluster, shards, workers
 from sep_launcher.planning import route as routes
-from sep_launcher.planning import shards, workers
 from sep_launcher.planning.listed import number, parted
 from sep_launcher.planning.request import NAME, NONE, Request, bytes_of, size_of
 from sep_launcher.planning.route import Wanted
@@ -78,10 +78,16 @@ def run(
     overlap: o.Overlap = None,
     device: o.DeviceName = "auto",
     jobs: o.Jobs = None,
-    engine: o.EngineName = "auto",
+    engine: o.RunEngine = "auto",
     precision: o.Precision = "auto",
     batch: o.BatchSize = None,
     memory: o.Memory = None,
+    address: o.Address = None,
+    cluster_workers: o.Workers = None,
+    gpu_share: o.GpuShare = 1,
+    cpus: o.WorkerCpus = None,
+    insecure_cluster: o.InsecureCluster = False,
+    dashboard: o.Dashboard = False,
     stage: o.Stage = None,
     stage_limit: o.StageLimit = None,
     fallback: o.Fallback = True,
@@ -136,9 +142,21 @@ def run(
                 resume=resume,
                 verify=verify,
             ),
-            wanted=Wanted(engine=engine, device=workers.first(devices)),
+            wanted=Wanted(
+                engine="auto" if engine == "ray" else engine, device=workers.first(devices)
+            ),
             devices=devices if workers.many(devices) else (),
             jobs=workers.jobs_of(jobs),
+            cluster=cluster.wish(
+                engine,
+                device=device.lower(),
+                address=address,
+                workers=cluster_workers,
+                gpu_share=gpu_share,
+                cpus=cpus,
+                insecure=insecure_cluster,
+                dashboard=dashboard,
+            ),
             take_over=take_over,
             retry_quarantined=retry_quarantined,
             fallback=fallback,

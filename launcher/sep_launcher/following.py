@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,11 @@ def engine_of(plan: Plan, screen: Screen, room: Staging | None = None) -> Engine
 
 
 def keeper_of(
-    plan: Plan, screen: Screen, room: Staging | None, worker: Worker, may: Callable[[int], bool]
+    plan: Plan,
+    screen: Screen,
+    room: Staging | None,
+    worker: Worker,
+    may: Callable[[str, int], bool],
 ) -> Engine:
     """Return the engine of one of many workers; `may` tells whether it may still store a track."""
 
@@ -71,7 +76,9 @@ def keeper_of(
     return _staged(container.ContainerEngine(log), room, may)  # what it mounts is not known before
 
 
-def _staged(inner: Engine, room: Staging, may: Callable[[int], bool] = lambda _: True) -> Engine:
+def _staged(
+    inner: Engine, room: Staging, may: Callable[[str, int], bool] = lambda *_: True
+) -> Engine:
     from sep_launcher.engines import staged  # noqa: PLC0415 (most runs need none of it)
 
     return staged.Staged(inner, room, may_commit=may)
@@ -109,6 +116,8 @@ def follow(
                     screen.event(event, engine.by)
                     told = told or isinstance(event, Fallback)
                     here = replace(plan, route=engine.by.worker.route) if engine.by else plan
+                    if plan.elsewhere:
+                        continue  # each node compares for itself
                     if isinstance(event, Hello):
                         _compare_code(here, event, screen)
                     if isinstance(event, DeviceChosen) and not told:
@@ -169,6 +178,8 @@ def sweep(plan: Plan, places: Sequence[str], screen: Screen, ids: Sequence[str] 
     """
     if not places:
         return
+    if plan.elsewhere:  # any Python that has this sep can: it needs no torch
+        plan = replace(plan, python=sys.executable)
     engine = engine_of(plan, screen)
     over = replace(plan.job, tracks=(), sweep=tuple(places), of=tuple(ids))
     with suppress(SepError):

@@ -59,6 +59,7 @@ INPUT, OUTPUT, MODELS, WHERE = "Input", "Output", "Model", "Where it runs"
 THERE = "If stems are there already"
 ASKING, SAID = "Questions and downloads", "What it prints"
 MEASURED = "What is measured"
+CLUSTER = "With --engine ray"
 PREPARED, PYTHON, IMAGE = "What is prepared", "The Python environment", "The container image"
 
 
@@ -244,6 +245,45 @@ EngineName = Annotated[
         envvar="SEP_ENGINE",
         help="auto, native (directly on this computer) or container (in Docker).",
     ),
+]
+RunEngine = Annotated[
+    Literal["auto", "native", "container", "ray"],
+    _in(
+        WHERE,
+        metavar="ENGINE",
+        envvar="SEP_ENGINE",
+        help="auto, native (directly on this computer), container (in Docker), or ray (on the "
+        "nodes of a Ray cluster).",
+    ),
+]
+Address = Annotated[
+    str | None,
+    _in(
+        CLUSTER,
+        metavar="HOST:PORT",
+        help="The head of a Ray cluster that is there. Without it RAY_ADDRESS, else sep starts one "
+        "on this computer alone.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    _in(CLUSTER, metavar="NUMBER", help="So many workers at most. Without it as many as fit."),
+]
+GpuShare = Annotated[int, _in(CLUSTER, metavar="NUMBER", help="So many workers on each GPU.")]
+WorkerCpus = Annotated[
+    int | None,
+    _in(
+        CLUSTER,
+        "--cpus",
+        metavar="NUMBER",
+        help="CPUs of each worker. Without it a fair share of its node.",
+    ),
+]
+InsecureCluster = Annotated[
+    bool, _in(CLUSTER, "--insecure-cluster", help="Use a cluster that asks for no token.")
+]
+Dashboard = Annotated[
+    bool, _in(CLUSTER, "--dashboard", help="With Ray's page, of a cluster that sep starts.")
 ]
 Overlap = Annotated[
     float | None,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sep_launcher import following
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
+from sep_launcher.library import clusters, survey
 from sep_launcher.library import ledger as ledgers
 from sep_launcher.library import pool as pools
-from sep_launcher.library import survey
 from sep_launcher.library.pool import Pool
 from sep_launcher.library.shelf import shelf_of
 from sep_launcher.machine import storage
@@ -33,7 +32,6 @@ from sep_protocol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sep_launcher.engines.staging import Staging
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.shards import Shard
@@ -84,34 +82,37 @@ def _offer(why: SepError, plan: Plan, screen: Screen, *, yes: bool, offline: boo
 
 def _begin(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
     """Do what is left of a plan, for which all should be ready."""
-    if plan.workers:
-        plan = survey.survey(plan, over, screen)
-    screen.route(plan)
     check_ready(plan)
     if not_here := _not_here(request, plan):
         raise not_here
-    _tell(over, screen)
     with awake():
+        if request.cluster:
+            with clusters.joined(request.cluster, plan, screen) as (workers, make):
+                _share(request, replace(plan, workers=workers), over, screen, make)
+            return
         try:
-            _separate(request, plan, screen, over)
+            _separate(request, plan, over, screen)
         except GpuRefusedError as fault:
             if not request.fallback or request.wanted.device != "auto":
                 raise
-            _fall_back(request, plan, fault, screen, over)
+            _fall_back(request, plan, over, screen, fault)
 
 
-def _separate(request: Request, plan: Plan, screen: Screen, over: Over) -> None:
-    """Do what is left of the plan, by one runtime, or by many that share its tracks."""
+def _separate(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
+    """Do what is left of the plan on this machine, by one runtime, or by many that share it."""
     with following.staging_of(plan) as room:
         if plan.workers:
-            _share(request, plan, screen, over, room)
-        else:
-            engine = following.engine_of(plan, screen, room)
-            following.follow(plan, engine, screen, over)
+            _share(request, plan, over, screen, partial(following.keeper_of, plan, screen, room))
+            return
+        screen.route(plan)
+        _tell(over, screen)
+        following.follow(plan, following.engine_of(plan, screen, room), screen, over)
 
 
-def _share(request: Request, plan: Plan, screen: Screen, over: Over, room: Staging | None) -> None:
+def _share(request: Request, plan: Plan, over: Over, screen: Screen, make: Make) -> None:
     """Let many workers do what is left of the plan, and keep a ledger of it."""
+    plan = survey.survey(plan, over, screen)
+    screen.route(plan)
     ledger = ledgers.begin(
         shelf_of(plan.root, ledgers.FOLDER),
         plan.job.id,
@@ -121,8 +122,9 @@ def _share(request: Request, plan: Plan, screen: Screen, over: Over, room: Stagi
         take_over=request.take_over,
         retry=request.retry_quarantined or not request.output.resume,
     )
-    make = partial(following.keeper_of, plan, screen, room)
-    pool = Pool(make, ledger, known=ledger.known(), hang=pools.hang_seconds())
+    hang, alike = pools.hang_seconds(), not plan.elsewhere
+    pool = Pool(make, ledger, known=ledger.known(), alike=alike, hang=hang)
+    _tell(over, screen)
     try:
         following.sweep(plan, following.left_over(plan.job.tracks), screen)
         following.follow(plan, pool, screen, over)
@@ -133,11 +135,7 @@ def _share(request: Request, plan: Plan, screen: Screen, over: Over, room: Stagi
 
 
 def _fall_back(
-    request: Request,
-    was: Plan,
-    fault: GpuRefusedError,
-    screen: Screen,
-    over: Over,
+    request: Request, was: Plan, over: Over, screen: Screen, fault: GpuRefusedError
 ) -> None:
     """Do the run without what the engine refused, and say so. Nothing was done before."""
     plan = _plan(request, screen, gpu_refused=True)
@@ -147,8 +145,7 @@ def _fall_back(
     before = f"{was.route.engine} {was.route.device}"
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
-    screen.route(plan)
-    _separate(request, plan, screen, over)
+    _separate(request, plan, over, screen)
 
 
 def _shard(shard: Shard, plan: Plan) -> str:
@@ -196,10 +193,10 @@ def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Pla
     host = probe(ask_torch=request.wanted.kind == "cuda")
     if gpu_refused and host.docker:
         host = replace(host, docker=replace(host.docker, gpu=False))
-    route = routes.choose(host, request.wanted)
+    route = clusters.ROUTE if request.cluster else routes.choose(host, request.wanted)
     if route.engine == "native" and request.memory is not None:
         raise UsageError(NO_MEMORY, hint="leave out --memory, or --engine container")
-    if route.engine == "native" and host.native:
+    if route.engine == "native" and host.native and not request.cluster:
         native.check_python(host.native.python)
     search = files.find(request.files, request.include)
     for each in search.warnings:
@@ -227,6 +224,8 @@ def check_ready(plan: Plan) -> None:
 
 
 def _not_ready(plan: Plan) -> NotReadyError | None:
+    if plan.elsewhere:
+        return None
     if plan.route.engine == "container":
         return None if plan.route.ready else _image_fault(plan)
     if plan.python is None:

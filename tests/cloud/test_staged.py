@@ -317,11 +317,11 @@ def test_two_that_commit_at_once(faulty, proxy, planned, run):
 def test_an_attempt_that_is_over_stores_nothing(shelf, planned, run):
     shelf.put("in/a.wav", b"a")
     plan = planned(f"{shelf.url}/in/a.wav", out=f"{shelf.url}/out")
-    (failed,) = of(TrackFailed, run(plan, may_commit=lambda index: index != 0))
+    (failed,) = of(TrackFailed, run(plan, may_commit=lambda _, index: index != 0))
     assert "another worker" in failed.message
     assert shelf.keys("out/") == []
     answers = iter([True, True, False])
-    run(plan, may_commit=lambda index: next(answers))
+    run(plan, may_commit=lambda *_: next(answers))
     assert not any(each.endswith("/sep.json") for each in shelf.keys("out/"))
 
 

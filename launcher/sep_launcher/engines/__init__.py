@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from sep_protocol.errors import DeviceError, RuntimeFailedError
 
@@ -64,7 +64,7 @@ class GpuRefusedError(DeviceError):
 
 
 class LostError(RuntimeFailedError):
-    """A worker ended, and not by what it was doing: `blame` is "node", or "nobody"."""
+    """A worker ended for a reason that is not its track's: the node's (`blame`), or nobody's."""
 
     def __init__(self, message: str, hint: str = "", *, blame: Literal["node", "nobody"]) -> None:
         super().__init__(message, hint)
@@ -101,3 +101,14 @@ class Engine(Protocol):
 
     def go_on(self) -> None:
         """Let it work again."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """An Engine that somebody else gives a place to: it may be on another machine after a loss."""
+
+    def avoid(self) -> None:
+        """Leave this machine for the rest of the run; `ready` waits for another one."""
+
+    def close(self) -> None:
+        """Give the place back."""

@@ -34,10 +34,14 @@ NO_MEMORY = ("std::bad_alloc", "Memory allocation still failed", "Thread creatio
 
 
 class NativeEngine:
-    """An Engine; `log` is called with every line that the runtime writes to its stderr."""
+    """An Engine; `log` is called with every line that the runtime writes to its stderr.
 
-    def __init__(self, log: Callable[[str], None] | None = None) -> None:
+    Without a `group` of its own the runtime ends with whatever ends the group of this process.
+    """
+
+    def __init__(self, log: Callable[[str], None] | None = None, *, group: bool = True) -> None:
         self._log = log
+        self._group = group
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = threading.Thread()
         self._stopped = False
@@ -83,9 +87,9 @@ class NativeEngine:
                         pipe.close()
 
     def _spawn(
-        self, plan: Plan, command: list[str], log: Callable[[str], None], *, group: bool = True
+        self, plan: Plan, command: list[str], log: Callable[[str], None]
     ) -> subprocess.Popen[bytes]:
-        """Start the command. A `group` of its own: the terminal's Ctrl-C is for the launcher."""
+        """Start the command. A group of its own: the terminal's Ctrl-C is for the launcher."""
         try:
             self._process = process = subprocess.Popen(
                 command,
@@ -93,7 +97,7 @@ class NativeEngine:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**_inherited(), **plan.environment},
-                start_new_session=group and sys.platform != "win32",
+                start_new_session=self._group and sys.platform != "win32",
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as fault:

@@ -29,8 +29,7 @@ class Serving(NativeEngine):
     """
 
     def __init__(self, log: Callable[[str], None] | None = None, *, group: bool = True) -> None:
-        super().__init__(log)
-        self._group = group
+        super().__init__(log, group=group)
         self._busy = False
         self._now: Listener | None = None
 
@@ -50,7 +49,7 @@ class Serving(NativeEngine):
         if process is None or process.poll() is not None:
             self._close()
             command = command_of(plan, "--serve")
-            process = self._spawn(plan, command, self._logged, group=self._group)
+            process = self._spawn(plan, command, self._logged)
         self._busy = True
         with contextlib.suppress(OSError):  # it died: what it said comes below
             if process.stdin is not None:

@@ -77,8 +77,8 @@ class _Unit:
 class Staged:
     """An Engine whose Jobs may have addresses in stores where others have paths.
 
-    `may_commit` is asked with a track's index before anything of it is stored: whether nobody else
-    has it meanwhile.
+    `may_commit` is asked with the Job's id and a track's index before anything of it is stored:
+    whether nobody else has it meanwhile.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Staged:
         inner: Engine,
         staging: Staging,
         *,
-        may_commit: Callable[[int], bool] = lambda _: True,
+        may_commit: Callable[[str, int], bool] = lambda *_: True,
     ) -> None:
         self._inner = inner
         self._staging = staging
@@ -177,7 +177,7 @@ class _Run:
     plan: Plan
     inner: Engine
     staging: Staging
-    may_commit: Callable[[int], bool]
+    may_commit: Callable[[str, int], bool]
     behind: _Behind
 
     def __post_init__(self) -> None:
@@ -321,7 +321,7 @@ class _Run:
         if storage.is_url(unit.track.out):
 
             def may() -> bool:
-                return self.may_commit(unit.index)
+                return self.may_commit(self.plan.job.id, unit.index)
 
             def store() -> TrackDone:
                 try:

@@ -10,8 +10,8 @@ early is charged to whom it is to blame (the table in docs/libraries.md):
 - the node, where somebody killed the worker, or nobody, where the whole node went: the tracks are
   the next ones again.
 
-A node on which `DEATHS` different tracks died one after the other, and none was done, is the cause
-itself: it is banned, and what was charged there is taken back.
+A node on which `DEATHS` different tracks or workers died one after the other, and none was done, is
+the cause itself: it is banned, and what was charged there is taken back.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Held:
 class _Node:
     """What happened on one machine since a track was done there."""
 
-    died: set[int] = field(default_factory=set)  # tracks
+    died: set[object] = field(default_factory=set)  # tracks, and leases whose worker was killed
     banned: bool = False
 
 
@@ -150,19 +150,18 @@ class Leases:
     def died(self, number: int, blame: Blame) -> int | None:
         """A lease ended in the middle; return the track that is quarantined for it, if one is."""
         held = self._held.pop(number)
-        node = self._nodes[held.lease.node]
         track = held.now if held.now is not None else held.left[0] if held.left else None
         if blame in ("node", "nobody") or track is None:
             self._put_back(held.left)
+            if blame == "node":
+                self._charge(held.lease.node, f"lease {number}")
             return None
         self._put_back([each for each in held.left if each != track])
         if blame == "memory" and track not in self._short:
             self._short.add(track)
         else:
             self._deaths[track].append(held.lease.node)
-            node.died.add(track)
-            if len(node.died) >= DEATHS:
-                self._ban(held.lease.node)
+            self._charge(held.lease.node, track)
         if self._is_poison(track):
             self.states[track] = "quarantined"
             return track
@@ -192,6 +191,10 @@ class Leases:
     def stuck(self) -> bool:
         """Say whether tracks wait, and nobody is there who could ever take one."""
         return bool(self._queue) and not self._held and not self._nodes_alive()
+
+    def is_banned(self, node: str) -> bool:
+        """Say whether a node gets nothing any more."""
+        return self._nodes[node].banned
 
     @property
     def banned(self) -> list[str]:
@@ -242,6 +245,13 @@ class Leases:
         for track in reversed(tracks):
             self.states[track] = "waiting"
             self._queue.appendleft(track)
+
+    def _charge(self, name: str, what: object) -> None:
+        """Note what died on a node; so many in a row ban it."""
+        node = self._nodes[name]
+        node.died.add(what)
+        if len(node.died) >= DEATHS:
+            self._ban(name)
 
     def _ban(self, name: str) -> None:
         """Give nothing more to a node, and take back what was charged on it."""

@@ -14,11 +14,12 @@ import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from sep_launcher.engines import LostError
-from sep_launcher.library.leases import DEATHS, Leases
+from sep_launcher.engines import LostError, Placed
+from sep_launcher.library.leases import DEATHS, Lease, Leases
 from sep_launcher.library.ledger import RETRY
+from sep_launcher.planning.plan import Plan
 from sep_launcher.planning.workers import By
 from sep_protocol import (
     DeviceChosen,
@@ -46,26 +47,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from sep_launcher.engines import Engine
-    from sep_launcher.library.leases import Blame, Lease
+    from sep_launcher.library.leases import Blame
     from sep_launcher.library.ledger import Ledger
-    from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.workers import Worker
     from sep_protocol import Event, Job
 
+    Make = Callable[[Worker, Callable[[str, int], bool]], Engine]
+
 TICK_SECONDS = 0.5
+IDLE_SECONDS = 30.0  # after so many without work a worker of a cluster gives its place back
 HANG_VARIABLE = "SEP_HANG_SECONDS"
 LEAST_HANG_SECONDS = 120.0
 HANG = 10  # times what a track is expected to take, without a sign
 UNKNOWN_HANG_SECONDS = 900.0  # while no track is done: large models load long from slow disks
 
 
+# What a worker is to do: a lease, look where it is now, go to another machine, or leave.
+_Order = tuple[Plan, Lease] | Literal["look", "move"] | None
+
+
 @dataclass(slots=True, kw_only=True)
 class _Hand:
-    """A worker at work. `inbox` takes leases, None at the end."""
+    """A worker at work."""
 
     worker: Worker
     engine: Engine
-    inbox: queue.SimpleQueue[tuple[Plan, Lease] | None] = field(default_factory=queue.SimpleQueue)
+    inbox: queue.SimpleQueue[_Order] = field(default_factory=queue.SimpleQueue)
     node: str = ""
     lease: Lease | None = None
     heard: float = 0.0  # when it gave a sign
@@ -124,14 +131,14 @@ def hang_seconds() -> float | None:
 class Pool:
     """An Engine of many; `make` gives each worker its own, the ledger is told of everything.
 
-    `make` gets what tells an engine whether a track of its plan, by its index, is still its own.
+    `make` gets `may_store`, which tells an engine whether a track is still its own.
     `known` are tracks of which it is known how they end: nobody gets them. `alike` says that all
     workers are on this machine: what ends one for the machine's sake ends the run.
     """
 
     def __init__(
         self,
-        make: Callable[[Worker, Callable[[int], bool]], Engine],
+        make: Make,
         ledger: Ledger,
         *,
         known: Mapping[int, TrackDone | TrackFailed] | None = None,
@@ -151,6 +158,7 @@ class Pool:
         self._clock = clock
         self._hands: list[_Hand] = []
         self._news: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._told_banned: set[str] = set()
         self._last_words = ""  # of the last runtime that died
         self._faults: list[SepError] = []  # of workers that left
 
@@ -181,7 +189,9 @@ class Pool:
             self.leases.settle(track, "done" if isinstance(event, TrackDone) else "failed")
             self._ledger.note(event, None)
             yield event
-        self._hands = [self._hand(each) for each in plan.workers]
+        self._hands = [
+            _Hand(worker=each, engine=self._make(each, self.may_store)) for each in plan.workers
+        ]
         for hand in self._hands:
             threading.Thread(target=_work, args=(hand, self._news), daemon=True).start()
         while not self.leases.over:
@@ -189,7 +199,7 @@ class Pool:
             self._kill_the_dumb()
             with suppress(queue.Empty):
                 yield from self._take(self._news.get(timeout=TICK_SECONDS))
-                self._grant()
+            self._grant()
             if self.leases.stuck:
                 raise self._end()
         self._let_go()
@@ -198,15 +208,11 @@ class Pool:
         self._by = None
         yield Done(done=done, failed=len(states) - done, seconds=seconds)
 
-    def _hand(self, worker: Worker) -> _Hand:
-        """Return a worker with an engine of its own."""
-
-        def may(index: int) -> bool:
-            lease = hand.lease
-            return lease is not None and self.leases.is_current(lease.number, lease.tracks[index])
-
-        hand = _Hand(worker=worker, engine=self._make(worker, may))
-        return hand
+    def may_store(self, job: str, index: int) -> bool:
+        """Say whether a lease's Job still has a track, by its index there; called by any thread."""
+        held = (hand.lease for hand in self._hands)
+        lease = next((each for each in held if each and job_id(self._plan, each) == job), None)
+        return lease is not None and self.leases.is_current(lease.number, lease.tracks[index])
 
     def _take(self, news: _Message) -> Iterator[Event]:
         """Take one message; yield what it means for the run."""
@@ -265,6 +271,33 @@ class Pool:
             yield from self._retried(hand, lease, poison, fault)
         elif not isinstance(fault, LostError):
             yield from self._leave(hand, fault)
+            return
+        else:
+            again = f"{hand.worker.name}: {fault.message}; its tracks are tried again"
+            yield from self._told(hand, Warned(message=again))
+            self._send(hand, "look")
+        if self.leases.is_banned(_place(hand)):
+            yield from self._banned(_place(hand))
+
+    def _send(self, hand: _Hand, order: Literal["look", "move"]) -> None:
+        """Have a worker say where it is, or go elsewhere first; until then it gets nothing."""
+        self.leases.leave(hand.worker.name)
+        hand.inbox.put(order)
+
+    def _banned(self, place: str) -> Iterator[Event]:
+        """Tell that a machine, or a GPU, gets nothing more; who can leave it does."""
+        if place in self._told_banned:
+            return
+        self._told_banned.add(place)
+        for hand in self._hands:
+            here = _place(hand) == place and self.leases.has(hand.worker.name)
+            if here and hand.lease is None and isinstance(hand.engine, Placed):
+                self._send(hand, "move")
+        self._by = None
+        message = f"{place} gets nothing more: {DEATHS} tracks or workers died there in a row"
+        event = Warned(message=message)
+        self._ledger.note(event, None)
+        yield event
 
     def _retried(
         self, hand: _Hand, lease: Lease, poison: int | None, fault: SepError
@@ -300,10 +333,21 @@ class Pool:
         for hand in self._hands:
             if hand.lease is not None or not self.leases.has(hand.worker.name):
                 continue
+            if self.leases.is_banned(_place(hand)) and isinstance(hand.engine, Placed):
+                self._send(hand, "move")
+                continue
             lease = self.leases.ask(hand.worker.name)
             if lease is not None:
                 hand.lease, hand.heard = lease, self._clock()
                 hand.inbox.put((part_of(self._plan, hand.worker, lease), lease))
+            elif self._is_needless(hand):
+                self.leases.leave(hand.worker.name)
+                hand.inbox.put(None)
+
+    def _is_needless(self, hand: _Hand) -> bool:
+        """Say whether a worker's place may be given back: it has waited, and nothing waits."""
+        idle = self._clock() - hand.heard > IDLE_SECONDS
+        return idle and not self.leases.waiting and isinstance(hand.engine, Placed)
 
     def _leave(self, hand: _Hand, fault: SepError) -> Iterator[Event]:
         """Give a worker nothing more. On one machine the others cannot do better: all end."""
@@ -335,7 +379,7 @@ class Pool:
             silent = now - hand.heard
             if silent > self._patience(hand):
                 hand.hung = f"nothing was heard of the runtime for {silent:.0f} s"
-                hand.engine.kill()
+                threading.Thread(target=hand.engine.kill, daemon=True).start()
 
     def _patience(self, hand: _Hand) -> float:
         if self._hang is not None:
@@ -372,24 +416,38 @@ class Pool:
 
 
 def _work(hand: _Hand, news: queue.SimpleQueue[_Message]) -> None:
-    """Be a worker: do leases until there is None; tell everything."""
+    """Be a worker: do what it is ordered until there is None; tell everything."""
+    order: _Order = "look"
+    while order is not None:
+        if isinstance(order, tuple):
+            plan, lease = order
+            news.put(_Ended(hand, lease, _done(hand, plan, lease, news)))
+        else:
+            try:
+                if order == "move" and isinstance(hand.engine, Placed):
+                    hand.engine.avoid()
+                news.put(_Joined(hand, hand.engine.ready()))
+            except SepError as why:
+                news.put(_Left(hand, why))
+                return
+        order = hand.inbox.get()
+    if isinstance(hand.engine, Placed):
+        hand.engine.close()
+
+
+def _done(
+    hand: _Hand, plan: Plan, lease: Lease, news: queue.SimpleQueue[_Message]
+) -> SepError | None:
+    """Do a lease and tell its events; return what ended it early, if anything did."""
     try:
-        news.put(_Joined(hand, hand.engine.ready()))
+        with closing(hand.engine.start(plan)) as heard:
+            for event in heard:
+                news.put(_Heard(hand, lease, event))
     except SepError as why:
-        news.put(_Left(hand, why))
-        return
-    while (given := hand.inbox.get()) is not None:
-        plan, lease = given
-        fault: SepError | None = None
-        try:
-            with closing(hand.engine.start(plan)) as heard:
-                for event in heard:
-                    news.put(_Heard(hand, lease, event))
-        except SepError as why:
-            fault = why
-        except Exception as why:  # noqa: BLE001 (a bug here must not leave the others waiting)
-            fault = SepError(f"unexpected {type(why).__name__}: {why}")
-        news.put(_Ended(hand, lease, fault))
+        return why
+    except Exception as why:  # noqa: BLE001 (a bug here must not leave the others waiting)
+        return SepError(f"unexpected {type(why).__name__}: {why}")
+    return None
 
 
 def _place(hand: _Hand) -> str:

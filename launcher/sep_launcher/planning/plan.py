@@ -56,6 +56,7 @@ class Plan:
     memory: int | None = None  # bytes that the container may take; None: all the engine has
     missing: tuple[Manifest, ...] = ()  # models that are to be fetched first
     workers: tuple[Worker, ...] = ()  # that share the tracks; none: one runtime does all of them
+    elsewhere: bool = False  # whether other machines do it, each with its own Python and models
     root: str = ""  # the folder that all output is below
     mixes: tuple[str, ...] = ()  # every file that was named, of all shards
     sizes: tuple[float, ...] = ()  # how long each track is, in seconds; none: not looked at
@@ -119,7 +120,8 @@ def plan(
         endpoint=host.docker.endpoint if host.docker else "",
         memory=request.memory,
         missing=chosen.missing,
-        workers=_workers(request, host, chosen, len(tracks)) if request.library else (),
+        workers=_workers(request, host, chosen, len(tracks)),
+        elsewhere=request.cluster is not None,
         root=_root(request.out),
         sources={each.entry.url: each.entry for each in found if each.entry},
         stage=request.stage,
@@ -128,7 +130,9 @@ def plan(
 
 
 def _workers(request: Request, host: Host, chosen: Chosen, tracks: int) -> tuple[Worker, ...]:
-    """Return the workers; none where there would be one that shares with nobody."""
+    """Return the workers of this machine; none where there would be one, sharing with nobody."""
+    if request.cluster or not request.library:
+        return ()
     found = workers.workers(
         host,
         request.devices or (request.wanted.device,),

@@ -16,6 +16,7 @@ from sep_protocol.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sep_launcher.planning.cluster import ClusterWish
     from sep_launcher.planning.shards import Shard
     from sep_launcher.planning.workers import Jobs
     from sep_protocol import Precision
@@ -48,6 +49,7 @@ class Request:
     wanted: Wanted = field(default_factory=Wanted)
     devices: tuple[str, ...] = ()  # several that share the tracks; none: the one of `wanted`
     jobs: Jobs = None  # runtimes at once; None: one for each device
+    cluster: ClusterWish | None = None  # whose nodes do it; None: this machine
     take_over: bool = False  # whether a run that works at the same output is to end
     retry_quarantined: bool = False
     fallback: bool = True
@@ -71,6 +73,10 @@ class Request:
         self._check_models()
         if self.memory is not None and self.wanted.engine == "native":
             raise UsageError(NO_MEMORY, hint="leave out --memory, or --engine container")
+        if self.cluster and (self.devices or self.jobs is not None):
+            raise UsageError(
+                "--engine ray has its own workers", hint="--workers and --gpu-share say how many"
+            )
         if "" in self.include:
             raise UsageError("--include is empty", hint="for example --include 'drums.*'")
         _check_stems(self.output.stems)
