@@ -14,6 +14,7 @@ from sep_protocol import Bench, Done, Job, Model, Output, Phase, Progress, Track
 @dataclass(frozen=True)
 class Plan:
     job: Job
+    sizes: tuple = ()
 
 
 @pytest.fixture

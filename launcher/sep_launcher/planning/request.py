@@ -155,8 +155,6 @@ def bytes_of(size: str | None) -> int | None:
         raise UsageError(
             f"a container needs more memory than {size}", hint="for example --memory 4g"
         )
-    if count is not None and count > MOST_MEMORY:
-        raise UsageError(f"{size} is more memory than there is", hint="for example --memory 4g")
     return count
 
 
@@ -167,4 +165,7 @@ def size_of(size: str | None, option: str) -> int | None:
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([bkmg]?)(?:i?b)?", size.strip().lower())
     if not found:
         raise UsageError(f"{size!r} is not a size", hint=f"for example {option} 4g")
-    return int(float(found[1]) * 1024 ** "bkmg".index(found[2] or "b"))
+    count = float(found[1]) * 1024 ** "bkmg".index(found[2] or "b")
+    if count > MOST_MEMORY:
+        raise UsageError(f"{size} is more than there is", hint=f"for example {option} 4g")
+    return int(count)
