@@ -109,6 +109,47 @@ def test_a_batch_goes_on_past_a_bad_track_and_resumes(sep, clip, tmp_path):
     assert json.loads(out)["tracks"][0]["resumed"]
 
 
+def test_many_containers_are_kept_and_one_that_dies_is_replaced(
+    start, clip, tmp_path, dockerd, seen
+):
+    """Three tracks, two workers: a container each, in which the model stays loaded."""
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(2).standard_normal((30 * 44100, 2)) * 0.1
+    soundfile.write(tmp_path / "in" / "long.wav", noise, 44100)
+    for name in ("a", "b"):
+        shutil.copy(clip, tmp_path / "in" / f"{name}.flac")
+    with start("run", "in", *HELD, "-j", "2", "--stems", "kick") as process:
+        seen.until(lambda: (tmp_path / "separated" / "a").exists())
+        containers = dockerd("ps", "-q", "--filter", "label=dev.sep.job").split()
+        assert len(containers) == 2
+        seen.until(lambda: list((tmp_path / "separated").glob(".sep-*-*")))
+        for each in containers:
+            dockerd("kill", each)
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    assert [each["name"] for each in found["workers"]] == ["cpu-1", "cpu-2"]
+    tried = {Path(each["mix"]).name: each["attempt"] for each in found["tracks"]}
+    assert tried["long.wav"] == 2
+    assert tried["a.flac"] == 1
+    assert sorted(each.parent.name for each in tmp_path.rglob("kick.wav")) == ["a", "b", "long"]
+    assert not list((tmp_path / "separated").glob(".sep-*-*"))
+    seen.nothing_left()
+
+
+def test_ctrl_c_ends_all_containers(start, song, tmp_path, dockerd, seen):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        os.link(song, tmp_path / "in" / f"{name}.wav")
+    with start("run", "in", "--engine", "container", "-j", "2") as process:
+        seen.until(lambda: len(list((tmp_path / "separated").glob(".sep-*-*"))) == 2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not list((tmp_path / "separated").glob(".sep-*-*"))
+    seen.nothing_left()
+
+
 def test_an_error_names_this_hosts_path(sep, clip, tmp_path):
     """What is in the way is found out inside, and told as it is called outside."""
     shutil.copy(clip, tmp_path / "a.flac")
