@@ -373,7 +373,8 @@ RetryQuarantined = Annotated[
     _in(
         THERE,
         "--retry-quarantined",
-        help="With --resume: try again at what the runtime died at in an earlier run with --jobs.",
+        help="With --resume: try again at songs that the runtime died at three times in an earlier "
+        "run of several workers, or of a shard.",
     ),
 ]
 TakeOver = Annotated[
@@ -381,7 +382,7 @@ TakeOver = Annotated[
     _in(
         THERE,
         "--take-over",
-        help="Go on where another run with --jobs works, which ends.",
+        help="Go on where another run of several workers, or of this shard, works; it ends.",
     ),
 ]
 Offline = Annotated[
