@@ -1,7 +1,11 @@
 """The documents are true: commands exist, code runs, codes and rooms are complete."""
 
+import importlib.util
 import json
+import os
+import platform
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -18,7 +22,7 @@ from sep_runtime.models.install import install
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
+LIBRARIES = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8")
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -109,6 +113,71 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
     assert done.returncode in (0, 3, 11, 12, 13, 16) or "nothing was done" in done.stderr
 
 
+@pytest.fixture
+def songs(tmp_path):
+    """The songs of the page on libraries, a second of drums each, and a file that is none."""
+    mix, rate = soundfile.read(ROOT / "examples" / "groove.flac", frames=44100)
+    (tmp_path / "library" / "b").mkdir(parents=True)
+    for name in ("chorus", "intro", "verse", "b/fill", "b/outro"):
+        soundfile.write(tmp_path / "library" / f"{name}.wav", mix, rate)
+    return tmp_path / "library"
+
+
+def masked(lines):
+    """Return what was printed without what differs: times, sizes, the machine, the order."""
+    text = "\n".join(lines).replace(platform.node(), "studio")
+    text = re.sub(r"on the [^,]+, ", "there, ", text)
+    return sorted(re.sub(r"\d[\d.]*( ([kMGT]?B|s|min|h)\b|x\b)?", "0", text).splitlines())
+
+
+def shown(begin):
+    """Return the block of the page on libraries that begins in this way."""
+    found = [each for each in blocks("text", LIBRARIES) if each.lstrip().startswith(begin)]
+    assert len(found) == 1
+    return found[0].splitlines()
+
+
+def test_shards_of_the_page_on_libraries(home, tmp_path, songs):
+    """Three runs in the background, as the page has them; the parts are what it shows."""
+    (songs / "notes.wav").write_text("no audio")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "sep"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m sep_launcher "$@"\n')
+    program.chmod(0o755)
+    (script,) = blocks("sh", LIBRARIES)
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    logs = "".join(each.read_text() for each in sorted(tmp_path.glob("part-*.log")))
+    assert done.returncode == 1, done.stderr + logs  # notes.wav
+    assert masked(done.stdout.splitlines()) == masked(shown("shard 0/3"))
+    assert re.findall(r"shard (\d/3: \d) of 6 tracks", logs) == ["0/3: 1", "1/3: 3", "2/3: 2"]
+    assert len(list((tmp_path / "stems").rglob("sep.json"))) == 5
+
+
+def test_what_the_page_on_libraries_shows_is_printed(home, tmp_path, songs, monkeypatch):
+    spec = importlib.util.spec_from_file_location("fake", ROOT / "tests" / "fake_runtime.py")
+    fake = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fake)
+    monkeypatch.setenv("SEP_RUNTIME_PYTHON", fake.installed(tmp_path))
+    run = "sep run library -o stems -j 2"
+    assert f"\n{run} " in LIBRARIES
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "sep_launcher", *shlex.split(run)[1:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = [each for each in done.stderr.splitlines() if each.strip()]
+    assert masked(told) == masked(shown("about "))
+
+
 def test_every_block_is_tested_somehow():
     """Python, settings, sep run; `sh` is what .ci/run runs; other lines name files that are here.
 
@@ -123,11 +192,14 @@ def test_every_block_is_tested_somehow():
             "python.md": {"python"},
             "settings.md": {"toml"},
             "cluster.md": {"bash", "yaml"},
+            "libraries.md": {"sh", "bash", "yaml", "json", "groovy"},
         }.get(page.name, set())
         assert set(kinds) <= {"text", *runs}
         for line in "\n".join(blocks("text", text)).splitlines():
             programs = "git|sep|sh|pytest|python|pip|powershell|docker|demucs"
             printed = r"separated/|drums\.wav: |done: | +kick\.wav |"
+            if page.name == "libraries.md":  # held to what is printed by tests above
+                printed += r"\d+/\d+ |5 tracks: | +about |shard \d/3: |  \d of |  failed: |all: |"
             known = rf"([A-Z_]+=.* )*({programs}) |{printed}$"
             assert page.name == "architecture.md" or re.match(known, line), line
             if re.match(r"(git pull && )?(sh|pytest|python|powershell) ", line):
@@ -138,13 +210,59 @@ def test_every_block_is_tested_somehow():
     assert len(blocks("sh")) == 2
 
 
-def test_scripts_and_manifests_for_clusters_are_written_right():
-    """They are for machines that we do not have: their form is all that can be held here."""
-    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-    for script in blocks("bash", text):
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-    for manifest in blocks("yaml", text):
-        assert yaml.safe_load(manifest)["spec"]["entrypoint"].startswith("sep run ")
+def machines():
+    """Every line for machines that we do not have in which sep is run, and its page."""
+    found = []
+    for name in ("cluster.md", "libraries.md"):
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for script in (*blocks("bash", text), *blocks("groovy", text)):
+            whole = script.replace("\\\n", " ")
+            found += re.findall(r"\bsep run .*?(?=:::|$)", whole, re.MULTILINE)
+        for manifest in map(yaml.safe_load, blocks("yaml", text)):
+            spec = manifest["spec"]
+            if manifest["kind"] == "RayJob":
+                found.append(spec["entrypoint"])
+                continue
+            assert spec["completionMode"] == "Indexed"
+            (container,) = spec["template"]["spec"]["containers"]
+            found.append(shlex.join(["sep", *container["args"]]))
+        for document in map(json.loads, blocks("json", text)):
+            shell, _, command = document["containerOverrides"]["command"]
+            assert shell == "sh"
+            found.append(command.removeprefix("exec "))
+    return found
+
+
+def test_scripts_for_other_machines_are_written_right():
+    """Their form is all that can be held here."""
+    for name in ("cluster.md", "libraries.md"):
+        for script in blocks("bash", (ROOT / "docs" / name).read_text(encoding="utf-8")):
+            subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    (flow,) = blocks("groovy", LIBRARIES)
+    for opening, closing in ("{}", "()"):
+        assert flow.count(opening) == flow.count(closing)
+    (part,) = [each for each in machines() if "${part}" in each]
+    subprocess.run(["bash", "-n"], input=part, text=True, check=True)
+    assert len(machines()) == 8
+
+
+@pytest.mark.parametrize("line", machines())
+def test_what_they_run_is_understood(line, home, tmp_path):
+    """Options and parts exist: what is missing are the songs."""
+    line = re.sub(r"\$\(JOB_COMPLETION_INDEX\)|\$\{part\}|\{\}", "3", line)
+    index = {"SLURM_ARRAY_TASK_ID": "3", "AWS_BATCH_JOB_ARRAY_INDEX": "3"}
+    places = {"LIB": "/shared/music", "OUT": "/shared/stems", "head": "h", "port": "1"}
+    line = re.sub(r"s3://bucket/\w+", "/shared/music", line)
+    done = subprocess.run(
+        ["sh", "-c", line.replace("sep ", f"{sys.executable} -P -m sep_launcher ", 1)],
+        cwd=tmp_path,
+        env={**os.environ, **index, **places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "/shared/music" in done.stderr
 
 
 def test_exit_codes_are_all_documented():

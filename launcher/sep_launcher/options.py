@@ -267,7 +267,12 @@ Address = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    _in(CLUSTER, metavar="NUMBER", help="So many workers at most. Without it as many as fit."),
+    _in(
+        CLUSTER,
+        "--workers",
+        metavar="NUMBER",
+        help="So many workers at most. Without it as many as fit.",
+    ),
 ]
 GpuShare = Annotated[int, _in(CLUSTER, metavar="NUMBER", help="So many workers on each GPU.")]
 WorkerCpus = Annotated[
@@ -368,7 +373,8 @@ RetryQuarantined = Annotated[
     _in(
         THERE,
         "--retry-quarantined",
-        help="With --resume: try again at what the runtime died at in an earlier run with --jobs.",
+        help="With --resume: try again at songs that the runtime died at three times in an earlier "
+        "run of several workers, or of a shard.",
     ),
 ]
 TakeOver = Annotated[
@@ -376,7 +382,7 @@ TakeOver = Annotated[
     _in(
         THERE,
         "--take-over",
-        help="Go on where another run with --jobs works, which ends.",
+        help="Go on where another run of several workers, or of this shard, works; it ends.",
     ),
 ]
 Offline = Annotated[

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 import sep_launcher.bench
+import sep_launcher.library
 import sep_launcher.show
 import sep_protocol
 from sep_launcher.show.layout import near
@@ -27,6 +28,7 @@ SCHEMAS = {
     "events": PROTOCOL / "events.schema.json",
     "report": PROTOCOL / "report.schema.json",
     "bench": Path(sep_launcher.bench.__file__).parent / "bench.schema.json",
+    "status": Path(sep_launcher.library.__file__).parent / "status.schema.json",
 }
 
 
@@ -208,6 +210,25 @@ def test_other_documents(sep, with_tiny):
     assert check("bench", json.loads(bench.stdout))["rows"][0]["bench"]
     failed = sep("route", "--json", "--device", "mps", check=13)
     assert check("run", json.loads(failed.stdout))["error"]["code"] == 13
+
+
+def test_what_runs_of_many_tracks_say_of_themselves(sep, album, with_tiny, tmp_path):
+    (album / "c.wav").write_text("no audio")
+    sep("run", "album", "-o", "out", "--shard", "0/1", *with_tiny, check=1)
+    status = ("library", "status", "out", "--json")
+    (run,) = check("status", json.loads(sep(*status, check=1).stdout))["runs"]
+    assert (run["state"], run["done"], run["left"], run["exit_code"]) == ("ended", 2, 0, 1)
+    assert [Path(each["mix"]).name for each in run["bad"]] == ["c.wav"]
+    # As a run on another machine left it that was switched off in the middle.
+    (kept,) = (tmp_path / "out" / ".sep-run").glob("*.json")
+    noted = json.loads(kept.read_text())
+    worker = {"name": "cpu", "node": "other", "device": "cpu", "mix": "/a.wav"}
+    gone = {"host": "other", "ended": None, "exit_code": None, "workers": [worker], "updated": 1.0}
+    kept.write_text(json.dumps(noted | gone))
+    (run,) = check("status", json.loads(sep(*status, check=1).stdout))["runs"]
+    assert (run["state"], run["workers"]) == ("silent", [worker])
+    failed = sep("library", "status", "nowhere", "--json", check=3)
+    assert check("run", json.loads(failed.stdout))["error"]["code"] == 3
 
 
 def test_golden_events_keep_to_the_schema():

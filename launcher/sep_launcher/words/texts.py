@@ -26,6 +26,7 @@ Examples:
   sep run drums.wav                  stems in separated/drums
   sep run drums.wav --stems kick,hh  only these two
   sep run album/ -o out --resume     a folder, or the rest of it
+  sep run lib/ -j auto               several songs at once
   sep run lib/ --resume --shard 0/4  a quarter; three more runs
   sep run drums.wav --format flac --bit-depth 16
   sep run song.mp3 --from-mix        a song: parts of its drums
