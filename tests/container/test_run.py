@@ -119,7 +119,7 @@ def test_many_containers_are_kept_and_one_that_dies_is_replaced(
     for name in ("a", "b"):
         shutil.copy(clip, tmp_path / "in" / f"{name}.flac")
     with start("run", "in", *HELD, "-j", "2", "--stems", "kick") as process:
-        seen.until(lambda: (tmp_path / "separated" / "a").exists())
+        seen.until((tmp_path / "separated" / "a").exists)
         containers = dockerd("ps", "-q", "--filter", "label=dev.sep.job").split()
         assert len(containers) == 2
         seen.until(lambda: list((tmp_path / "separated").glob(".sep-*-*")))

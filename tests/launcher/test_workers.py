@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,19 @@ def test_auto_is_what_cores_and_memory_hold():
     assert len(made(small, jobs="auto")) == 4
     assert len(made(small, jobs="auto", weights=1 << 30)) == 1
     assert len(made(Host(system="linux", cores=1, native=CPU.native), jobs="auto")) == 1
+
+
+def test_auto_is_two_on_each_large_gpu():
+    assert [name for name, _ in made(TWO, jobs="auto")] == [
+        "cuda:0-1",
+        "cuda:1-1",
+        "cuda:0-2",
+        "cuda:1-2",
+    ]
+    assert len(made(TWO, "cuda:1", jobs="auto")) == 2
+    assert made(TWO) == [("cuda", "auto")]
+    small = replace(TWO, gpus=(replace(GPU, memory=8 << 30),))
+    assert made(small, jobs="auto") == [("cuda", "auto")]
 
 
 def test_threads_are_shared_and_never_none():

@@ -27,7 +27,11 @@ def status(out: str, *, as_json: bool) -> int:
             f"no run of many tracks has noted anything in {out}",
             hint="sep run ... --jobs N or --shard K/N notes it in its --out",
         )
-    states.sort(key=lambda each: (each.shard, each.begun))
+    states.sort(
+        key=lambda each: (
+            (*map(int, each.shard.split("/")), each.begun) if each.shard else (-1, each.begun)
+        )
+    )
     if as_json:
         render.document({"schema": SCHEMA, "runs": [_document(each) for each in states]})
     else:

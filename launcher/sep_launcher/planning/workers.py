@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Jobs = int | Literal["auto"] | None
 ALL = "all"
 AUTO_THREADS = 2  # of a worker on the CPU: more gain less than another worker does
+PER_GPU = 2  # workers: one reads and writes while the other computes (benchmarks/throughput.py)
+GPU_BYTES = 16 << 30  # of a GPU that two are sure to fit on
 WORKER_BYTES = 1 << 30  # that one needs beside its weights
 MOST_JOBS = 256
 DEVICES = "auto, cpu, mps, cuda, cuda:1, cuda:0,1 or cuda:all"
@@ -109,7 +111,10 @@ def workers(
     `weights` is the size in bytes of all models. Raises UsageError for fewer jobs than devices,
     and what `route.choose` raises for a device that cannot be used.
     """
-    named = [each for wanted in devices for each in _named(wanted, host)]
+    wish = devices
+    if jobs == "auto" and tuple(devices) in (("auto",), ("cuda",)) and len(host.gpus) > 1:
+        wish = (f"cuda:{ALL}",)
+    named = [each for wanted in wish for each in _named(wanted, host)]
     chosen = {each: routes.choose(host, Wanted(engine=engine, device=each)) for each in named}
     count = _count(jobs, len(named), host, list(chosen.values()), weights)
     count = max(1, min(count, tracks))
@@ -151,7 +156,12 @@ def _count(jobs: Jobs, devices: int, host: Host, chosen: list[Route], weights: i
         if jobs < devices:
             raise UsageError(f"--jobs {jobs} is fewer than the {devices} devices")
         return jobs
-    if jobs is None or any(each.device != "cpu" for each in chosen):
+    if jobs is None:
+        return devices
+    if any(each.device == "cuda" for each in chosen):
+        least = min((gpu.memory for gpu in host.gpus), default=0)
+        return devices * (PER_GPU if least >= GPU_BYTES else 1)
+    if any(each.device != "cpu" for each in chosen):
         return devices
     room = host.memory // (WORKER_BYTES + 4 * weights) if host.memory else 1
     return max(devices, min(int(host.cores // AUTO_THREADS), room))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Clock = Callable[[], float]
 
 DRAW_SECONDS = 0.1
+USUAL_ROWS = 24
+EARLY_SECONDS = 5.0  # of work, before which an estimate would be wild
 SPARE_ROWS = 4  # of the terminal, that stay for what was said
 
 
@@ -112,7 +114,7 @@ class Crowd:
                 under_way += self._sizes[at.track] * at.share
                 audio += at.audio
         passed = self._clock() - self._begun if self._begun is not None else 0.0
-        if passed <= 0 or not worked + under_way:
+        if passed < EARLY_SECONDS or not worked + under_way:
             return None, 0.0
         rest = sum(size for track, size in enumerate(self._sizes) if track not in self._ended)
         seconds = max(0.0, rest - under_way) * passed / (worked + under_way)
@@ -146,6 +148,6 @@ class Crowd:
 
 def _rows() -> int:
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).lines
+        return os.get_terminal_size(sys.stderr.fileno()).lines or USUAL_ROWS
     except (OSError, ValueError):
-        return 24
+        return USUAL_ROWS

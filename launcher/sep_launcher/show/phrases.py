@@ -37,7 +37,8 @@ def _place(plan: Plan) -> str:
     if not plan.workers:
         return plan.place
     found = list(dict.fromkeys(each.place for each in plan.workers))
-    return f"{listed(found)}, {len(plan.workers)} tracks at once"
+    many = f", {len(plan.workers)} tracks at once" if plan.workers[1:] else ""
+    return f"{listed(found)}{many}"
 
 
 def _models(plan: Plan) -> str:
