@@ -23,7 +23,7 @@ OTHERS = 0o077
 INSTALL = "python -m pip install 'ray[default]>=2.60,<3', by the Python that sep runs in"
 CLUSTER = "runs with --engine ray"
 QUARANTINED = "died at it"
-ALLOWED = "look at which credentials this shell has, and at what the store lets them do"
+ALLOWED = "see who this shell is: aws sts get-caller-identity, gcloud auth list, az account show"
 
 
 @rule(Group.LIBRARY, "error", breaks=CLUSTER, fix=INSTALL)
