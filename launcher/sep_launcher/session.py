@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import following
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
-from sep_launcher.library import clusters, survey
+from sep_launcher.library import clusters, speeds, survey
 from sep_launcher.library import ledger as ledgers
 from sep_launcher.library import pool as pools
 from sep_launcher.library.pool import Pool
@@ -121,6 +121,7 @@ def _share(request: Request, plan: Plan, over: Over, screen: Screen, make: Make)
         finished.part(plan, finished.left(plan, over)).job.tracks,
         before=len(over),
         shard=str(request.shard or ""),
+        work=speeds.work(plan),
         take_over=request.take_over,
         retry=request.retry_quarantined or not request.output.resume,
     )
@@ -133,7 +134,10 @@ def _share(request: Request, plan: Plan, over: Over, screen: Screen, make: Make)
     except SepError as fault:
         ledger.close(fault.code)
         raise
-    ledger.close(screen.report.exit_code)
+    else:
+        ledger.close(screen.report.exit_code)
+    finally:
+        speeds.note(ledger.state)
 
 
 def _fall_back(
@@ -260,11 +264,20 @@ def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
         _check_outputs(plan)
     except SepError as why:
         fault = why
+    if request.cluster:
+        screen.say("     the Ray cluster is not asked how many workers it has room for")
+    if plan.workers or request.cluster:
+        found = survey.look(plan, finished.look(plan))
+        screen.say(found.text)
+        if found.doubt:
+            screen.warn(found.doubt)
+        fault = fault or found.fault
     screen.preview(preview.preview(plan), fault)
     check_ready(plan)
     if not_here := _not_here(request, plan):
         raise not_here
-    if not screen.wants_command or plan.is_remote:  # one command fetches and stores nothing
+    # One command fetches and stores nothing, and reaches no other machine.
+    if not screen.wants_command or plan.is_remote or request.cluster:
         return
     if plan.route.engine == "container":
         from sep_launcher.engines.docker import container  # noqa: PLC0415

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -48,6 +50,25 @@ def run(sep, library, *words, check=0, **options):
 
 def reports(library):
     return sorted(each.parent.name for each in library.out.rglob("sep.json"))
+
+
+def songs(library, *names, seconds):
+    """Make tracks that a header says are so long; their samples take no space."""
+    library(*names)
+    size = int(seconds * 176400)
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH", b"RIFF", size + 36, b"WAVE", b"fmt ", 16, 1, 2, 44100, 176400, 4, 16
+    )
+    for name in names:
+        with (library.folder / f"{name}.wav").open("wb") as file:
+            file.write(head + struct.pack("<4sI", b"data", size))
+            file.truncate(size + 44)
+
+
+def statuses(sep, library):
+    done = sep("library", "status", library.out, "--json", check=None)
+    found = json.loads(done.stdout)["runs"] if done.returncode < 2 else []
+    return {each["shard"]: each for each in found}
 
 
 def hidden(library):
@@ -312,6 +333,13 @@ def test_devices_and_jobs_that_make_no_sense(sep, library, words):
     assert not library.notes("start")
 
 
+def test_a_device_twice_says_what_to_type_instead(sep, library):
+    library("ok-1", "ok-2")
+    done = run(sep, library, "--device", "cpu,cpu", check=2)
+    assert "--device names cpu twice" in done.stderr
+    assert "-j N makes many of one" in done.stderr
+
+
 def test_devices_that_are_not_here(sep, library):
     library("ok-1", "ok-2", "ok-3")
     done = run(sep, library, "--device", "cuda:all", check=13)
@@ -333,6 +361,172 @@ def test_a_terminal_has_a_line_for_each_worker(library):
     assert "cpu-2  slow-400ms" in done.stdout
     assert "2/4" in done.stdout
     assert "real time" in done.stdout
+
+
+def test_three_shards_at_once_on_one_output(sep, library):
+    """As a scheduler starts them: each has a ledger of its own, the status is of all."""
+    library(*[f"ok-50ms-{number}" for number in range(24)], "fail")
+    going = [launched(library, "--shard", f"{each}/3") for each in range(3)]
+    codes = [ended(each)[0] for each in going]
+    assert sorted(codes) == [0, 0, 1]
+    assert len(reports(library)) == 24
+    begun = [each["track"] for each in library.notes("begin")]
+    assert len(begun) == len(set(begun)) == 25
+    names = sorted(each.name for each in (library.out / ".sep-run").iterdir())
+    assert names == [f"run-{each}-of-3.1.json" for each in range(3)]
+    found = statuses(sep, library)
+    assert list(found) == ["0/3", "1/3", "2/3"]
+    assert sum(each["tracks"] for each in found.values()) == 25
+    assert sum(each["done"] for each in found.values()) == 24
+    assert [each["exit_code"] for each in found.values()] == codes
+    told = sep("library", "status", library.out, check=1).stdout
+    assert "shard 1/3: ended with code" in told
+    assert "all: 24 of 25 done, 1 not" in told
+    assert not hidden(library)
+
+
+def test_a_shard_that_was_killed_goes_on_beside_another(sep, library):
+    library(*[f"slow-300ms-{number}" for number in range(16)])
+    words = [["--shard", f"{each}/2", "--resume"] for each in range(2)]
+    first, second = (launched(library, *each) for each in words)
+
+    def of_first(what):
+        mine = {each["pid"] for each in library.notes("start") if each["ppid"] == first.pid}
+        return [each for each in library.notes(what) if each["pid"] in mine]
+
+    until(lambda: len(of_first("end")) >= 2)
+    before = set(reports(library))
+    first.kill()
+    ended(first)
+    dead = statuses(sep, library)["0/2"]
+    assert dead["state"] == "dead"
+    run(sep, library, *words[0])
+    assert ended(second)[0] == 0
+    assert len(reports(library)) == 16
+    tries = [each["track"] for each in library.notes("begin")]
+    assert len(tries) <= 17  # the one that was under way
+    assert all(tries.count(each) == 1 for each in before)
+    found = statuses(sep, library)
+    assert [each["state"] for each in found.values()] == ["ended", "ended"]
+    assert sum(each["done"] for each in found.values()) == 16
+    assert found["0/2"]["before"] >= 1
+    assert not hidden(library)
+
+
+def test_a_shard_of_nothing_is_done(sep, library):
+    library("ok")
+    codes = [run(sep, library, "--shard", f"{each}/8").returncode for each in range(8)]
+    assert codes == [0] * 8
+    assert len(library.notes("begin")) == 1
+
+
+@pytest.mark.parametrize("words", [["-j", "2"], ["--shard", "0/1"]])
+def test_an_output_that_cannot_be_written(sep, library, small, words):
+    library("ok-1", "ok-2")
+    library.out = small / "out"
+    mounted = subprocess.run(["mount", "-o", "remount,ro", small], check=False)
+    if mounted.returncode:
+        pytest.skip("a disk cannot be made read-only here")
+    done = run(sep, library, *words, check=3)
+    assert "Read-only file system" in done.stderr
+    assert not library.notes("start")
+
+
+@pytest.mark.parametrize("words", [["-j", "2"], ["--shard", "0/1"]])
+def test_a_disk_that_is_too_small_is_seen_before_any_work(sep, library, small, words):
+    songs(library, "ok-1", "ok-2", seconds=60)
+    library.out = small / "out"
+    done = run(sep, library, *words, check=3)
+    assert "the stems need" in done.stderr
+    assert "--format flac" in done.stderr
+    assert not library.notes("start")
+    assert not library.out.exists()
+    dry = run(sep, library, *words, "--dry-run")
+    assert "a run would end here: the stems need" in dry.stderr
+    document = json.loads(run(sep, library, *words, "--dry-run", "--json").stdout)
+    assert document["dry_run"]["refused"]["code"] == 3
+    run(sep, library, *words, "--stems", "kick", "--format", "ogg")
+    assert reports(library) == ["ok-1", "ok-2"]
+
+
+def test_a_dry_run_says_how_much_it_is_and_begins_nothing(sep, library):
+    songs(library, "ok-1", "ok-2", "ok-3", seconds=1200)
+    told = run(sep, library, "-j", "2", "--dry-run").stderr
+    assert "2 tracks at once" in told
+    assert "about 60 min of audio, " in told
+    assert " of stems; " in told
+    assert "are free" in told
+    assert "speed" not in told  # nobody knows
+    assert "nothing was done" in told
+    assert not library.notes("start")
+    assert not library.out.exists()
+    run(sep, library, "-j", "2")
+    assert (
+        "speed" not in run(sep, library, "-j", "2", "--overwrite", "--dry-run").stderr
+    )  # too short
+    (path,) = (library.out / ".sep-run").glob("run.*.json")
+    state = json.loads(path.read_text())
+    state["begun"], state["audio"] = state["ended"] - 100, 1200.0
+    path.write_text(json.dumps(state))
+    for words in (["--overwrite", "--dry-run"], ["--overwrite"]):
+        told = run(sep, library, "-j", "2", *words).stderr
+        assert "; about 5 min at the speed of the run before" in told
+    told = run(sep, library, "-j", "2", "--resume", "--dry-run").stderr
+    assert "is there already: left if" in told
+
+
+def test_a_dry_run_asks_no_cluster(sep, library):
+    songs(library, "ok-1", "ok-2", seconds=600)
+    done = run(sep, library, "--engine", "ray", "--address", "192.0.2.1:6379", "--dry-run", "-v")
+    assert "the Ray cluster is not asked" in done.stderr
+    assert "about 20 min of audio" in done.stderr
+    assert done.stdout == ""  # there is no command for it
+    assert not library.out.exists()
+
+
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="there is no nohup here")
+def test_a_run_that_nobody_looks_at(library):
+    """Its terminal is gone: what it says are lines, and it goes on."""
+    library("slow-2s", *[f"ok-{number}" for number in range(5)])
+    command = ["nohup", sys.executable, "-P", "-m", "sep_launcher", "run", library.folder]
+    going = subprocess.Popen(
+        [*command, "-o", library.out, "-j", "2"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: len(library.notes("begin")) > 1)
+    going.send_signal(signal.SIGHUP)
+    told, _ = going.communicate(timeout=30)
+    assert going.returncode == 0
+    assert len(reports(library)) == 6
+    assert "6/6 done: " in told or "6/6" in told
+    assert told.count(" done: ") == 6
+    assert "\r" not in told
+    assert "\x1b" not in told
+
+
+def test_a_thousand_tracks(library):
+    """The launcher holds none of them; runtimes are not begun again."""
+    library(*[f"ok-1ms-{number:04}" for number in range(1000)])
+    going = launched(library, "-j", "2", "--quiet")
+    peak = 0
+    process = psutil.Process(going.pid)
+    while going.poll() is None:
+        try:
+            peak = max(peak, process.memory_info().rss)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.02)
+    assert ended(going) == (0, "")
+    assert len(reports(library)) == 1000
+    assert len(library.notes("begin")) == 1000
+    assert len(library.notes("load")) == 2
+    jobs = len({each["job"] for each in library.notes("begin")})
+    assert jobs < 1000  # short tracks go out together
+    assert 0 < peak < 100e6
 
 
 def test_two_workers_give_the_stems_of_one(sep, tiny, noise, tmp_path):

@@ -10,8 +10,11 @@ from sep_launcher.doctor.evidence import (
     Disk,
     Evidence,
     Graphics,
+    Mount,
     Package,
+    Ray,
     Recorded,
+    Store,
     Tried,
     Weights,
 )
@@ -75,6 +78,26 @@ def tried(**facts):
     return on(tried=(Tried(engine="native", device="mps", **facts),))
 
 
+RAY = Ray(
+    version="2.60.0", has_token=True, file="/t", file_mode=0o600, shared_memory=GIB, temporary="/t"
+)
+
+
+def ray(host=LINUX, *, variables=(), **facts):
+    here = replace(RAY, **facts)
+    return on(host, ray=here, python="3.12", looked_far=True, variables=variables)
+
+
+def mounted(kind, *options):
+    return on(mounts=(Mount(where="SEP_OUT", point="/mnt", kind=kind, options=options),))
+
+
+def store(missing):
+    return on(stores=(Store(where="SEP_OUT", url="s3://bucket/out", missing=missing),))
+
+
+HEAD = ("RAY_ADDRESS", "192.0.2.1:6379")
+
 # id: (facts that it fires on, facts beside them that it does not fire on)
 CASES = {
     "rosetta": (on(replace(MAC, rosetta=True)), on(MAC)),
@@ -91,7 +114,7 @@ CASES = {
     ),
     "killed": (
         said("the runtime was ended by signal 9 without a last word"),
-        said("the runtime was ended by signal 11 without a last word"),
+        said("the runtime died at it 3 times: the runtime was ended by signal 9"),
     ),
     "python-variables": (
         on(replace(LINUX, native=NAMED), variables=(("PYTHONPATH", "/x"),)),
@@ -345,6 +368,56 @@ CASES = {
         on(replace(NVIDIA, docker=CPU_IMAGE)),
         on(replace(LINUX, docker=CPU_IMAGE)),
     ),
+    "ray-missing": (
+        on(looked_far=True, variables=(("SEP_ENGINE", "ray"),)),
+        ray(variables=(("SEP_ENGINE", "ray"),)),
+    ),
+    "ray-version": (ray(version="2.58.0"), ray(version="2.61.1")),
+    "ray-of-another": (
+        ray(command="/usr/bin/ray", command_version="2.60.0", command_python="3.11"),
+        ray(command="/usr/bin/ray", command_version="2.60.0", command_python="3.12"),
+    ),
+    "ray-address": (
+        ray(variables=(("RAY_ADDRESS", "ray://192.0.2.1:10001"),)),
+        ray(variables=(HEAD,)),
+    ),
+    "ray-token-missing": (
+        ray(variables=(HEAD,), has_token=False),
+        ray(variables=(HEAD, ("RAY_USE_TLS", "1")), has_token=False),
+    ),
+    "ray-token-readable": (ray(file_mode=0o644), ray(file_mode=0o400)),
+    "ray-open": (
+        ray(variables=(("RAY_AUTH_MODE", "disabled"),)),
+        ray(variables=(("RAY_AUTH_MODE", "token"),)),
+    ),
+    "ray-shared-memory": (
+        ray(shared_memory=64 << 20),
+        ray(MAC, shared_memory=64 << 20),
+    ),
+    "ray-socket-path": (ray(temporary="/" + "t" * 39), ray(temporary="/" + "t" * 38)),
+    "locks-not-shared": (mounted("nfs", "nolock", "vers=3"), mounted("nfs4", "nolock")),
+    "cloud-missing": (store("s3fs"), store("")),
+    "clock-wrong": (
+        said("s3://b/x could not be listed: it is refused (The difference between the request "
+             "time and the current time is too large.)"),
+        said("s3://b/x could not be listed: it is refused (Access Denied)"),
+    ),
+    "store-refuses": (
+        said("s3://b/x could not be listed: it is refused (Access Denied)"),
+        said("s3://b/x could not be listed: the store has no such names"),
+    ),
+    "store-unreachable": (
+        said("s3://b/x could not be fetched: the store says 503, 7 times"),
+        said("s3://b/x could not be fetched: it is not there"),
+    ),
+    "runtime-silent": (
+        said("the runtime died at it 3 times: nothing was heard of the runtime for 120 s"),
+        said("the runtime was ended by signal 9 without a last word"),
+    ),
+    "track-quarantined": (
+        said("the runtime died at it 3 times: the runtime was ended by signal 9"),
+        said("the runtime was ended by signal 9 without a last word"),
+    ),
 }  # fmt: skip
 
 
@@ -422,6 +495,7 @@ HEALTHY = {
     ),
     "mac": answers(MAC, mps_built=True, mps_available=True, virtual=False),
     "windows": answers(WINDOWS),
+    "cluster": replace(answers(LINUX), ray=RAY, python="3.12", looked_far=True, variables=(HEAD,)),
     "wsl": answers(WSL),
 }
 
@@ -429,6 +503,28 @@ HEALTHY = {
 @pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_wrong_with_a_healthy_machine(name):
     assert examine(HEALTHY[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "fires"),
+    [
+        ("nfs", "local_lock=none", False),
+        ("nfs", "local_lock=flock", True),
+        ("nfs", "local_lock=posix", False),  # sep's locks are of the other kind
+        ("nfs4", "local_lock=all", True),
+        ("lustre", "flock", False),
+        ("lustre", "localflock", True),
+    ],
+)
+def test_locks_of_a_shared_disk(kind, option, fires):
+    (told,) = [each.detail for each in examine(mounted(kind, option)) if "locks" in each.id] or [""]
+    assert (option in told) == fires
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "ray://h:10001", "head", "h:port", ":6379"])
+def test_addresses_of_ray_that_sep_does_not_take(address):
+    found = examine(ray(variables=(("RAY_ADDRESS", address),)))
+    assert "ray-address" in {each.id for each in found}
 
 
 def test_what_runs_do_not_use_is_a_warning():
@@ -499,6 +595,25 @@ def test_setup_mends_its_own_environment_alone(source, fix):
         ("the container ran out of memory: its limit is 0.2 GiB", "container-memory"),
         ("the runtime's environment is not complete: No module named 'soxr'",
          "environment-incomplete"),
+        ("the runtime died at it 3 times: the runtime was ended by signal 9 without a last word",
+         "track-quarantined"),
+        ("the runtime died at it 3 times: the runtime was ended by signal 11 without a last word",
+         "runtime-crashed"),
+        ("the runtime died at it 2 times: nothing was heard of the runtime for 900 s",
+         "runtime-silent"),
+        ("3 tracks died one after the other on h, and none was done: ended by signal 9", "killed"),
+        ("the runtime died at it 3 times: the GPU has too little memory", "track-quarantined"),
+        ("Ray is not installed beside sep", "ray-missing"),
+        ("Ray: Version mismatch: The cluster was started with Ray 2.58.0", "ray-of-another"),
+        ("the Ray cluster at h:1 has no token: whoever reaches it runs code there", "ray-open"),
+        ("the Ray cluster at h:1 asks for a token, and none is here", "ray-token-missing"),
+        ("the Ray cluster at h:1 has another token", "ray-token-missing"),
+        ("s3:// needs packages that are not installed", "cloud-missing"),
+        ("s3://b/x could not be stored: there are no credentials for it", "store-refuses"),
+        ("s3://b/x could not be stored: it is refused (RequestTimeTooSkewed)", "clock-wrong"),
+        ("gs://b/x could not be stored: no answer came in time, 7 times", "store-unreachable"),
+        ("s3://b/x could not be listed: the store has no such names", None),
+        ("another sep works here: process 12 on host", None),
         ("there is no file song.wav", None),
         ("song.wav is no audio file", None),
     ],

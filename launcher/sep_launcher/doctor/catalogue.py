@@ -12,6 +12,7 @@ from sep_launcher.doctor import (
     files_rules,
     gpu_rules,
     host_rules,
+    library_rules,
     native_rules,
 )
 from sep_launcher.show.finding import Group
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     *files_rules.RULES,
     *native_rules.RULES,
     *device_rules.RULES,
+    *library_rules.RULES,
 )
 
 

@@ -110,6 +110,40 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ray:
+    """What is here of Ray. No cluster is asked, no token is read."""
+
+    version: str = ""  # of the package beside the launcher; empty: there is none
+    command: str = ""  # `ray`, where that is of another environment
+    command_version: str = ""
+    command_python: str = ""  # minor version: 3.12
+    has_token: bool = False  # one is in the environment, or in a file
+    file: str = ""  # that holds the token
+    file_mode: int | None = None  # its permissions
+    shared_memory: int | None = None  # bytes that are free in /dev/shm
+    temporary: str = ""  # the folder in which `ray start` makes its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A network file system that an output is on."""
+
+    where: str  # who names the output: SEP_OUT, config.toml, the current folder
+    point: str
+    kind: str  # nfs, nfs4 or lustre
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """An object store that runs write to by default."""
+
+    where: str  # who names it: SEP_OUT, config.toml
+    url: str
+    missing: str = ""  # packages that it needs and that are not here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that is known. What was not looked at is None or empty, and no rule fires on it."""
 
@@ -123,6 +157,11 @@ class Evidence:
     variables: tuple[tuple[str, str], ...] = ()  # of the environment, those that change something
     docker_command: str = ""  # where the docker command lies, its links followed
     avx2: bool | None = None
+    python: str = ""  # of the launcher, its minor version: 3.12
+    looked_far: bool = False  # whether it is known what there is of Ray
+    ray: Ray | None = None  # None: not looked at, or nothing is here of it
+    mounts: tuple[Mount, ...] = ()
+    stores: tuple[Store, ...] = ()
     said: str = ""  # the message that a run ended with
 
     def variable(self, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sep_launcher.doctor.library_rules import QUARANTINED
 from sep_launcher.doctor.rule import rule
 from sep_launcher.planning.route import ROSETTA_FIX
 from sep_launcher.setup.torch_builds import numbers
@@ -135,11 +136,12 @@ def illegal_instruction(evidence: Evidence) -> str | None:
     Group.HOST,
     "error",
     breaks="this run: the system ended it, usually because memory ran out",
-    fix="close other programs, then again with --batch 1",
+    fix="close other programs, then again with --batch 1, and with fewer workers (-j)",
 )
 def killed(evidence: Evidence) -> str | None:
     """The runtime was killed from outside."""
-    return evidence.heard("ended by signal 9", "code 137")
+    said = evidence.heard("ended by signal 9", "code 137")
+    return None if said and QUARANTINED in said else said  # --batch 1 has been tried there
 
 
 @rule(

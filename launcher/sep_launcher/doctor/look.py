@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sep_models
+from sep_launcher.doctor import look_far
 from sep_launcher.doctor.catalogue import explain
 from sep_launcher.doctor.evidence import (
     Answers,
@@ -50,10 +51,16 @@ VARIABLES = (
     "PYTHONPATH",
     "PYTORCH_ENABLE_MPS_FALLBACK",
     "PYTORCH_MPS_HIGH_WATERMARK_RATIO",
+    "RAY_ADDRESS",
+    "RAY_AUTH_MODE",
+    "RAY_TMPDIR",
+    "RAY_USE_TLS",
     "SEP_DEVICE",
     "SEP_ENGINE",
+    "SEP_HANG_SECONDS",
     "SEP_HOME",
     "SEP_MODEL",
+    "SEP_OUT",
     "SEP_OVERLAP",
     "SEP_PRECISION",
     "SEP_RUNTIME_PYTHON",
@@ -76,6 +83,11 @@ def look(host: Host, *, all_of_it: bool = False) -> Evidence:
         variables=variables(),
         docker_command=_docker_command(),
         avx2=avx2(host),
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        looked_far=True,
+        ray=look_far.ray(),
+        mounts=look_far.mounts(),
+        stores=look_far.stores(),
     )
 
 

@@ -17,7 +17,7 @@ COMMON = ("root", "user", "admin", "administrator", "runner", "localhost")
 HIDDEN = "<hidden>"
 # Lists of folders: that they are set says what breaks, what is in them says where somebody works.
 PLACES = re.compile(r"PYTHON(PATH|HOME|STARTUP|USERBASE)|LD_\w+|DYLD_\w+")
-ADDRESSES = re.compile(r"\w*(INDEX|PROXY|URL|HOST|LINKS)\w*", re.IGNORECASE)
+ADDRESSES = re.compile(r"\w*(ADDRESS|INDEX|PROXY|URL|HOST|LINKS)\w*", re.IGNORECASE)
 NAMES = r"(?:token|secret|passw(?:or)?d|pwd|api[_-]?key|access[_-]?key|credential|signature)"
 SECRETS = re.compile(rf"\w*{NAMES}\w*", re.IGNORECASE)
 VALUE = r"(?:\"[^\"]*\"\S*|'[^']*'\S*|\S+)"

@@ -57,6 +57,9 @@ class Report:
             "weights": [asdict(each) for each in evidence.weights],
             "recorded": asdict(evidence.recorded),
             "runtime": asdict(evidence.answers) if evidence.answers else None,
+            "ray": asdict(evidence.ray) if evidence.ray else None,
+            "mounts": [asdict(each) for each in evidence.mounts],
+            "stores": [asdict(each) for each in evidence.stores],
             "tried": [asdict(each) for each in evidence.tried],
             "variables": dict(evidence.variables),
             "packages": self.installed,
@@ -131,13 +134,16 @@ def _known(group: Group, evidence: Evidence) -> str:
             return found or ("Apple GPU" if host.apple_gpu else "none")
         case Group.ENGINE:
             docker = host.docker
-            if docker is None and evidence.docker_command:
-                return "the docker command is here, an engine is not, which is not needed"
-            return f"Docker {docker.version}" if docker else "no Docker, which is not needed"
+            alone = "the docker command is here, an engine is not, which is not needed"
+            none = alone if evidence.docker_command else "no Docker, which is not needed"
+            return f"Docker {docker.version}" if docker else none
         case Group.IMAGE:
             return ", ".join(host.docker.images) if host.docker and host.docker.images else "none"
         case Group.FILES:
             return ", ".join(each.model for each in evidence.weights)
+        case Group.LIBRARY:
+            version = evidence.ray.version if evidence.ray else ""
+            return f"Ray {version}" if version else "no Ray, which is not needed"
         case Group.NATIVE:
             answers = evidence.answers
             torch = answers.package("torch") if answers else None

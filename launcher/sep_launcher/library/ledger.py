@@ -63,6 +63,7 @@ class State:
     schema: int = SCHEMA
     run: str
     shard: str = ""
+    work: str = ""  # what decides its speed (`speeds.work`); empty: not known
     host: str
     pid: int
     born: float
@@ -178,13 +179,14 @@ def begin(
     *,
     before: int = 0,
     shard: str = "",
+    work: str = "",
     take_over: bool = False,
     retry: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Ledger:
     """Own the output, or this shard of it, for these tracks; so many were done `before`.
 
-    `retry`: what is quarantined may be tried again.
+    `work`: what decides its speed. `retry`: what is quarantined may be tried again.
 
     Raises PathError where another run works there, unless it is to be taken over.
     """
@@ -201,6 +203,7 @@ def begin(
     state = State(
         run=run,
         shard=shard,
+        work=work,
         tracks=len(tracks) + before,
         done=before,
         before=before,

@@ -20,6 +20,7 @@ class Group(StrEnum):
     ENGINE = "Engine"
     IMAGE = "Image"
     FILES = "Models and files"
+    LIBRARY = "Many machines"
     NATIVE = "Native environment"  # its answers take as long as importing torch
     DEVICES = "Devices"  # what --deep has tried
 
