@@ -42,7 +42,8 @@ def status(out: str, *, as_json: bool) -> int:
 
 
 def _document(state: State) -> dict[str, Any]:
-    return {**asdict(state), "state": _how(state), "left": state.left}
+    told = {name: value for name, value in asdict(state).items() if name != "work"}  # our own
+    return {**told, "state": _how(state), "left": state.left}
 
 
 def _how(state: State) -> str:
