@@ -267,7 +267,12 @@ Address = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    _in(CLUSTER, metavar="NUMBER", help="So many workers at most. Without it as many as fit."),
+    _in(
+        CLUSTER,
+        "--workers",
+        metavar="NUMBER",
+        help="So many workers at most. Without it as many as fit.",
+    ),
 ]
 GpuShare = Annotated[int, _in(CLUSTER, metavar="NUMBER", help="So many workers on each GPU.")]
 WorkerCpus = Annotated[
