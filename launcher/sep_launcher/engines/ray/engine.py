@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sep_launcher.engines import LostError
 from sep_launcher.engines.ray import package
 from sep_launcher.engines.ray.actor import Actor, load_fault
-from sep_protocol import dump_job, load_event
+from sep_launcher.engines.ray.work import dump_work
+from sep_protocol import load_event
 from sep_protocol.errors import EngineError, NoRouteError, NotReadyError, RuntimeFailedError
 from sep_protocol.version import PROTOCOL, __version__
 
@@ -87,7 +88,7 @@ class RayEngine:
         """Yield the events; raise LostError where the actor or its node ends, and as `Engine`."""
         self.ready()
         try:
-            for kind, text in package.stream(self._actor.work, dump_job(plan.job)):
+            for kind, text in package.stream(self._actor.work, dump_work(plan)):
                 match kind:
                     case "event":
                         if event := load_event(text):
@@ -161,7 +162,7 @@ class RayEngine:
 
     def close(self) -> None:
         """Give the place back, with the runtime on it; a `ready` that waits ends with an error."""
-        self._tell("kill", KILL_SECONDS)
+        self._tell("leave", KILL_SECONDS)
         package.remove(self._actor)
 
 
