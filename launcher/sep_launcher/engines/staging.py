@@ -115,6 +115,7 @@ def held(folder: Path | None, limit: int | None, *, share: float = 1.0) -> Itera
         if lock is not None:
             lock.close()  # first: Windows removes no file that is open
         shutil.rmtree(root, ignore_errors=True)
+        sweep(place)  # others may have been killed meanwhile
 
 
 def sweep(place: Path) -> None:

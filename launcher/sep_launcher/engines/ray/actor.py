@@ -150,9 +150,7 @@ class Actor:
         """
         if not plan.is_remote or self._engine is not self._runtime:
             return self._engine
-        for url in {url for each in plan.job.tracks for url in (each.audio, each.out)}:
-            if storage.is_url(url):
-                storage.check(url)
+        _check_stores(plan)
         share = min(1.0, self._cpus / probes.cores())  # the node's other workers have the rest
         room = self._room.enter_context(staging.held(plan.stage, plan.stage_limit, share=share))
         self._engine = Staged(self._runtime, room, may_commit=self.may_commit)
@@ -260,6 +258,17 @@ def _is_of(process: psutil.Process, name: str) -> bool:
         return process.pid != os.getpid() and process.environ().get(MARK) == name
     except (psutil.Error, OSError):  # another user's, or gone
         return False
+
+
+def _check_stores(plan: Plan) -> None:
+    """Raise NotReadyError where this node cannot reach a plan's stores: all its tracks would fail."""
+    urls = [url for each in plan.job.tracks for url in (each.audio, each.out)]
+    try:
+        for bucket in {"/".join(each.split("/")[:3]) for each in urls if storage.is_url(each)}:
+            storage.check_bucket(bucket)
+    except PathError as fault:
+        told = f"on {platform.node()} {fault.message}"
+        raise NotReadyError(told, hint=fault.hint) from fault
 
 
 def _here(model: Model) -> Model:
