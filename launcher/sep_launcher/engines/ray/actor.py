@@ -261,7 +261,7 @@ def _is_of(process: psutil.Process, name: str) -> bool:
 
 
 def _check_stores(plan: Plan) -> None:
-    """Raise NotReadyError where this node cannot reach a plan's stores: all its tracks would fail."""
+    """Raise NotReadyError where this node cannot reach a plan's stores: every track would fail."""
     urls = [url for each in plan.job.tracks for url in (each.audio, each.out)]
     try:
         for bucket in {"/".join(each.split("/")[:3]) for each in urls if storage.is_url(each)}:
