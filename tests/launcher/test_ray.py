@@ -5,6 +5,7 @@ import queue
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +16,12 @@ from sep_launcher.engines.ray.cluster import checked, places
 from sep_launcher.engines.ray.engine import RayEngine
 from sep_launcher.engines.ray.package import Needs, Node
 from sep_launcher.engines.ray.tails import MOST_BYTES, Tails
+from sep_launcher.engines.ray.work import dump_work, load_work
+from sep_launcher.machine.storage import Entry
 from sep_launcher.planning.cluster import ClusterWish
-from sep_protocol import Job, Model, Phase, Progress
+from sep_launcher.planning.plan import Plan
+from sep_launcher.planning.route import Route
+from sep_protocol import Job, Model, Phase, Progress, Track
 from sep_protocol.errors import (
     DeviceError,
     EngineError,
@@ -171,6 +176,30 @@ def test_a_worker_asks_before_it_commits_and_hears_the_answer():
     thread.join(10)
 
 
+def planned(*tracks, **more):
+    """Return the plan of a Job."""
+    job = Job(id="00000001", tracks=tracks, model=Model(name="toy"))
+    route = Route(engine="native", device="cpu", reason="", ready=True)
+    return Plan(job=job, route=route, expects="", place="", environment={}, **more)
+
+
+def test_a_node_hears_what_of_a_plan_it_cannot_know():
+    mixes = [Entry(url=f"s3://b/{name}.wav", size=7, etag="e", mtime_ns=1) for name in "ab"]
+    plan = planned(
+        Track(audio=mixes[0].url, out="s3://b/out/a"),
+        stems=("kick",),
+        sources={each.url: each for each in mixes},
+        stage=Path("/disk"),
+        stage_limit=5,
+    )
+    work = load_work(dump_work(plan))
+    assert (work.job, work.stems) == (plan.job, plan.stems)
+    assert work.sources == (mixes[0],)  # of its own tracks
+    assert (work.stage, work.stage_limit) == (Path("/disk"), 5)
+    alone = load_work(dump_work(planned(stems=())))
+    assert (alone.sources, alone.stage) == ((), None)
+
+
 def test_the_driver_answers_by_who_holds_the_lease(monkeypatch):
     answered = []
     monkeypatch.setattr(package, "made", lambda *_, **__: SimpleNamespace(commit="c", work="w"))
@@ -180,8 +209,7 @@ def test_the_driver_answers_by_who_holds_the_lease(monkeypatch):
     logged = []
     engine = RayEngine("n", Needs(cpus=1), logged.append, lambda lease, _: lease == "a")
     monkeypatch.setattr(engine, "ready", str)
-    job = Job(id="00000001", tracks=(), model=Model(name="toy"))
-    assert list(engine.start(SimpleNamespace(job=job))) == []
+    assert list(engine.start(planned(stems=()))) == []
     assert [(given, named["granted"]) for given, named in answered] == [
         (("c", "a", 0), True),
         (("c", "b", 1), False),

@@ -91,11 +91,11 @@ class Staging:
 
 
 @contextlib.contextmanager
-def held(folder: Path | None, limit: int | None) -> Iterator[Staging]:
+def held(folder: Path | None, limit: int | None, *, share: float = 1.0) -> Iterator[Staging]:
     """Give a staging folder that is there as long as this context; raise PathError for none.
 
     `folder`: what it is made in; None: the job's own disk on a cluster, else the temporary folder.
-    `limit` in bytes; None: most of what is free, at most `MOST`.
+    `limit` in bytes; None: most of what is free, at most `MOST`, of which this is a `share`.
     """
     place = folder or _usual()
     try:
@@ -110,11 +110,12 @@ def held(folder: Path | None, limit: int | None) -> Iterator[Staging]:
             hint="name another folder by --stage",
         ) from fault
     try:
-        yield Staging(root, min(MOST, int(free * SHARE)) if limit is None else limit)
+        yield Staging(root, int(share * min(MOST, free * SHARE)) if limit is None else limit)
     finally:
         if lock is not None:
             lock.close()  # first: Windows removes no file that is open
         shutil.rmtree(root, ignore_errors=True)
+        sweep(place)  # others may have been killed meanwhile
 
 
 def sweep(place: Path) -> None:

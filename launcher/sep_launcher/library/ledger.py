@@ -235,7 +235,10 @@ def is_here(state: State) -> bool | None:
     import psutil  # noqa: PLC0415 (20 ms)
 
     try:
-        return abs(psutil.Process(state.pid).create_time() - state.born) < 1
+        process = psutil.Process(state.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:  # in a container nobody may ever reap it
+            return False
+        return abs(process.create_time() - state.born) < 1
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.5
 IDLE_SECONDS = 30.0  # after so many without work a worker of a cluster gives its place back
+ROOM_SECONDS = 30.0  # after so many without any worker it is told that the run waits for room
 HANG_VARIABLE = "SEP_HANG_SECONDS"
 LEAST_HANG_SECONDS = 120.0
 HANG = 10  # times what a track is expected to take, without a sign
@@ -80,6 +81,7 @@ class _Hand:
     last: Failed | None = None  # its Job's last word, where that was no good one
     hung: str = ""  # why it was killed by us
     said: set[object] | None = None  # what need not be said again
+    coming: bool = True  # whether it waits for its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class Pool:
         self._told_banned: set[str] = set()
         self._last_words = ""  # of the last runtime that died
         self._faults: list[SepError] = []  # of workers that left
+        self._alone: float | None = None  # since when no worker has a place; None: that is told
 
     def ready(self) -> str:
         """Return the name of this machine; each worker is waited for by itself."""
@@ -182,7 +185,7 @@ class Pool:
 
         Raises the SepError of a worker where no other can go on.
         """
-        begun = self._clock()
+        begun = self._alone = self._clock()
         self._plan = plan
         self.leases = Leases(plan.sizes)
         for track, event in sorted(self._known.items()):
@@ -200,13 +203,23 @@ class Pool:
             with suppress(queue.Empty):
                 yield from self._take(self._news.get(timeout=TICK_SECONDS))
             self._grant()
-            if self.leases.stuck:
-                raise self._end()
+            yield from self._wait_for_room()
         self._let_go()
         states = self.leases.states
         done, seconds = states.count("done"), self._clock() - begun
         self._by = None
         yield Done(done=done, failed=len(states) - done, seconds=seconds)
+
+    def _wait_for_room(self) -> Iterator[Event]:
+        """Tell that no worker has a place, once; raise the reason where none will come."""
+        if not self.leases.stuck:
+            self._alone = self._clock()
+        elif not any(hand.coming for hand in self._hands):
+            raise self._end()
+        elif self._alone is not None and self._clock() - self._alone > ROOM_SECONDS:
+            self._alone = None
+            self._by = None
+            yield Warned(message="no machine has room for a worker now; the run waits for one")
 
     def may_store(self, job: str, index: int) -> bool:
         """Say whether a lease's Job still has a track, by its index there; called by any thread."""
@@ -220,7 +233,7 @@ class Pool:
         hand.heard = self._clock()
         match news:
             case _Joined():
-                hand.node = news.node
+                hand.node, hand.coming = news.node, False
                 self.leases.join(hand.worker.name, _place(hand))
             case _Left():
                 yield from self._leave(hand, news.fault)
@@ -282,6 +295,7 @@ class Pool:
     def _send(self, hand: _Hand, order: Literal["look", "move"]) -> None:
         """Have a worker say where it is, or go elsewhere first; until then it gets nothing."""
         self.leases.leave(hand.worker.name)
+        hand.coming = True
         hand.inbox.put(order)
 
     def _banned(self, place: str) -> Iterator[Event]:
@@ -352,16 +366,18 @@ class Pool:
     def _leave(self, hand: _Hand, fault: SepError) -> Iterator[Event]:
         """Give a worker nothing more. On one machine the others cannot do better: all end."""
         self.leases.leave(hand.worker.name)
+        hand.coming = False
         hand.inbox.put(None)
         self._faults.append(fault)
         if self._alike:
             raise fault
-        left = f"{hand.worker.name} on {hand.node} leaves: {fault.message}"
+        where = f" on {hand.node}" if hand.node else ""
+        left = f"{hand.worker.name}{where} leaves: {fault.message}"
         yield from self._told(hand, Warned(message=left))
 
     def _end(self) -> SepError:
         """Return why the run cannot go on."""
-        if self._faults:
+        if not self.leases.banned:
             return self._faults[0]
         nodes = " and ".join(self.leases.banned)
         return RuntimeFailedError(

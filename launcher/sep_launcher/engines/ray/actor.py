@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,22 +23,27 @@ import psutil
 
 import sep_models
 import sep_protocol.errors as known
-from sep_launcher.engines import native
+from sep_launcher.engines import native, staging
+from sep_launcher.engines.ray.work import load_work
 from sep_launcher.engines.serving import Serving
-from sep_launcher.machine.probe import probe
+from sep_launcher.engines.staged import Staged
+from sep_launcher.machine import probe as probes
+from sep_launcher.machine import storage
 from sep_launcher.planning import models, places, precisions
 from sep_launcher.planning.environment import environment
 from sep_launcher.planning.plan import Plan
 from sep_launcher.planning.route import Kind, Route, Wanted
-from sep_protocol import Progress, code, dump_event, load_job
+from sep_protocol import Progress, code, dump_event
 from sep_protocol.errors import ModelError, NotReadyError, PathError, RuntimeFailedError, SepError
 from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sep_launcher.engines import Engine
+    from sep_launcher.engines.ray.work import Work
     from sep_launcher.machine.host import Host
-    from sep_protocol import Event, Job, Model
+    from sep_protocol import Event, Model
 
 MARK = "SEP_RAY_WORKER"  # whose runtime a process is, in its environment
 LEFT_SECONDS = 3.0  # that a dead actor's runtime may take to end by itself
@@ -66,7 +71,9 @@ class Actor:
         self._granted: dict[tuple[str, int], bool] = {}
         self._answered = threading.Condition()
         self._host: Host | None = None
-        self._engine = Serving(self._log, group=False)
+        self._runtime = Serving(self._log, group=False)
+        self._engine: Engine = self._runtime  # or what is around it where stores are
+        self._room = ExitStack()  # where their mixes and stems are staged
         clear(name)
         threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True).start()
 
@@ -82,7 +89,7 @@ class Actor:
         }
 
     def work(self, text: str) -> Iterator[Item]:
-        """Do a Job; yield what happens, the last is an error or the runtime's last word."""
+        """Do a `Work`; yield what happens, the last is an error or the runtime's last word."""
         items: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         with self._busy:  # a driver that lost us may come back before the last Job has ended
             self._items = items
@@ -97,6 +104,11 @@ class Actor:
     def kill(self) -> None:
         """End it now."""
         self._engine.kill()
+
+    def leave(self) -> None:
+        """End the runtime now; nothing of this worker is left on the node's disk."""
+        self._engine.kill()
+        self._room.close()
 
     def commit(self, lease: str, track: int, *, granted: bool) -> None:
         """Take the driver's word on whether a lease's track may be committed."""
@@ -116,7 +128,8 @@ class Actor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         try:
             thin = Thin()
-            for event in self._engine.start(self._plan(load_job(text))):
+            plan = self._plan(load_work(text))
+            for event in self._engine_of(plan).start(plan):
                 if thin.passes(event):
                     items.put(("event", dump_event(event)))
         except SepError as fault:
@@ -130,11 +143,24 @@ class Actor:
     def _log(self, line: str) -> None:
         self._items.put(("log", line))
 
-    def _plan(self, job: Job) -> Plan:
+    def _engine_of(self, plan: Plan) -> Engine:
+        """Return the engine for a plan.
+
+        Raises NotReadyError where this node cannot reach stores, PathError where it has no room.
+        """
+        if not plan.is_remote or self._engine is not self._runtime:
+            return self._engine
+        _check_stores(plan)
+        share = min(1.0, self._cpus / probes.cores())  # the node's other workers have the rest
+        room = self._room.enter_context(staging.held(plan.stage, plan.stage_limit, share=share))
+        self._engine = Staged(self._runtime, room, may_commit=self.may_commit)
+        return self._engine
+
+    def _plan(self, work: Work) -> Plan:
         """Return the Plan of this node; raise NotReadyError or ModelError where it cannot do it."""
         if self._host is None:
-            self._host = probe(ask_torch=self._gpu)
-        host = self._host
+            self._host = probes.probe(ask_torch=self._gpu)
+        host, job = self._host, work.job
         if host.native is None:
             self._host = None  # somebody may set it up meanwhile
             raise NotReadyError(
@@ -152,6 +178,7 @@ class Actor:
         return Plan(
             job=replace(
                 job,
+                host=platform.node(),
                 device=device,
                 model=_here(job.model),
                 beside=tuple(map(_here, job.beside)),
@@ -161,7 +188,10 @@ class Actor:
             route=route,
             expects="",
             place=places.place(host, route, Wanted(device=device)),
-            stems=(),
+            stems=work.stems,
+            sources={each.url: each for each in work.sources},
+            stage=work.stage,
+            stage_limit=work.stage_limit,
             environment=variables,
             python=host.native.python,
             isolated=host.native.source == "setup",
@@ -172,7 +202,7 @@ class Actor:
         while sys.platform != "win32" and os.getppid() == raylet:
             time.sleep(LOOK_SECONDS)
         if sys.platform != "win32":
-            self._engine.kill()
+            self.leave()
             os._exit(1)
 
 
@@ -228,6 +258,17 @@ def _is_of(process: psutil.Process, name: str) -> bool:
         return process.pid != os.getpid() and process.environ().get(MARK) == name
     except (psutil.Error, OSError):  # another user's, or gone
         return False
+
+
+def _check_stores(plan: Plan) -> None:
+    """Raise NotReadyError where this node cannot reach a plan's stores: every track would fail."""
+    urls = [url for each in plan.job.tracks for url in (each.audio, each.out)]
+    try:
+        for bucket in {"/".join(each.split("/")[:3]) for each in urls if storage.is_url(each)}:
+            storage.check_bucket(bucket)
+    except PathError as fault:
+        told = f"on {platform.node()} {fault.message}"
+        raise NotReadyError(told, hint=fault.hint) from fault
 
 
 def _here(model: Model) -> Model:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sep_launcher.engines import LostError
 from sep_launcher.engines.ray import package
 from sep_launcher.engines.ray.actor import Actor, load_fault
-from sep_protocol import dump_job, load_event
-from sep_protocol.errors import EngineError, NotReadyError, RuntimeFailedError
+from sep_launcher.engines.ray.work import dump_work
+from sep_protocol import load_event
+from sep_protocol.errors import EngineError, NoRouteError, NotReadyError, RuntimeFailedError
 from sep_protocol.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 20.0  # more than a runtime gets to end by itself
 KILL_SECONDS = 5.0
+STATUS = "`ray status` shows what the nodes have"
 SAME = "install the same sep on every node"
 
 
@@ -59,10 +61,10 @@ class RayEngine:
         """Wait until the actor is placed; return the node's name.
 
         Raises NotReadyError where that node has another sep or none, EngineError where the actor
-        will never be.
+        will never be, NoRouteError where it has left every node that it could be on.
         """
         try:
-            told = package.placed(self._actor.describe)
+            told = package.placed(self._actor.describe, self._look)
         except package.GoneError as fault:
             raise _never(str(fault)) from fault
         if (told["version"], told["protocol"]) != (__version__, str(PROTOCOL)):
@@ -75,11 +77,18 @@ class RayEngine:
         self._node = here or self._node
         return here.host if here else told["host"]
 
+    def _look(self) -> None:
+        """Raise NoRouteError where no node is left but those that are avoided."""
+        needs = self._needs
+        fit = [n.id for n in package.nodes() if n.cpus >= needs.cpus and n.gpus >= needs.gpus]
+        if needs.avoided and set(fit) <= set(needs.avoided):
+            raise NoRouteError("no other node of the Ray cluster has room for it", hint=STATUS)
+
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the events; raise LostError where the actor or its node ends, and as `Engine`."""
         self.ready()
         try:
-            for kind, text in package.stream(self._actor.work, dump_job(plan.job)):
+            for kind, text in package.stream(self._actor.work, dump_work(plan)):
                 match kind:
                     case "event":
                         if event := load_event(text):
@@ -153,7 +162,7 @@ class RayEngine:
 
     def close(self) -> None:
         """Give the place back, with the runtime on it; a `ready` that waits ends with an error."""
-        self._tell("kill", KILL_SECONDS)
+        self._tell("leave", KILL_SECONDS)
         package.remove(self._actor)
 
 

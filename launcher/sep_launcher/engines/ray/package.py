@@ -11,13 +11,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sep_protocol.errors import EngineError, NotReadyError
+from sep_protocol.errors import EngineError, NotReadyError, SepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 LEAST_STORE = 75 << 20  # bytes of the object store, the least that Ray takes: no audio is in it
 PIP = f"{sys.executable} -m pip install 'ray[default]>=2.60,<3'"
+LOOK_SECONDS = 5.0  # between two looks at a cluster in which there is no room
 AGAIN = 0.2  # seconds between two questions to an actor that is being restarted
 REACH_SECONDS = 3.0  # that a living node's raylet may take to answer
 KEPT_LINES = 400
@@ -203,14 +204,24 @@ def ask(method: Any, *given: Any, seconds: float | None = None, **named: Any) ->
         raise _gone(fault) from fault
 
 
-def placed(method: Any) -> Any:  # noqa: ANN401
-    """Return an actor's answer, however long it takes until it is placed; raise GoneError."""
+def placed(method: Any, look: Callable[[], None]) -> Any:  # noqa: ANN401
+    """Return an actor's answer, however long it takes until it is placed; raise GoneError.
+
+    `look` is called now and then meanwhile, and may raise.
+    """
+    ray = _ray()
     while True:
         try:
-            return ask(method)
-        except GoneError as fault:
-            if fault.final:
-                raise
+            asked = method.remote()
+            while not ray.wait([asked], timeout=LOOK_SECONDS)[0]:
+                look()
+            return ray.get(asked)
+        except SepError:
+            raise
+        except Exception as fault:  # one that was removed is no RayError
+            gone = _gone(fault)
+            if gone.final:
+                raise gone from fault
             time.sleep(AGAIN)
 
 

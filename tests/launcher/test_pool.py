@@ -1,0 +1,126 @@
+"""Workers that are still to get a place: the run waits for them, and ends where none can come."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from sep_launcher.library import pool as pools
+from sep_launcher.library.clusters import ROUTE
+from sep_launcher.library.pool import Pool
+from sep_launcher.planning.plan import Plan
+from sep_launcher.planning.workers import Worker
+from sep_protocol import Done, Hello, Job, Model, Phase, Track, TrackDone, Warned
+from sep_protocol.errors import ExitCode, ModelError, NoRouteError, RuntimeFailedError, SepError
+
+
+class Engine:
+    """One that gets a place when it is told so; `fault` is what is in the way of it."""
+
+    by = None
+
+    def __init__(self, fault=None, dies=False):
+        self.free = threading.Event()
+        self.avoided = 0
+        self._fault, self._dies = fault, dies
+
+    def ready(self):
+        assert self.free.wait(10)
+        if self._fault:
+            raise self._fault
+        return f"node-{self.avoided}"
+
+    def avoid(self):
+        self.avoided += 1
+        self._fault = NoRouteError("no other node")
+
+    def close(self):
+        pass
+
+    def start(self, plan):
+        yield Hello(job=plan.job.id)
+        for index, track in enumerate(plan.job.tracks):
+            yield Phase(name="separate", track=index)
+            if self._dies:
+                raise RuntimeFailedError("the runtime died")
+            length = {"frames": 1, "sample_rate": 1, "chunk": 1, "hop": 1, "chunks": 1}
+            yield TrackDone(track=index, out=track.out, stems={}, seconds=0.1, **length)
+        yield Done(done=len(plan.job.tracks), failed=0, seconds=0.1)
+
+
+@pytest.fixture
+def pooled():
+    """Makes the pool and plan of these engines, over so many tracks."""
+
+    def make(*engines, tracks=4, **options):
+        names = [f"worker-{number}" for number, _ in enumerate(engines)]
+        workers = tuple(
+            Worker(name=name, device="cpu", route=ROUTE, place="", precision="auto", environment={})
+            for name in names
+        )
+        every = tuple(Track(audio=f"/m/{n}.wav", out=f"/o/{n}") for n in range(tracks))
+        job = Job(id="00000001", tracks=every, model=Model(name="toy"))
+        plan = Plan(
+            job=job,
+            route=ROUTE,
+            expects="",
+            place="",
+            stems=(),
+            environment={},
+            workers=workers,
+            elsewhere=True,
+            sizes=(1.0,) * tracks,
+        )
+        ledger = SimpleNamespace(note=lambda *_: None, tick=lambda: None)
+        by_name = dict(zip(names, engines, strict=True))
+        pool = Pool(lambda worker, _: by_name[worker.name], ledger, alike=False, **options)
+        return pool, plan
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def ticks(monkeypatch):
+    """Nobody waits long for news."""
+    monkeypatch.setattr(pools, "TICK_SECONDS", 0.01)
+
+
+def test_it_is_told_once_that_the_run_waits_for_room(pooled):
+    engine, now = Engine(), iter(range(0, 10**6, 10))
+    pool, plan = pooled(engine, clock=lambda: next(now))
+    events = pool.start(plan)
+    first = next(events)
+    assert isinstance(first, Warned)
+    assert "waits for one" in first.message
+    engine.free.set()
+    rest = list(events)
+    assert not any(isinstance(each, Warned) for each in rest)
+    assert rest[-1].done == 4
+
+
+def test_a_worker_without_a_place_keeps_nobody_from_working(pooled):
+    here, nowhere = Engine(), Engine()
+    here.free.set()
+    pool, plan = pooled(here, nowhere)
+    assert list(pool.start(plan))[-1].done == 4
+    nowhere.free.set()
+
+
+def test_where_all_leave_the_first_reason_ends_the_run(pooled):
+    one, two = Engine(ModelError("no model")), Engine(ModelError("no model"))
+    one.free.set()
+    two.free.set()
+    pool, plan = pooled(one, two)
+    heard = []
+    with pytest.raises(SepError, match="no model") as fault:
+        heard += pool.start(plan)
+    assert fault.value.code == ExitCode.MODEL
+
+
+def test_a_banned_worker_that_can_go_nowhere_ends_the_run_with_the_deaths(pooled):
+    engine = Engine(dies=True)
+    engine.free.set()
+    pool, plan = pooled(engine)
+    with pytest.raises(RuntimeFailedError, match="3 tracks died one after the other on node-0"):
+        list(pool.start(plan))
+    assert engine.avoided == 1
