@@ -215,7 +215,6 @@ def test_resume_does_what_is_missing_and_no_more(bucket, planned, run):
         remote.before(planned(*where, out=f"{bucket.url}/out"))
     events = run(planned(*where, out=f"{bucket.url}/out", model="other", resume=True), Inner())
     assert len(of(TrackFailed, events)) == 4
-    assert (events[-1].done, events[-1].failed) == (0, 4)
 
 
 def test_what_is_not_ours_is_not_replaced(shelf, planned, run):

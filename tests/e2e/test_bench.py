@@ -47,6 +47,7 @@ def no_fp16(tmp_path):
     return {"SEP_RUNTIME_PYTHON": str(program)}
 
 
+@pytest.mark.slow
 def test_every_combination_and_its_report(sep, with_tiny, tmp_path, home):
     done = sep(
         *("bench", "--device", "cpu", "--overlap", "2", "--overlap=4", "--report", "mine"),
@@ -146,6 +147,7 @@ def test_a_profile_says_what_takes_the_time(sep, with_tiny, tmp_path):
     assert "ui.perfetto.dev" in (tmp_path / "why" / "bench.md").read_text()
 
 
+@pytest.mark.slow
 def test_two_reports_side_by_side(sep, with_tiny, tmp_path):
     for name, overlaps in (("mine", "2,4"), ("theirs", "2,3")):
         asked = ("bench", "--device", "cpu", "--overlap", overlaps, "--no-snr", *SHORT, *with_tiny)
@@ -158,6 +160,7 @@ def test_two_reports_side_by_side(sep, with_tiny, tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_was_measured(home, tmp_path, with_tiny):
     process = subprocess.Popen(
         [

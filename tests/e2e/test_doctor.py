@@ -263,6 +263,7 @@ def test_a_torch_that_does_not_import(doctor, environment):
     assert "ended by signal" in finding["detail"] or "libtorch_cpu.so" in finding["detail"]
 
 
+@pytest.mark.slow
 def test_torchaudio_for_cuda_beside_a_torch_for_the_cpu(sep, doctor, environment):
     """The ordinary index's wheel: it wants libraries of CUDA. sep runs all the same."""
     import torch
@@ -280,6 +281,7 @@ def test_torchaudio_for_cuda_beside_a_torch_for_the_cpu(sep, doctor, environment
     sep("run", CLIP, env=env)
 
 
+@pytest.mark.slow
 def test_damaged_weights_of_the_runtime(sep, doctor, environment):
     """Those that runs use are the environment's, not the launcher's."""
     env, site = environment()
@@ -342,6 +344,7 @@ def test_notes_that_cannot_be_read(doctor, home):
     assert doctor()["ids"] == {"facts-damaged": "warning"}
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_nearly_full(sep, doctor, small, tmp_path, noise):
     env = {"SEP_HOME": str(small / "sep"), "TMPDIR": str(small)}
     ids = doctor(env=env, cwd=small)["ids"]

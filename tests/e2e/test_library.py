@@ -278,6 +278,7 @@ def test_two_runs_on_one_folder(sep, library):
     assert not hidden(library)
 
 
+@pytest.mark.slow
 def test_status_while_it_runs_and_after(sep, library):
     library("slow-6s", "fail", "ok-1", "crash")
     going = launched(library, "-j", "2")
@@ -529,6 +530,7 @@ def test_a_thousand_tracks(library):
     assert 0 < peak < 100e6
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_stems_of_one(sep, tiny, noise, tmp_path):
     """The real runtime: what it computes does not depend on who else works."""
     import soundfile

@@ -123,6 +123,7 @@ def test_damage_is_found(sep, mine, clip, models):
     assert "is not installed" in sep("models", "path", "larsnet", check=16).stderr
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken(sep, mine, models):
     """The old model stays until the new one is whole, and beside it what is not ours."""
     checkpoint, _ = mine
@@ -316,6 +317,7 @@ def knowing(mine, tmp_path, models):
     return {"PYTHONPATH": str(site)}
 
 
+@pytest.mark.slow
 def test_a_file_that_sep_knows_becomes_that_model(sep, mine, models, knowing):
     """By its hash: its name may be any, and no settings are needed."""
     said = sep("models", "import", "my.ckpt", env=knowing).stderr

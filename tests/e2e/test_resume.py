@@ -58,6 +58,7 @@ def test_a_library_that_is_done_starts_no_runtime_and_is_not_read(
         sep(*moved, "--device", "cpu", env=never)
 
 
+@pytest.mark.slow
 def test_the_rest_is_done_under_the_numbers_of_the_whole(sep, album, with_tiny):
     run = ("run", "album", *with_tiny, "--json", "--resume")
     sep("run", "album/b.wav", *with_tiny)
@@ -75,6 +76,7 @@ def test_the_rest_is_done_under_the_numbers_of_the_whole(sep, album, with_tiny):
     assert f"3/4 failed: {Path('album', 'c.wav')}" in again
 
 
+@pytest.mark.slow
 def test_what_is_not_certain_is_left_to_the_runtime(sep, album, with_tiny, never, noise):
     run = ("run", "album/a.wav", *with_tiny, "--resume")
     sep(*run)
@@ -142,6 +144,7 @@ def test_shards_are_disjoint_complete_and_stable(sep, album, tmp_path):
         assert now - {str(tmp_path / "moved" / "new.wav")} == was
 
 
+@pytest.mark.slow
 def test_shards_together_are_the_run(sep, album, with_tiny, tmp_path):
     sep("run", "album", *with_tiny, "-o", "whole")
     for k in range(4):

@@ -28,6 +28,7 @@ def decibels(off, of):
     return 20 * np.log10(max(np.abs(off).max(), 1e-12) / np.abs(of).max())
 
 
+@pytest.mark.slow
 def test_a_song_comes_apart_and_together(sep, song, tmp_path):
     said = sep("run", "song.wav", *CHAIN).stderr
     assert ", drums by toy-song, their parts by toy-kit\n" in said
@@ -55,6 +56,7 @@ def test_all_stems_of_the_first_are_kept(sep, song, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_of_songs_is_resumed_by_the_same_models_alone(sep, song, tmp_path, noise):
     soundfile.write(tmp_path / "two.flac", noise(1, 30000).T, 44100)
     run = ("run", "song.wav", "two.flac", "--format", "flac", "--bit-depth", "16")

@@ -359,6 +359,7 @@ def test_larsnet_is_fetched_and_converted(larsnet, home, larsnet_files, mirror, 
     assert "SHA-256" in found.fault
 
 
+@pytest.mark.slow
 def test_a_run_fetches_the_model_that_it_lacks(larsnet, home, tmp_path, noise, monkeypatch, capsys):
     """With --yes in one go: what it will be, where it comes from, the stems."""
     import soundfile

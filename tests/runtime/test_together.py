@@ -9,11 +9,12 @@ import torch
 from vectors import REFERENCE, check, recipe, vector, weights
 
 from sep_models import together
-from sep_protocol import Job
+from sep_protocol import Fallback, Job
 from sep_protocol import Model as Ref
 from sep_protocol.errors import UsageError
 from sep_runtime import api, memory, separate
 from sep_runtime import device as devices
+from sep_runtime.kept import Kept
 from sep_runtime.models import separators
 from sep_runtime.models.adopt import adopted
 from sep_runtime.streams import chain as chains
@@ -290,9 +291,11 @@ def test_models_take_turns_where_memory_does_not_hold_both(refs, noise, monkeypa
     true = load(refs, "kit", first="song").separate(mix, 44100)
     monkeypatch.setattr(memory, "holds", lambda count: False)
     monkeypatch.setattr(turns, "SECONDS", 2)
-    said, job = [], Job(id="00001234", tracks=(), model=refs["kit"], from_mix=refs["song"])
-    chain = separate._model(job, devices.choose("cpu"), said.append)
-    assert [each.now for each in said] == ["one model in memory at a time"]
+    said = []
+    job = Job(id="00001234", tracks=(), model=refs["kit"], from_mix=refs["song"], device="cpu")
+    chain = separate._model(job, said.append, Kept())
+    steps = [each.now for each in said if isinstance(each, Fallback)]
+    assert steps == ["one model in memory at a time"]
     read = []
     real = separators.weights.read
     monkeypatch.setattr(separators.weights, "read", lambda path: read.append(path) or real(path))

@@ -161,7 +161,8 @@ class Pool:
         self._hands: list[_Hand] = []
         self._news: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._told_banned: set[str] = set()
-        self._last_words = ""  # of the last runtime that died
+        self._last: SepError | None = None  # what the last runtime that died said
+        self._phases: dict[str, float] = {}  # seconds of each kind of work, of all together
         self._faults: list[SepError] = []  # of workers that left
         self._alone: float | None = None  # since when no worker has a place; None: that is told
 
@@ -208,7 +209,7 @@ class Pool:
         states = self.leases.states
         done, seconds = states.count("done"), self._clock() - begun
         self._by = None
-        yield Done(done=done, failed=len(states) - done, seconds=seconds)
+        yield Done(done=done, failed=len(states) - done, seconds=seconds, phases=self._phases)
 
     def _wait_for_room(self) -> Iterator[Event]:
         """Tell that no worker has a place, once; raise the reason where none will come."""
@@ -260,6 +261,9 @@ class Pool:
                 counts = self.leases.fail(lease.number, event.track)
             case Failed():
                 hand.last = event
+            case Done():
+                for name, seconds in event.phases.items():
+                    self._phases[name] = self._phases.get(name, 0.0) + seconds
             case _:
                 pass
         if counts and not isinstance(event, Done | Failed):
@@ -280,7 +284,7 @@ class Pool:
         blame = _blame(fault)
         poison = self.leases.died(lease.number, blame)
         if blame in ("track", "memory"):
-            self._last_words = fault.message
+            self._last = fault
             yield from self._retried(hand, lease, poison, fault)
         elif not isinstance(fault, LostError):
             yield from self._leave(hand, fault)
@@ -377,13 +381,14 @@ class Pool:
 
     def _end(self) -> SepError:
         """Return why the run cannot go on."""
-        if not self.leases.banned:
+        if not self.leases.banned or self._last is None:
             return self._faults[0]
         nodes = " and ".join(self.leases.banned)
-        return RuntimeFailedError(
-            f"{DEATHS} tracks died one after the other on {nodes}, and none was done: "
-            f"{self._last_words}",
-            hint="sep doctor looks for the cause; --verbose shows what the runtimes wrote",
+        why = f"{DEATHS} tracks died one after the other on {nodes}, and none was done"
+        hint = "sep doctor looks for the cause; --verbose shows what the runtimes wrote"
+        short = isinstance(self._last, MemoryLimitError)
+        return (MemoryLimitError if short else RuntimeFailedError)(
+            f"{why}: {self._last.message}", hint=self._last.hint if short else hint
         )
 
     def _kill_the_dumb(self) -> None:
