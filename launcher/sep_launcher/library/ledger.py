@@ -98,7 +98,6 @@ class Ledger:
     _bad: dict[int, Bad] = field(default_factory=dict)
     _workers: dict[str, Place] = field(default_factory=dict)
     _written: float = 0.0
-    _changed: bool = False
 
     def known(self) -> dict[int, TrackFailed]:
         """Return what need not be tried: the tracks that are quarantined."""
@@ -129,19 +128,19 @@ class Ledger:
                 )
                 if event.error == QUARANTINED:
                     self._write()
-            case Phase() | DeviceChosen():
-                pass
             case _:
-                return
-        self._changed = True
+                pass
 
     def tick(self) -> None:
-        """Write what changed, if that is due; raise InterruptedJob where another run took over."""
-        if self.clock() - self._written >= BEAT_SECONDS:
-            self._write()
+        """Write how it is, if that is due; raise InterruptedJob where another run took over."""
+        if self.clock() - self._written < BEAT_SECONDS:
+            return
+        self._write()
+        newest = self.generation
+        with suppress(PathError):  # a store that does not answer now ends no run
             newest = max((number for number, _ in _generations(self.shelf, self.name)), default=0)
-            if newest > self.generation:
-                raise InterruptedJob(f"another sep has taken over: {_who(self.shelf, self.name)}")
+        if newest > self.generation:
+            raise InterruptedJob(f"another sep has taken over: {_who(self.shelf, self.name)}")
 
     def close(self, exit_code: int) -> None:
         """Write how it ended."""
