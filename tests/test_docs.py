@@ -137,6 +137,7 @@ def shown(begin):
     return found[0].splitlines()
 
 
+@pytest.mark.slow
 def test_shards_of_the_page_on_libraries(home, tmp_path, songs):
     """Three runs in the background, as the page has them; the parts are what it shows."""
     (songs / "notes.wav").write_text("no audio")

@@ -23,6 +23,7 @@ from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
 from sep_protocol import Done, Fallback, TrackFailed
 from sep_protocol.errors import (
+    ExitCode,
     InterruptedJob,
     ModelError,
     NotReadyError,
@@ -115,35 +116,35 @@ def _share(request: Request, plan: Plan, over: Over, screen: Screen, make: Make)
     """Let many workers do what is left of the plan, and keep a ledger of it."""
     plan = survey.survey(plan, over, screen)
     screen.route(plan)
+    hang = pools.hang_seconds()
     ledger = ledgers.begin(
         shelf_of(plan.root, ledgers.FOLDER),
-        plan.job.id,
-        finished.part(plan, finished.left(plan, over)).job.tracks,
-        before=len(over),
+        plan.job,
+        over,
         shard=str(request.shard or ""),
         work=speeds.work(plan),
         take_over=request.take_over,
         retry=request.retry_quarantined or not request.output.resume,
     )
-    hang, alike = pools.hang_seconds(), not plan.elsewhere
-    pool = Pool(make, ledger, known=ledger.known(), alike=alike, hang=hang)
-    _tell(over, screen)
+    code: int = ExitCode.INTERRUPTED
     try:
+        pool = Pool(make, ledger, known=ledger.known(), alike=not plan.elsewhere, hang=hang)
+        _tell(over, screen)
         following.sweep(plan, following.left_over(plan.job.tracks), screen)
         following.follow(plan, pool, screen, over)
+        code = screen.report.exit_code
     except SepError as fault:
-        ledger.close(fault.code)
+        code = fault.code
         raise
-    else:
-        ledger.close(screen.report.exit_code)
     finally:
+        ledger.close(code)
         speeds.note(ledger.state)
 
 
 def _fall_back(
     request: Request, was: Plan, over: Over, screen: Screen, fault: GpuRefusedError
 ) -> None:
-    """Do the run without what the engine refused, and say so. Nothing was done before."""
+    """Do what is left without what the engine refused, and say so."""
     plan = _plan(request, screen, gpu_refused=True)
     plan = replace(plan, job=replace(plan.job, tracks=was.job.tracks))  # as they were numbered
     check_ready(plan)
@@ -151,7 +152,7 @@ def _fall_back(
     before = f"{was.route.engine} {was.route.device}"
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
-    _separate(request, plan, over, screen)
+    _separate(request, plan, {**over, **screen.report.tracks}, screen)
 
 
 def _shard(shard: Shard, plan: Plan) -> str:
@@ -166,13 +167,15 @@ def _over(plan: Plan) -> Over:
 
     Raises PathError where stems are in the way in a store.
     """
-    return {**finished.look(plan), **(remote.before(plan) if plan.is_remote else {})}
+    found = {**finished.look(plan), **(remote.before(plan) if plan.is_remote else {})}
+    return dict(sorted(found.items()))
 
 
 def _tell(over: Over, screen: Screen) -> None:
     """Show the tracks that need no runtime; where these are all, that is the end."""
     for event in over.values():
-        screen.event(event)
+        if event.track not in screen.report.tracks:
+            screen.event(event)
     if len(over) == len(screen.report.plan.job.tracks if screen.report.plan else ()):
         failed = sum(isinstance(each, TrackFailed) for each in over.values())
         screen.event(Done(done=len(over) - failed, failed=failed, seconds=0.0))

@@ -163,6 +163,7 @@ def _listen(lines: SimpleQueue[bytes], busy: threading.Event) -> None:
     """Take the lines of standard input; its end is that of the launcher, and ours."""
     with contextlib.suppress(OSError), os.fdopen(0, "rb", closefd=False) as stdin:
         for line in filter(bytes.strip, stdin):
+            busy.set()
             lines.put(line)
     lines.put(b"")
     if busy.is_set():

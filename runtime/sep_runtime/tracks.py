@@ -285,11 +285,11 @@ def _locked(root: Path, host: str = "", attempts: int = ATTEMPTS) -> tuple[int, 
 
     Returns the lock and whose the folder is.
     """
-    root.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(attempts):
-        root.mkdir(mode=MODE, exist_ok=True)
         path = root / LOCK
         try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=MODE, exist_ok=True)
             owner = root.lstat().st_uid
             lock = _open_lock(root, owner)
         except FileNotFoundError:

@@ -46,7 +46,8 @@ def plan(root, *names, identity="abc", batch=None, audio="/none", **facts):
 
 def ran(root, work, audio=7200.0, seconds=600.0, **facts):
     """Leave the ledger of a run that took so long."""
-    found = ledger.begin(Folder(Path(root, ledger.FOLDER)), "1", (), work=work, take_over=True)
+    job = Job(id="00000001", tracks=(), model=Model(name="m"))
+    found = ledger.begin(Folder(Path(root, ledger.FOLDER)), job, {}, work=work, take_over=True)
     found.state.audio = audio
     for name, value in facts.items():
         setattr(found.state, name, value)

@@ -42,7 +42,7 @@ def error(found, expected):
         "mdx23c-small",
         "mdx23c-target-batchnorm-relu",
         "mdx23c-groupnorm-elu",
-        "mdx23c-drumsep-5stem",
+        pytest.param("mdx23c-drumsep-5stem", marks=pytest.mark.slow),
     ],
 )
 def test_mdx23c(name, recipe):

@@ -144,8 +144,9 @@ class NativeEngine:
     def _signal(self, name: str) -> None:
         process = self._process
         if sys.platform != "win32" and process is not None and process.returncode is None:
+            to = os.killpg if self._group else os.kill
             with contextlib.suppress(OSError):
-                os.killpg(process.pid, getattr(signal, name))
+                to(process.pid, getattr(signal, name))
 
 
 def _inherited() -> dict[str, str]:
@@ -184,8 +185,9 @@ def shown(plan: Plan, job_file: Path) -> str:
 
 def lines(stream: IO[bytes] | None, most: int) -> Iterator[str]:
     """Yield lines; a longer one than `most` bytes in pieces."""
-    while stream is not None and (line := stream.readline(most)):
-        yield line.decode("utf-8", "replace").rstrip("\r\n")
+    with contextlib.suppress(ValueError):  # another thread has closed it
+        while stream is not None and (line := stream.readline(most)):
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def _drain(stream: IO[bytes] | None, log: Callable[[str], None]) -> None:

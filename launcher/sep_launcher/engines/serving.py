@@ -51,7 +51,7 @@ class Serving(NativeEngine):
             command = command_of(plan, "--serve")
             process = self._spawn(plan, command, self._logged)
         self._busy = True
-        with contextlib.suppress(OSError):  # it died: what it said comes below
+        with contextlib.suppress(OSError, ValueError):  # it died: what it said comes below
             if process.stdin is not None:
                 process.stdin.write(dump_job(plan.job, line=True).encode())
                 process.stdin.flush()
@@ -71,6 +71,7 @@ class Serving(NativeEngine):
     def stop(self) -> None:
         """End the runtime: at once where it has no work, else as other ones."""
         process = self._process
+        self.go_on()  # what rests hears nothing
         if process is not None and not self._busy and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sep_protocol import Event, Track
 
 T = TypeVar("T")
+SIGN_SECONDS = 30.0  # between two signs of life while a store is slow
 UNSTORED = 2  # tracks that are being stored while the next one is made
 END_SECONDS = 5.0  # that threads have to hear that it is over
 MORE = "name more by --stage-limit, or another disk by --stage"
@@ -204,8 +205,9 @@ class _Run:
             unit = coming or self._fetch(index)
             coming = None
             yield from self._settled(at_most=UNSTORED - 1)
-            if not unit.ready.done():
+            while not unit.ready.done():
                 yield from self._say(Phase(name="fetch", track=index))
+                wait([unit.ready], SIGN_SECONDS)
             try:
                 unit.ready.result()
             except storage.StoppedError:
@@ -267,7 +269,8 @@ class _Run:
             (unit.folder / "mix").mkdir()
             path = unit.folder / "mix" / _file_name(track.audio)
             storage.fetch(source, path, self.behind.over)
-            os.utime(path, ns=(source.mtime_ns, source.mtime_ns))
+            if source.mtime_ns:  # else now: what has no time is read again
+                os.utime(path, ns=(source.mtime_ns, source.mtime_ns))
             audio = str(path)
         if storage.is_url(track.out):
             (unit.folder / "stems").mkdir()
@@ -303,7 +306,7 @@ class _Run:
                     self.inner.pause()  # until there is room again
                     yield from self._settled()
                     self.inner.go_on()
-                    if self.staging.is_over():
+                    if self.staging.is_over() and size(unit.folder or Path()) > unit.room:
                         self.inner.stop()
                         message = "its stems need more room than may be staged"
                         yield from self._failed(unit, TrackError(message, hint=MORE))
@@ -343,6 +346,10 @@ class _Run:
             unit, future = self._storing[0]
             if not future.done() and len(self._storing) <= at_most:
                 return
+            while not future.done():
+                wait([future], SIGN_SECONDS)
+                if not future.done():
+                    yield from self._say(Phase(name="store", track=unit.index))
             try:
                 done = future.result()
             except storage.StoppedError:
@@ -404,7 +411,7 @@ class _Run:
             if self._told.get(key) == event:
                 return
             self._told[key] = event
-        if Hello not in self._told:
+        if Hello not in self._told and not isinstance(event, Phase):
             self._early.append(event)
             return
         yield event

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sep_launcher.library.ledger import State
 
 SCHEMA = 1
+OWN = ("work", "others")  # of a state: for the next run alone
 MOST_BAD = 20  # tracks that are told to people, of each run
 
 
@@ -42,7 +43,9 @@ def status(out: str, *, as_json: bool) -> int:
 
 
 def _document(state: State) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(state).items() if name != "work"}  # our own
+    told = {name: value for name, value in asdict(state).items() if name not in OWN}
+    for bad in told["bad"]:
+        del bad["identity"]
     return {**told, "state": _how(state), "left": state.left}
 
 

@@ -66,7 +66,8 @@ class Leases:
     """
 
     def __init__(self, sizes: Sequence[float]) -> None:
-        self.sizes = tuple(sizes)
+        usual = sum(sizes) / max(1, sum(size > 0 for size in sizes)) or 1.0
+        self.sizes = tuple(size if size > 0 else usual for size in sizes)  # 0: nobody knows
         self.states: list[State] = ["waiting"] * len(self.sizes)
         self.attempts = [0] * len(self.sizes)
         order = sorted(range(len(self.sizes)), key=lambda track: -self.sizes[track])
@@ -171,7 +172,8 @@ class Leases:
 
     def is_current(self, number: int, track: int) -> bool:
         """Say whether a lease that goes on has a track that has not ended."""
-        return number in self._held and track in self._held[number].left
+        held = self._held.get(number)
+        return held is not None and track in held.left
 
     def deaths(self, track: int) -> int:
         """Return how many deaths a track is charged with."""

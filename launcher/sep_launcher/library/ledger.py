@@ -21,11 +21,11 @@ from sep_protocol.codec import FormError, decode
 from sep_protocol.errors import InterruptedJob, PathError, QuarantinedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sep_launcher.library.shelf import Shelf
     from sep_launcher.planning.workers import By
-    from sep_protocol import Event, Track
+    from sep_protocol import Event, Job, Track
 
 FOLDER = ".sep-run"
 SCHEMA = 1
@@ -44,6 +44,7 @@ class Bad:
     message: str
     attempt: int | None = None
     node: str = ""
+    identity: str = ""  # of the work; empty: not known
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class State:
     before: int = 0  # of those, what had been done by an earlier run
     audio: float = 0.0  # seconds of what was done now
     bad: tuple[Bad, ...] = ()
+    others: tuple[Bad, ...] = ()  # that earlier runs quarantined, and that are not among the tracks
     workers: tuple[Place, ...] = ()
 
     @property
@@ -93,21 +95,34 @@ class Ledger:
     generation: int
     state: State
     tracks: tuple[Track, ...]
+    identity: str = ""
+    before: tuple[Bad, ...] = ()  # tracks of the run that failed before it began
     clock: Callable[[], float] = time.monotonic
-    quarantined: dict[str, Bad] = field(default_factory=dict)  # by earlier runs
     _bad: dict[int, Bad] = field(default_factory=dict)
+    _is_over: bool = False  # another run has taken over
     _workers: dict[str, Place] = field(default_factory=dict)
     _written: float = 0.0
 
     def known(self) -> dict[int, TrackFailed]:
         """Return what need not be tried: the tracks that are quarantined."""
-        found = {}
-        for index in range(len(self.tracks)):
-            if bad := self.quarantined.get(self._mix(index)):
-                found[index] = TrackFailed(
-                    track=index, error=bad.error, message=bad.message, hint=RETRY
-                )
-        return found
+        return {
+            index: TrackFailed(track=index, error=bad.error, message=bad.message, hint=RETRY)
+            for index, bad in self._bad.items()
+        }
+
+    def recall(self, quarantined: Iterable[Bad], *, retry: bool) -> None:
+        """Take over what earlier runs quarantined; `retry`: these tracks may be tried again."""
+        numbers = {_mix(track): index for index, track in enumerate(self.tracks)}
+        others = []
+        for bad in quarantined:
+            index = numbers.get(bad.mix)
+            same = not (bad.identity and self.identity) or bad.identity == self.identity
+            if index is None or not same:
+                others.append(bad)
+            elif not retry:
+                self._bad[index] = bad
+        self.state.others = tuple(others)
+        self._fill()
 
     def note(self, event: Event, by: By | None) -> None:
         """Note what the event says."""
@@ -116,7 +131,8 @@ class Ledger:
         match event:
             case TrackDone():
                 self.state.done += 1
-                self.state.before += event.resumed
+                # What a dead attempt of this run had finished is no earlier run's.
+                self.state.before += event.resumed and (by is None or by.attempt in (None, 1))
                 self.state.audio += 0.0 if event.resumed else event.frames / event.sample_rate
             case TrackFailed():
                 self._bad[event.track] = Bad(
@@ -125,8 +141,9 @@ class Ledger:
                     message=event.message,
                     attempt=by.attempt if by else None,
                     node=by.node if by else "",
+                    identity=self.identity,
                 )
-                if event.error == QUARANTINED:
+                if event.error == QUARANTINED and by is not None:
                     self._write()
             case _:
                 pass
@@ -138,8 +155,9 @@ class Ledger:
         self._write()
         newest = self.generation
         with suppress(PathError):  # a store that does not answer now ends no run
-            newest = max((number for number, _ in _generations(self.shelf, self.name)), default=0)
+            newest = max(_numbers(self.shelf.names(), self.name), default=0)
         if newest > self.generation:
+            self._is_over = True
             raise InterruptedJob(f"another sep has taken over: {_who(self.shelf, self.name)}")
 
     def close(self, exit_code: int) -> None:
@@ -159,13 +177,19 @@ class Ledger:
             place.mix = ""
 
     def _mix(self, track: int) -> str:
-        return self.tracks[track].shown or self.tracks[track].audio
+        return _mix(self.tracks[track])
+
+    def _fill(self) -> None:
+        self.state.updated = time.time()
+        found = tuple(each for _, each in sorted(self._bad.items()))
+        self.state.bad = (*self.before, *found)
+        self.state.workers = tuple(self._workers.values())
 
     def _write(self) -> None:
+        self._fill()
         state = self.state
-        state.updated = time.time()
-        state.bad = tuple(each for _, each in sorted(self._bad.items()))
-        state.workers = tuple(self._workers.values())
+        if self._is_over:  # our generation is not there any more
+            return
         with suppress(OSError):  # a run does not end because nobody can be told of it
             self.shelf.write(f"{self.name}.{self.generation}.json", _text(state))
         self._written = self.clock()
@@ -173,58 +197,68 @@ class Ledger:
 
 def begin(
     shelf: Shelf,
-    run: str,
-    tracks: tuple[Track, ...],
+    job: Job,
+    over: Mapping[int, TrackDone | TrackFailed],
     *,
-    before: int = 0,
     shard: str = "",
     work: str = "",
     take_over: bool = False,
     retry: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Ledger:
-    """Own the output, or this shard of it, for these tracks; so many were done `before`.
+    """Own the output, or this shard of it, for a Job whose tracks are partly `over`.
 
     `work`: what decides its speed. `retry`: what is quarantined may be tried again.
 
     Raises PathError where another run works there, unless it is to be taken over.
     """
     name = "run" + (f"-{shard.replace('/', '-of-')}" if shard else "")
-    older = _generations(shelf, name)
+    names = shelf.names()
+    older = _generations(shelf, name, names)
     last = older[-1][1] if older else None
     if last and last.ended is None and not take_over and _is_alive(shelf, name, last, sleep):
         raise PathError(
             f"another sep works here: {_who(shelf, name)}",
             hint="wait for it, or --take-over ends it",
         )
-    me = _me()
+    done = sum(isinstance(each, TrackDone) for each in over.values())
     now = time.time()
     state = State(
-        run=run,
+        run=job.id,
         shard=shard,
         work=work,
-        tracks=len(tracks) + before,
-        done=before,
-        before=before,
+        tracks=len(job.tracks),
+        done=done,
+        before=done,
         begun=now,
         updated=now,
-        **me,
+        **_me(),
     )
-    number = older[-1][0] + 1 if older else 1
-    if not shelf.create(f"{name}.{number}.json", _text(state)):
+    ledger = Ledger(
+        shelf=shelf,
+        name=name,
+        generation=max(_numbers(names, name), default=0) + 1,
+        state=state,
+        tracks=tuple(each for index, each in enumerate(job.tracks) if index not in over),
+        identity=job.identity,
+        before=tuple(
+            Bad(mix=_mix(job.tracks[index]), error=each.error, message=each.message)
+            for index, each in over.items()
+            if isinstance(each, TrackFailed)
+        ),
+    )
+    bad = [each for old in _newest(shelf, names) for each in (*old.bad, *old.others)]
+    ledger.recall((each for each in bad if each.error == QUARANTINED), retry=retry)
+    if not shelf.create(f"{name}.{ledger.generation}.json", _text(state)):
         raise PathError("another sep begins to work here at this moment", hint="wait for it")
-    ledger = Ledger(shelf=shelf, name=name, generation=number, state=state, tracks=tracks)
-    if not retry:
-        bad = [each for _, old in _all(shelf) for each in old.bad if each.error == QUARANTINED]
-        ledger.quarantined = {each.mix: each for each in bad}
-    for old, _ in older:
-        shelf.remove(f"{name}.{old}.json")
+    for number in _numbers(names, name):
+        shelf.remove(f"{name}.{number}.json")
     return ledger
 
 
 def states(shelf: Shelf) -> list[State]:
     """Return the newest state of every run and shard."""
-    return list(dict(_all(shelf)).values())
+    return _newest(shelf, shelf.names())
 
 
 def is_here(state: State) -> bool | None:
@@ -251,14 +285,14 @@ def _is_alive(shelf: Shelf, name: str, last: State, sleep: Callable[[float], Non
         return here
     for _ in range(int(WATCH_SECONDS)):
         sleep(1.0)
-        now = _generations(shelf, name)
+        now = _generations(shelf, name, shelf.names())
         if now and now[-1][1].updated != last.updated:
             return now[-1][1].ended is None
     return False
 
 
 def _who(shelf: Shelf, name: str) -> str:
-    found = _generations(shelf, name)
+    found = _generations(shelf, name, shelf.names())
     state = found[-1][1] if found else None
     return f"process {state.pid} on {state.host}" if state else "it is gone"
 
@@ -273,20 +307,27 @@ def _me() -> dict[str, Any]:
     }
 
 
-def _generations(shelf: Shelf, name: str) -> list[tuple[int, State]]:
+def _mix(track: Track) -> str:
+    return track.shown or track.audio
+
+
+def _numbers(names: Iterable[str], name: str) -> list[int]:
+    """Return the generations of a run or shard, those that cannot be read, too."""
+    pattern = re.compile(rf"{re.escape(name)}\.([0-9]{{1,9}})\.json")
+    return sorted(int(found[1]) for each in names if (found := pattern.fullmatch(each)))
+
+
+def _generations(shelf: Shelf, name: str, names: Iterable[str]) -> list[tuple[int, State]]:
     """Return the generations of a run or shard that can be read, the newest last."""
-    found = []
-    for each in shelf.names():
-        match = re.fullmatch(rf"{re.escape(name)}\.([0-9]{{1,9}})\.json", each)
-        if match and (state := _read(shelf, each)):
-            found.append((int(match[1]), state))
-    return sorted(found, key=lambda each: each[0])
+    found = ((each, _read(shelf, f"{name}.{each}.json")) for each in _numbers(names, name))
+    return [(number, state) for number, state in found if state]
 
 
-def _all(shelf: Shelf) -> list[tuple[str, State]]:
-    """Return all states by the names of their runs and shards, the newest of each last."""
-    names = {re.sub(r"\.[0-9]+\.json$", "", each) for each in shelf.names()}
-    return [(name, state) for name in sorted(names) for _, state in _generations(shelf, name)]
+def _newest(shelf: Shelf, names: Sequence[str]) -> list[State]:
+    """Return the newest state of each run and shard that can be read."""
+    runs = sorted({re.sub(r"\.[0-9]+\.json$", "", each) for each in names})
+    every = (_generations(shelf, run, names) for run in runs)
+    return [found[-1][1] for found in every if found]
 
 
 def _read(shelf: Shelf, name: str) -> State | None:

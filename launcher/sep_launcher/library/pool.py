@@ -1,7 +1,8 @@
 """Many workers on one queue of tracks: an Engine made of Engines.
 
 Each worker is a thread that hands leases to a runtime which is kept, and all that it hears to the
-one thread that decides. That one alone knows the leases, so nothing here is locked.
+one thread that decides. That one alone changes the leases, so nothing here is locked; `may_store`
+only looks, from any thread.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.5
 IDLE_SECONDS = 30.0  # after so many without work a worker of a cluster gives its place back
 ROOM_SECONDS = 30.0  # after so many without any worker it is told that the run waits for room
+GAP_SECONDS = 5.0  # a turn of the loop that took longer was held up
+UNKILLED_SECONDS = 60.0  # after so many a process that was killed will never end
+JOIN_SECONDS = 5.0
 HANG_VARIABLE = "SEP_HANG_SECONDS"
 LEAST_HANG_SECONDS = 120.0
 HANG = 10  # times what a track is expected to take, without a sign
@@ -82,6 +86,10 @@ class _Hand:
     hung: str = ""  # why it was killed by us
     said: set[object] | None = None  # what need not be said again
     coming: bool = True  # whether it waits for its place
+    clock: Callable[[], float] = time.monotonic
+    killed: float | None = None  # when, for having hung
+    killer: threading.Thread | None = None
+    given_up: bool = False  # nothing that it says counts any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,8 @@ class Pool:
         self._known = known or {}
         self._clock = clock
         self._hands: list[_Hand] = []
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
         self._news: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._told_banned: set[str] = set()
         self._last: SepError | None = None  # what the last runtime that died said
@@ -194,13 +204,20 @@ class Pool:
             self._ledger.note(event, None)
             yield event
         self._hands = [
-            _Hand(worker=each, engine=self._make(each, self.may_store)) for each in plan.workers
+            _Hand(worker=each, engine=self._make(each, self.may_store), clock=self._clock)
+            for each in plan.workers
         ]
-        for hand in self._hands:
-            threading.Thread(target=_work, args=(hand, self._news), daemon=True).start()
+        self._threads = [
+            threading.Thread(target=_work, args=(hand, self._news, self._stopping), daemon=True)
+            for hand in self._hands
+        ]
+        for thread in self._threads:
+            thread.start()
+        turn = self._clock()
         while not self.leases.over:
             self._ledger.tick()
-            self._kill_the_dumb()
+            turn = self._excuse(turn)
+            yield from self._kill_the_hung()
             with suppress(queue.Empty):
                 yield from self._take(self._news.get(timeout=TICK_SECONDS))
             self._grant()
@@ -210,6 +227,14 @@ class Pool:
         done, seconds = states.count("done"), self._clock() - begun
         self._by = None
         yield Done(done=done, failed=len(states) - done, seconds=seconds, phases=self._phases)
+
+    def _excuse(self, turn: float) -> float:
+        """Hold nothing against workers that we did not hear: a terminal or a store kept us."""
+        now = self._clock()
+        if (gap := now - turn) > GAP_SECONDS:
+            for hand in self._hands:
+                hand.heard += gap
+        return now
 
     def _wait_for_room(self) -> Iterator[Event]:
         """Tell that no worker has a place, once; raise the reason where none will come."""
@@ -231,7 +256,8 @@ class Pool:
     def _take(self, news: _Message) -> Iterator[Event]:
         """Take one message; yield what it means for the run."""
         hand = news.hand
-        hand.heard = self._clock()
+        if hand.given_up:
+            return
         match news:
             case _Joined():
                 hand.node, hand.coming = news.node, False
@@ -273,8 +299,9 @@ class Pool:
         """Take the end of a lease, however it came; yield what became of its track."""
         if fault is None and hand.last is not None:
             fault = _error(hand.last)
-        if hand.hung:
+        if hand.hung and fault is not None:
             fault = RuntimeFailedError(hand.hung)
+        hand.killed = None
         hand.lease = hand.track = hand.last = None
         hand.hung = ""
         if fault is None:
@@ -351,6 +378,8 @@ class Pool:
         for hand in self._hands:
             if hand.lease is not None or not self.leases.has(hand.worker.name):
                 continue
+            if hand.killer is not None and hand.killer.is_alive():
+                continue  # it would take what is given now
             if self.leases.is_banned(_place(hand)) and isinstance(hand.engine, Placed):
                 self._send(hand, "move")
                 continue
@@ -364,8 +393,11 @@ class Pool:
 
     def _is_needless(self, hand: _Hand) -> bool:
         """Say whether a worker's place may be given back: it has waited, and nothing waits."""
-        idle = self._clock() - hand.heard > IDLE_SECONDS
-        return idle and not self.leases.waiting and isinstance(hand.engine, Placed)
+        idle = self._clock() - hand.heard > IDLE_SECONDS and not self.leases.waiting
+        # One stays: what dies elsewhere must be tried by another.
+        free = [each for each in self._hands if each.lease is None and not each.coming]
+        free = [each for each in free if self.leases.has(each.worker.name)]
+        return idle and len(free) > 1 and isinstance(hand.engine, Placed)
 
     def _leave(self, hand: _Hand, fault: SepError) -> Iterator[Event]:
         """Give a worker nothing more. On one machine the others cannot do better: all end."""
@@ -391,16 +423,27 @@ class Pool:
             f"{why}: {self._last.message}", hint=self._last.hint if short else hint
         )
 
-    def _kill_the_dumb(self) -> None:
+    def _kill_the_hung(self) -> Iterator[Event]:
         """End workers that have given no sign for so long that they never will."""
         now = self._clock()
         for hand in self._hands:
-            if hand.lease is None or hand.hung:
+            if hand.lease is None or hand.given_up:
                 continue
             silent = now - hand.heard
-            if silent > self._patience(hand):
+            if hand.killed is None and silent > self._patience(hand):
                 hand.hung = f"nothing was heard of the runtime for {silent:.0f} s"
-                threading.Thread(target=hand.engine.kill, daemon=True).start()
+                hand.killed = now
+                hand.killer = threading.Thread(target=hand.engine.kill, daemon=True)
+                hand.killer.start()
+            elif hand.killed is not None and now - hand.killed > UNKILLED_SECONDS:
+                yield from self._give_up(hand, hand.lease)
+
+    def _give_up(self, hand: _Hand, lease: Lease) -> Iterator[Event]:
+        """Go on without a worker that cannot even be killed."""
+        yield from self._over(hand, lease, RuntimeFailedError(hand.hung))
+        self.leases.leave(hand.worker.name)
+        hand.given_up, hand.coming = True, False
+        self._faults.append(RuntimeFailedError(f"{hand.worker.name} hangs and cannot be ended"))
 
     def _patience(self, hand: _Hand) -> float:
         if self._hang is not None:
@@ -411,6 +454,7 @@ class Pool:
         return max(LEAST_HANG_SECONDS, HANG * expected)
 
     def _let_go(self) -> None:
+        self._stopping.set()
         for hand in self._hands:
             hand.inbox.put(None)
 
@@ -418,6 +462,10 @@ class Pool:
         """End all runtimes, gently first, side by side."""
         self._let_go()
         _all([hand.engine.stop for hand in self._hands])
+        end = self._clock() + JOIN_SECONDS
+        for thread in self._threads:  # one may have been about to begin
+            thread.join(max(0.0, end - self._clock()))
+        _all([hand.engine.kill for hand in self._hands])
 
     def kill(self) -> None:
         """End all runtimes now."""
@@ -436,24 +484,34 @@ class Pool:
             hand.heard = self._clock()
 
 
-def _work(hand: _Hand, news: queue.SimpleQueue[_Message]) -> None:
+def _work(hand: _Hand, news: queue.SimpleQueue[_Message], stopping: threading.Event) -> None:
     """Be a worker: do what it is ordered until there is None; tell everything."""
     order: _Order = "look"
-    while order is not None:
+    while order is not None and not stopping.is_set():
         if isinstance(order, tuple):
             plan, lease = order
             news.put(_Ended(hand, lease, _done(hand, plan, lease, news)))
-        else:
-            try:
-                if order == "move" and isinstance(hand.engine, Placed):
-                    hand.engine.avoid()
-                news.put(_Joined(hand, hand.engine.ready()))
-            except SepError as why:
-                news.put(_Left(hand, why))
-                return
+        elif fault := _placed(hand, order, news):
+            news.put(_Left(hand, fault))
+            return
         order = hand.inbox.get()
     if isinstance(hand.engine, Placed):
         hand.engine.close()
+
+
+def _placed(
+    hand: _Hand, order: Literal["look", "move"], news: queue.SimpleQueue[_Message]
+) -> SepError | None:
+    """Wait for a place and tell it; return why there is none."""
+    try:
+        if order == "move" and isinstance(hand.engine, Placed):
+            hand.engine.avoid()
+        news.put(_Joined(hand, hand.engine.ready()))
+    except SepError as why:
+        return why
+    except Exception as why:  # noqa: BLE001 (as below)
+        return SepError(f"unexpected {type(why).__name__}: {why}")
+    return None
 
 
 def _done(
@@ -463,6 +521,7 @@ def _done(
     try:
         with closing(hand.engine.start(plan)) as heard:
             for event in heard:
+                hand.heard = hand.clock()  # now, whenever it is looked at
                 news.put(_Heard(hand, lease, event))
     except SepError as why:
         return why

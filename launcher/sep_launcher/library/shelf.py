@@ -62,13 +62,17 @@ class Folder:
 
     def create(self, name: str, text: str) -> bool:
         """Make the file, and the folder; raise PathError where that fails for another reason."""
+        path, made = self.path / name, False
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / name).open("x", encoding="utf-8") as file:
+            with path.open("x", encoding="utf-8") as file:
+                made = True
                 file.write(text)
         except FileExistsError:
             return False
         except OSError as fault:
+            if made:  # on a full disk: half a text would stand in everybody's way
+                self.remove(name)
             raise PathError(f"{self.path} cannot be written: {fault.strerror}") from fault
         return True
 
@@ -91,11 +95,11 @@ class Objects:
         return sorted(each for each in found if each.endswith(".json"))
 
     def read(self, name: str) -> str | None:
-        """Return an object's text."""
+        """Return an object's text; raise StorageError where the store does not answer."""
+        found = storage.read(storage.joined(self._url, name), MOST_BYTES)
         try:
-            found = storage.read(storage.joined(self._url, name), MOST_BYTES)
             return None if found is None else found.decode()
-        except (StorageError, UnicodeDecodeError):
+        except UnicodeDecodeError:
             return None
 
     def write(self, name: str, text: str) -> None:

@@ -40,7 +40,7 @@ def lengths(paths: Sequence[str], sizes: Mapping[str, int]) -> list[Length]:
     """
     here = [path for path in paths if path not in sizes]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = dict(zip(here, pool.map(length, here, chunksize=16), strict=True))
+        found = dict(zip(here, pool.map(length, here), strict=True))
     return [found.get(path) or _by_size(path, sizes[path]) for path in paths]
 
 

@@ -69,7 +69,9 @@ class Entry:
         """Say whether what was noted is of this content: by the time only where no ETag tells."""
         if self.size != size:
             return False
-        return self.etag == etag if self.etag else self.mtime_ns == mtime_ns
+        if self.etag:
+            return self.etag == etag
+        return self.mtime_ns != 0 and self.mtime_ns == mtime_ns
 
 
 def is_url(text: object) -> bool:
@@ -324,7 +326,12 @@ def _entries(url: str, path: str, found: Iterable[dict[str, Any]]) -> list[Entry
 
 def _entry(url: str, found: dict[str, Any]) -> Entry:
     changed = next(
-        (found[k] for k in ("LastModified", "mtime", "updated", "created") if found.get(k)), 0
+        (
+            found[k]
+            for k in ("LastModified", "last_modified", "mtime", "updated", "created")
+            if found.get(k)
+        ),
+        0,
     )
     if isinstance(changed, str):
         changed = datetime.fromisoformat(changed)

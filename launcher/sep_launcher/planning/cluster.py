@@ -50,7 +50,8 @@ def wish(engine: str, *, device: str, **options: Any) -> ClusterWish | None:  # 
     Raises UsageError for options that have no meaning.
     """
     if engine != "ray":
-        given = {name for name, value in options.items() if value not in (None, False)}
+        given = {name for name, value in options.items() if value is not None}
+        given -= {name for name in given if options[name] is False}
         given -= {"gpu_share"} if options["gpu_share"] == 1 else set()
         if given:
             name = OPTIONS[min(given)]

@@ -28,7 +28,6 @@ CERTAIN = 0.95  # of a wav file's bytes are samples: the others are covers and c
 class Estimate:
     """What is to come."""
 
-    seconds: float  # of audio
     least: int  # bytes that stems need
     likely: int
 
@@ -43,17 +42,15 @@ def estimate(lengths: Sequence[Length], stems: int, output: Output) -> Estimate:
             likely += each.seconds * stems * usual
             least += each.seconds * stems * fewest * sure
             continue
-        wav = each.seconds * each.rate * each.channels * BYTES[output.bit_depth] * stems
+        wav = each.seconds * each.rate * min(2, each.channels) * BYTES[output.bit_depth] * stems
         likely += wav * (FLAC if output.format == "flac" else 1.0)
         least += wav * sure * (LEAST_FLAC if output.format == "flac" else 1.0)
-    return Estimate(
-        seconds=sum(each.seconds for each in lengths), least=int(least), likely=int(likely)
-    )
+    return Estimate(least=int(least), likely=int(likely))
 
 
 def check(found: Estimate, free: int, where: str, output: Output) -> str:
     """Return a warning where the stems may not find room; raise PathError where they cannot."""
-    if found.least > free:
+    if found.least > free and not output.overwrite:  # then old stems make room by and by
         smaller = "--format flac needs about half, " if output.format == "wav" else ""
         raise PathError(
             f"the stems need {size(found.least)} at least, and {where} has {size(free)} free",

@@ -116,9 +116,6 @@ def patched(report: bytes, plan: Plan, track: Track) -> bytes:
         found["mix"] |= {"size": source.size, "mtime_ns": source.mtime_ns}
         if source.etag:
             found["mix"]["etag"] = source.etag
-    else:
-        state = Path(track.audio).stat()
-        found["mix"] |= {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
     return f"{json.dumps(found, indent=1)}\n".encode()
 
 

@@ -77,6 +77,10 @@ class Request:
             raise UsageError(
                 "--engine ray has its own workers", hint="--workers and --gpu-share say how many"
             )
+        if self.take_over and not (self.library or self.cluster):
+            raise UsageError(
+                "--take-over is for runs of many tracks at once", hint="--jobs, or leave it out"
+            )
         if "" in self.include:
             raise UsageError("--include is empty", hint="for example --include 'drums.*'")
         _check_stems(self.output.stems)

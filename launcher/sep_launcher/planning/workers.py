@@ -72,7 +72,7 @@ def devices_of(text: str) -> tuple[str, ...]:
         found.append(name)
     if len(found) > 1 and "auto" in found:
         raise UsageError("auto is a device by itself", hint=DEVICES)
-    if f"cuda:{ALL}" in found and any(each.startswith("cuda") for each in found[1:]):
+    if f"cuda:{ALL}" in found and sum(each.startswith("cuda") for each in found) > 1:
         raise UsageError(f"cuda:{ALL} is all of them", hint="leave out the others")
     return tuple(found)
 

@@ -110,7 +110,7 @@ class Crowd:
         worked, audio = self._worked, self._audio
         under_way = 0.0
         for at in self._at.values():
-            if at.track is not None and at.share:
+            if at.track is not None and at.track not in self._ended and at.share:
                 under_way += self._sizes[at.track] * at.share
                 audio += at.audio
         passed = self._clock() - self._begun if self._begun is not None else 0.0

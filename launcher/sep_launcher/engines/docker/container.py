@@ -109,17 +109,8 @@ class ContainerEngine:
                     listener.log(line)
                 elif (event := listener.event(line)) is not None:
                     yield seen_here(event)
-        if run.stopped:
-            return
-        try:
-            state = run.daemon.wait(run.container)
-        except EngineError as fault:
-            if listener.finished:
-                return  # the work is done, whatever became of the daemon since
-            raise EngineError(fault.message, hint=ALONE) from fault
-        if not listener.finished:
-            raise vanished(state, listener)
-        listener.check_end(state.code)
+        if not run.stopped:
+            ended(run, listener)
 
     def stop(self) -> None:
         """Stop the container, gently first, and remove it."""
@@ -149,6 +140,19 @@ class ContainerEngine:
 
     def go_on(self) -> None:
         """Do nothing."""
+
+
+def ended(run: _Run, listener: Listener) -> None:
+    """Raise what the end of a container means, if it is not what its last word promised."""
+    try:
+        state = run.daemon.wait(run.container)
+    except EngineError as fault:
+        if listener.finished:
+            return  # the work is done, whatever became of the daemon since
+        raise EngineError(fault.message, hint=ALONE) from fault
+    if not listener.finished:
+        raise vanished(state, listener)
+    listener.check_end(state.code)
 
 
 def seen_here(event: Event) -> Event:

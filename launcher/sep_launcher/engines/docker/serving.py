@@ -9,12 +9,12 @@ from sep_launcher.engines import IMAGE_SETUP
 from sep_launcher.engines.docker import frames, images, orphans
 from sep_launcher.engines.docker.container import (
     ContainerEngine,
+    ended,
     launch,
     make_outs,
     mapping_of,
     seen_here,
     spec_of,
-    vanished,
 )
 from sep_launcher.engines.listener import Listener
 from sep_protocol import Failed, dump_job
@@ -22,7 +22,6 @@ from sep_protocol.errors import RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from pathlib import Path
 
     from sep_launcher.engines.docker.translate import Mapping
     from sep_launcher.planning.plan import Plan
@@ -40,7 +39,6 @@ class ServingContainer(ContainerEngine):
         self._whole = whole
         self._mapping: Mapping | None = None
         self._lines: Generator[tuple[bool, str], None, None] | None = None
-        self._made: list[Path] = []
         self._busy = False
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
@@ -71,10 +69,7 @@ class ServingContainer(ContainerEngine):
                 return
         try:
             if not run.stopped:
-                state = run.daemon.wait(run.container)
-                if not listener.finished:
-                    raise vanished(state, listener)
-                listener.check_end(state.code)
+                ended(run, listener)
         finally:
             self.kill()
 
@@ -84,19 +79,14 @@ class ServingContainer(ContainerEngine):
         image = self._image or images.find(run.daemon, plan.route.device).id
         orphans.sweep(run.daemon)
         self._mapping = mapping_of(self._whole)
-        self._made += make_outs(self._mapping)
+        make_outs(self._mapping)  # others mount them, too: whoever runs all clears them away
         launch(run, spec_of(plan, self._mapping, image, None, run.daemon))
         self._lines = frames.lines(run.attached)
 
     def kill(self) -> None:
         """Remove the container, whatever it does, and hang up."""
+        lines, self._lines, self._busy = self._lines, None, False
         super().kill()
-        self._busy = False
-        if self._lines is not None:
+        if lines is not None:
             with contextlib.suppress(ValueError):  # another thread is hearing: it ends by itself
-                self._lines.close()
-            self._lines = None
-        for folder in reversed(self._made):
-            with contextlib.suppress(OSError):  # it is kept where something was written
-                folder.rmdir()
-        self._made = []
+                lines.close()

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 MARK = "SEP_RAY_WORKER"  # whose runtime a process is, in its environment
 LEFT_SECONDS = 3.0  # that a dead actor's runtime may take to end by itself
 LOOK_SECONDS = 0.5  # between two looks at the parent
-GRANT_SECONDS = 60.0
 PROGRESS_SECONDS = 1.0
 Kinds = Literal["event", "log", "ask", "fault"]
 Item = tuple[Kinds, str]  # an Event, a line of the log, a wish to commit, an error; as text
@@ -70,6 +69,7 @@ class Actor:
         self._busy = threading.Lock()
         self._granted: dict[tuple[str, int], bool] = {}
         self._answered = threading.Condition()
+        self._ended = False  # whether nobody waits for the driver any more
         self._host: Host | None = None
         self._runtime = Serving(self._log, group=False)
         self._engine: Engine = self._runtime  # or what is around it where stores are
@@ -99,15 +99,23 @@ class Actor:
 
     def stop(self) -> None:
         """End the runtime, gently first."""
+        self._ask_no_more()
         self._engine.stop()
 
     def kill(self) -> None:
         """End it now."""
+        self._ask_no_more()
         self._engine.kill()
+
+    def _ask_no_more(self) -> None:
+        """Let go of who waits for the driver's word, until the next Job."""
+        with self._answered:
+            self._ended = True
+            self._answered.notify_all()
 
     def leave(self) -> None:
         """End the runtime now; nothing of this worker is left on the node's disk."""
-        self._engine.kill()
+        self.kill()
         self._room.close()
 
     def commit(self, lease: str, track: int, *, granted: bool) -> None:
@@ -120,12 +128,14 @@ class Actor:
         """Ask the driver, and wait; an attempt that was given up gets a no, or no answer at all."""
         self._items.put(("ask", json.dumps([lease, track])))
         with self._answered:
-            self._answered.wait_for(lambda: (lease, track) in self._granted, GRANT_SECONDS)
+            # Without an end: a driver at rest answers late, and no answer is no no.
+            self._answered.wait_for(lambda: self._ended or (lease, track) in self._granted)
             return self._granted.pop((lease, track), False)
 
     def _do(self, text: str, items: queue.SimpleQueue[Item | None]) -> None:
         if sys.platform != "win32":  # Ray blocks it, a child inherits that, and would not stop
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        self._ended = False
         try:
             thin = Thin()
             plan = self._plan(load_work(text))
@@ -202,8 +212,11 @@ class Actor:
         while sys.platform != "win32" and os.getppid() == raylet:
             time.sleep(LOOK_SECONDS)
         if sys.platform != "win32":
-            self.leave()
-            os._exit(1)
+            threading.Timer(LEFT_SECONDS, os._exit, (1,)).start()  # whatever keeps us
+            try:
+                self.leave()
+            finally:
+                os._exit(1)
 
 
 class Thin:

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -87,8 +88,11 @@ class Cluster:
     ) -> None:
         """End the workers, and the cluster if it is ours."""
         with self._end:
-            for each in self._made:
-                each.close()
+            ending = [threading.Thread(target=each.close, daemon=True) for each in self._made]
+            for each in ending:
+                each.start()
+            for each in ending:
+                each.join()
             self._made = []
 
     def engines(

@@ -43,7 +43,7 @@ def guarded(token: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(OSError):
+            with suppress(OSError, subprocess.TimeoutExpired):
                 process.communicate(timeout=END_SECONDS)
             process.kill()
 
