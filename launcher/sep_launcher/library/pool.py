@@ -277,7 +277,7 @@ class Pool:
             event = replace(event, track=lease.tracks[index])
         counts = True
         match event:
-            case Phase(track=int(track)):
+            case Phase(name="separate", track=int(track)):
                 hand.track = track
                 self.leases.begin(lease.number, track)
             case TrackDone():
