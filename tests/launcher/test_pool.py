@@ -124,3 +124,49 @@ def test_a_banned_worker_that_can_go_nowhere_ends_the_run_with_the_deaths(pooled
     with pytest.raises(RuntimeFailedError, match="3 tracks died one after the other on node-0"):
         list(pool.start(plan))
     assert engine.avoided == 1
+
+
+def test_a_bug_on_the_way_to_a_place_ends_the_run(pooled):
+    engine = Engine(fault=ValueError("no such node"))
+    engine.free.set()
+    pool, plan = pooled(engine)
+    with pytest.raises(SepError, match="unexpected ValueError: no such node"):
+        list(pool.start(plan))
+
+
+class Deaf(Engine):
+    """One that says nothing of its second track, and whose kill does nothing."""
+
+    def start(self, plan):
+        yield Hello(job=plan.job.id)
+        yield Phase(name="separate", track=0)
+        threading.Event().wait()
+
+    def kill(self):
+        pass
+
+
+def test_a_worker_that_cannot_be_killed_is_given_up(pooled, monkeypatch):
+    monkeypatch.setattr(pools, "UNKILLED_SECONDS", 0.2)
+    monkeypatch.setattr(pools, "TICK_SECONDS", 0.05)
+    deaf, good = Deaf(), Engine()
+    deaf.free.set()
+    good.free.set()
+    pool, plan = pooled(deaf, good, tracks=3, hang=0.5)
+    events = list(pool.start(plan))
+    assert events[-1].done == 3
+    assert sum(isinstance(each, TrackDone) for each in events) == 3
+
+
+def test_whoever_was_not_heard_is_not_taken_for_dead(pooled, monkeypatch):
+    """The deciding thread was held up: by a terminal at rest, by a store."""
+    now = [0.0]
+    engine = Engine()
+    engine.free.set()
+    pool, plan = pooled(engine, hang=60.0, clock=lambda: now[0])
+    events = []
+    for event in pool.start(plan):
+        now[0] += 100.0
+        events.append(event)
+    assert events[-1].done == 4
+    assert not any(isinstance(each, Warned) for each in events)

@@ -152,13 +152,13 @@ class Ledger:
         """Write how it is, if that is due; raise InterruptedJob where another run took over."""
         if self.clock() - self._written < BEAT_SECONDS:
             return
-        self._write()
         newest = self.generation
         with suppress(PathError):  # a store that does not answer now ends no run
             newest = max(_numbers(self.shelf.names(), self.name), default=0)
         if newest > self.generation:
             self._is_over = True
             raise InterruptedJob(f"another sep has taken over: {_who(self.shelf, self.name)}")
+        self._write()
 
     def close(self, exit_code: int) -> None:
         """Write how it ended."""
