@@ -30,6 +30,7 @@ as a track of that name would.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -258,11 +259,13 @@ def write(job, index, track):
     out = Path(track.out)
     place = Path(track.place())
     hidden = place / f".sep-{job.id}-{index}"
-    hidden.mkdir(parents=True)
+    new = hidden / "new"  # as the real one does, so that a sweep knows what it may clear away
+    new.mkdir(parents=True)
+    (hidden / "lock").touch()
     ending = job.output.format
     stems = {}
     for stem in job.output.stems or ("kick", "snare"):
-        file = hidden / f"{track.file_of(stem)}.{ending}"
+        file = new / f"{track.file_of(stem)}.{ending}"
         file.write_text(f"{stem} of {Path(track.audio).name}")
         stems[stem] = {"file": file.name, "bytes": file.stat().st_size, "clipped": 0}
     model = {"name": job.called, "sha256": job.model.sha256 or "0" * 64}
@@ -280,19 +283,18 @@ def write(job, index, track):
         "seconds": 0.0,
         "phases": {},
     }
-    (hidden / track.report).write_text(json.dumps(report))
+    (new / track.report).write_text(json.dumps(report))
     if track.shared:
         for name in (*(each["file"] for each in stems.values()), track.report):
-            (hidden / name).rename(out / name)
-        hidden.rmdir()
+            (new / name).rename(out / name)
+        shutil.rmtree(hidden)
         return report
     if job.output.overwrite and out.is_dir():
         for file in out.iterdir():
             file.unlink()
-    try:
-        hidden.rename(out)
-    except OSError:  # another attempt was first
-        shutil.rmtree(hidden)
+    with contextlib.suppress(OSError):  # another attempt may have been first
+        new.rename(out)
+    shutil.rmtree(hidden)
     return report
 
 
