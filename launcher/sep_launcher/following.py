@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.engines import IMAGE_SETUP, native
+from sep_launcher.engines import IMAGE_SETUP, Many, native
 from sep_launcher.engines.serving import Serving
-from sep_launcher.library.pool import Pool
 from sep_launcher.machine import disk, storage
 from sep_launcher.machine.stopping import deaf, pausable, stoppable
 from sep_launcher.planning import finished, names
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from sep_launcher.planning.workers import Worker
     from sep_launcher.show.render import Screen
     from sep_protocol import Track, TrackDone
+
+    Over = Mapping[int, TrackDone | TrackFailed]
 
 
 @contextmanager
@@ -84,11 +85,21 @@ def _staged(
     return staged.Staged(inner, room, may_commit=may)
 
 
+def tell(over: Over, screen: Screen) -> None:
+    """Show the tracks that need no runtime; where these are all, that is the end."""
+    for event in over.values():
+        if event.track not in screen.report.tracks:
+            screen.event(event)
+    if len(over) == len(screen.report.plan.job.tracks if screen.report.plan else ()):
+        failed = sum(isinstance(each, TrackFailed) for each in over.values())
+        screen.event(Done(done=len(over) - failed, failed=failed, seconds=0.0))
+
+
 def follow(
     plan: Plan,
     engine: Engine,
     screen: Screen,
-    over: Mapping[int, TrackDone | TrackFailed] | None = None,
+    over: Over | None = None,
 ) -> None:
     """Show the events of a run; stop the runtime on Ctrl-C and its like, at once on a second.
 
@@ -138,7 +149,7 @@ def _stop(plan: Plan, engine: Engine, screen: Screen) -> None:
         engine.stop()
     except KeyboardInterrupt:
         engine.kill()
-    jobs = engine.begun if isinstance(engine, Pool) else [plan.job]
+    jobs = engine.begun if isinstance(engine, Many) else [plan.job]
     ids = [job.id for job in jobs]
     places = left_over([track for job in jobs for track in job.tracks], ids) if ids else []
     if places:

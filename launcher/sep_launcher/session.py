@@ -9,11 +9,6 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import following
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
-from sep_launcher.library import clusters, speeds, survey
-from sep_launcher.library import ledger as ledgers
-from sep_launcher.library import pool as pools
-from sep_launcher.library.pool import Pool
-from sep_launcher.library.shelf import shelf_of
 from sep_launcher.machine import storage
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
@@ -21,9 +16,8 @@ from sep_launcher.planning import choice, files, finished, identity, outputs, pr
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
-from sep_protocol import Done, Fallback, TrackFailed
+from sep_protocol import Fallback, TrackFailed
 from sep_protocol.errors import (
-    ExitCode,
     InterruptedJob,
     ModelError,
     NotReadyError,
@@ -34,7 +28,6 @@ from sep_protocol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sep_launcher.library.pool import Make
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.shards import Shard
@@ -63,7 +56,7 @@ def run(
         over = _over(plan)
         if len(over) == len(plan.job.tracks):
             screen.route(plan)
-            _tell(over, screen)
+            following.tell(over, screen)
             return
         if why := _not_ready(plan) or _not_here(request, plan):
             _offer(why, plan, screen, yes=yes, offline=offline)
@@ -90,8 +83,9 @@ def _begin(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
         raise not_here
     with awake():
         if request.cluster:
-            with clusters.joined(request.cluster, plan, screen) as (workers, make):
-                _share(request, replace(plan, workers=workers), over, screen, make)
+            from sep_launcher import sharing  # noqa: PLC0415 (most runs need none of it)
+
+            sharing.on_cluster(request, plan, over, screen)
             return
         try:
             _separate(request, plan, over, screen)
@@ -105,40 +99,14 @@ def _separate(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
     """Do what is left of the plan on this machine, by one runtime, or by many that share it."""
     with following.staging_of(plan) as room:
         if plan.workers:
-            _share(request, plan, over, screen, partial(following.keeper_of, plan, screen, room))
+            from sep_launcher import sharing  # noqa: PLC0415 (most runs need none of it)
+
+            make = partial(following.keeper_of, plan, screen, room)
+            sharing.share(request, plan, over, screen, make)
             return
         screen.route(plan)
-        _tell(over, screen)
+        following.tell(over, screen)
         following.follow(plan, following.engine_of(plan, screen, room), screen, over)
-
-
-def _share(request: Request, plan: Plan, over: Over, screen: Screen, make: Make) -> None:
-    """Let many workers do what is left of the plan, and keep a ledger of it."""
-    plan = survey.survey(plan, over, screen)
-    screen.route(plan)
-    hang = pools.hang_seconds()
-    ledger = ledgers.begin(
-        shelf_of(plan.root, ledgers.FOLDER),
-        plan.job,
-        over,
-        shard=str(request.shard or ""),
-        work=speeds.work(plan),
-        take_over=request.take_over,
-        retry=request.retry_quarantined or not request.output.resume,
-    )
-    code: int = ExitCode.INTERRUPTED
-    try:
-        pool = Pool(make, ledger, known=ledger.known(), alike=not plan.elsewhere, hang=hang)
-        _tell(over, screen)
-        following.sweep(plan, following.left_over(plan.job.tracks), screen)
-        following.follow(plan, pool, screen, over)
-        code = screen.report.exit_code
-    except SepError as fault:
-        code = fault.code
-        raise
-    finally:
-        ledger.close(code)
-        speeds.note(ledger.state)
 
 
 def _fall_back(
@@ -171,16 +139,6 @@ def _over(plan: Plan) -> Over:
     return dict(sorted(found.items()))
 
 
-def _tell(over: Over, screen: Screen) -> None:
-    """Show the tracks that need no runtime; where these are all, that is the end."""
-    for event in over.values():
-        if event.track not in screen.report.tracks:
-            screen.event(event)
-    if len(over) == len(screen.report.plan.job.tracks if screen.report.plan else ()):
-        failed = sum(isinstance(each, TrackFailed) for each in over.values())
-        screen.event(Done(done=len(over) - failed, failed=failed, seconds=0.0))
-
-
 def _told(work: Callable[[], None], screen: Screen) -> int:
     try:
         work()
@@ -202,7 +160,7 @@ def _plan(request: Request, screen: Screen, *, gpu_refused: bool = False) -> Pla
     host = probe(ask_torch=request.wanted.kind == "cuda")
     if gpu_refused and host.docker:
         host = replace(host, docker=replace(host.docker, gpu=False))
-    route = clusters.ROUTE if request.cluster else routes.choose(host, request.wanted)
+    route = routes.ELSEWHERE if request.cluster else routes.choose(host, request.wanted)
     if route.engine == "native" and request.memory is not None:
         raise UsageError(NO_MEMORY, hint="leave out --memory, or --engine container")
     if route.engine == "native" and host.native and not request.cluster:
@@ -270,6 +228,8 @@ def _dry_run(request: Request, plan: Plan, screen: Screen) -> None:
     if request.cluster:
         screen.say("     the Ray cluster is not asked how many workers it has room for")
     if plan.workers or request.cluster:
+        from sep_launcher.library import survey  # noqa: PLC0415 (most runs need none of it)
+
         found = survey.look(plan, finished.look(plan))
         screen.say(found.text)
         if found.doubt:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from sep_launcher.library import pool as pools
-from sep_launcher.library.clusters import ROUTE
 from sep_launcher.library.pool import Pool
 from sep_launcher.planning.plan import Plan
+from sep_launcher.planning.route import ELSEWHERE
 from sep_launcher.planning.workers import Worker
 from sep_protocol import Done, Hello, Job, Model, Phase, Track, TrackDone, Warned
 from sep_protocol.errors import ExitCode, ModelError, NoRouteError, RuntimeFailedError, SepError
@@ -55,14 +55,16 @@ def pooled():
     def make(*engines, tracks=4, **options):
         names = [f"worker-{number}" for number, _ in enumerate(engines)]
         workers = tuple(
-            Worker(name=name, device="cpu", route=ROUTE, place="", precision="auto", environment={})
+            Worker(
+                name=name, device="cpu", route=ELSEWHERE, place="", precision="auto", environment={}
+            )
             for name in names
         )
         every = tuple(Track(audio=f"/m/{n}.wav", out=f"/o/{n}") for n in range(tracks))
         job = Job(id="00000001", tracks=every, model=Model(name="toy"))
         plan = Plan(
             job=job,
-            route=ROUTE,
+            route=ELSEWHERE,
             expects="",
             place="",
             stems=(),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.workers import By
-    from sep_protocol import Event
+    from sep_protocol import Event, Job
 
 
 # What a container may take beside its mounts, whoever makes it.
@@ -112,3 +112,12 @@ class Placed(Protocol):
 
     def close(self) -> None:
         """Give the place back."""
+
+
+@runtime_checkable
+class Many(Protocol):
+    """An Engine that makes many Jobs of a plan."""
+
+    @property
+    def begun(self) -> list[Job]:
+        """Those that may have left something: of runtimes that died, and that still work."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sep_launcher.library.ledger import FOLDER
 from sep_launcher.machine import storage
-from sep_launcher.planning.route import Route
+from sep_launcher.planning.route import ELSEWHERE
 from sep_launcher.planning.workers import Worker
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sep_launcher.show.render import Screen
 
 LOGS = "logs"
-# Each node chooses its own; this is what a plan says until then.
-ROUTE = Route(engine="native", device="cpu", reason="each node has its own", ready=True)
 
 
 @contextmanager
@@ -38,10 +36,6 @@ def joined(
 
     local = not storage.is_url(plan.root)
     tails = Tails(Path(plan.root, FOLDER, LOGS)) if local else None
-    asked: list[Callable[[str, int], bool]] = []
-
-    def may(job: str, track: int) -> bool:
-        return bool(asked) and asked[0](job, track)
 
     screen.meter("joining the Ray cluster" if wish.address else "starting a Ray cluster")
     with Cluster(wish, screen.log) as cluster:
@@ -53,7 +47,7 @@ def joined(
             if tails:
                 tails(name, line)
 
-        made = cluster.engines(log, may)
+        made = cluster.engines(log)
         names |= {each.name: f"worker-{number}" for number, each in enumerate(made, 1)}
         engines = {names[each.name]: each for each in made}
         workers = tuple(_worker(name, plan) for name in engines)
@@ -62,8 +56,9 @@ def joined(
             screen.say(f"     Ray's page: http://{cluster.dashboard}")
 
         def make(worker: Worker, may_store: Callable[[str, int], bool]) -> Engine:
-            asked[:] = [may_store]
-            return engines[worker.name]
+            engine = engines[worker.name]
+            engine.may_commit = may_store
+            return engine
 
         yield workers, make
 
@@ -72,7 +67,7 @@ def _worker(name: str, plan: Plan) -> Worker:
     return Worker(
         name=name,
         device=plan.job.device,
-        route=ROUTE,
+        route=ELSEWHERE,
         place="on a Ray cluster",
         precision=plan.job.precision,
         environment={},

@@ -13,14 +13,16 @@ import platform
 import queue
 import threading
 import time
-from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from sep_launcher.engines import LostError, Placed
-from sep_launcher.library.leases import DEATHS, Lease, Leases
+from sep_launcher.library.hands import Ended, Hand, Heard, Joined, Left, work
+from sep_launcher.library.leases import DEATHS, Leases
 from sep_launcher.library.ledger import RETRY
-from sep_launcher.planning.plan import Plan
+from sep_launcher.library.tasks import job_id, lease_job, part_of
+from sep_launcher.planning import finished
 from sep_launcher.planning.workers import By
 from sep_protocol import (
     DeviceChosen,
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from sep_launcher.engines import Engine
-    from sep_launcher.library.leases import Blame
+    from sep_launcher.library.hands import Message
+    from sep_launcher.library.leases import Blame, Lease
     from sep_launcher.library.ledger import Ledger
+    from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.workers import Worker
     from sep_protocol import Event, Job
 
@@ -65,60 +69,6 @@ HANG_VARIABLE = "SEP_HANG_SECONDS"
 LEAST_HANG_SECONDS = 120.0
 HANG = 10  # times what a track is expected to take, without a sign
 UNKNOWN_HANG_SECONDS = 900.0  # while no track is done: large models load long from slow disks
-
-
-# What a worker is to do: a lease, look where it is now, go to another machine, or leave.
-_Order = tuple[Plan, Lease] | Literal["look", "move"] | None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Hand:
-    """A worker at work."""
-
-    worker: Worker
-    engine: Engine
-    inbox: queue.SimpleQueue[_Order] = field(default_factory=queue.SimpleQueue)
-    node: str = ""
-    lease: Lease | None = None
-    heard: float = 0.0  # when it gave a sign
-    track: int | None = None  # of the run, that it is at
-    last: Failed | None = None  # its Job's last word, where that was no good one
-    hung: str = ""  # why it was killed by us
-    said: set[object] | None = None  # what need not be said again
-    coming: bool = True  # whether it waits for its place
-    clock: Callable[[], float] = time.monotonic
-    killed: float | None = None  # when, for having hung
-    killer: threading.Thread | None = None
-    given_up: bool = False  # nothing that it says counts any more
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    hand: _Hand
-    lease: Lease
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    hand: _Hand
-    lease: Lease
-    fault: SepError | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Joined:
-    hand: _Hand
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    hand: _Hand
-    fault: SepError
-
-
-_Message = _Heard | _Ended | _Joined | _Left
 
 
 def hang_seconds() -> float | None:
@@ -166,10 +116,10 @@ class Pool:
         self._ledger = ledger
         self._known = known or {}
         self._clock = clock
-        self._hands: list[_Hand] = []
+        self._hands: list[Hand] = []
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._news: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._told_banned: set[str] = set()
         self._last: SepError | None = None  # what the last runtime that died said
         self._phases: dict[str, float] = {}  # seconds of each kind of work, of all together
@@ -204,11 +154,11 @@ class Pool:
             self._ledger.note(event, None)
             yield event
         self._hands = [
-            _Hand(worker=each, engine=self._make(each, self.may_store), clock=self._clock)
+            Hand(worker=each, engine=self._make(each, self.may_store), clock=self._clock)
             for each in plan.workers
         ]
         self._threads = [
-            threading.Thread(target=_work, args=(hand, self._news, self._stopping), daemon=True)
+            threading.Thread(target=work, args=(hand, self._news, self._stopping), daemon=True)
             for hand in self._hands
         ]
         for thread in self._threads:
@@ -253,28 +203,27 @@ class Pool:
         lease = next((each for each in held if each and job_id(self._plan, each) == job), None)
         return lease is not None and self.leases.is_current(lease.number, lease.tracks[index])
 
-    def _take(self, news: _Message) -> Iterator[Event]:
+    def _take(self, news: Message) -> Iterator[Event]:
         """Take one message; yield what it means for the run."""
         hand = news.hand
         if hand.given_up:
             return
         match news:
-            case _Joined():
+            case Joined():
                 hand.node, hand.coming = news.node, False
-                self.leases.join(hand.worker.name, _place(hand))
-            case _Left():
+                self.leases.join(hand.worker.name, hand.place)
+            case Left():
                 yield from self._leave(hand, news.fault)
-            case _Heard():
+            case Heard():
                 yield from self._hear(hand, news.lease, news.event)
-            case _Ended():
+            case Ended():
                 yield from self._over(hand, news.lease, news.fault)
 
-    def _hear(self, hand: _Hand, lease: Lease, event: Event) -> Iterator[Event]:
+    def _hear(self, hand: Hand, lease: Lease, event: Event) -> Iterator[Event]:
         """Take an event of a lease; yield it with the run's own number of its track."""
         index = getattr(event, "track", None)
         attempt = None if index is None else lease.attempts[index]
-        if index is not None:
-            event = replace(event, track=lease.tracks[index])
+        event = finished.renumbered(event, lease.tracks)
         counts = True
         match event:
             case Phase(name="separate", track=int(track)):
@@ -295,7 +244,7 @@ class Pool:
         if counts and not isinstance(event, Done | Failed):
             yield from self._told(hand, event, attempt)
 
-    def _over(self, hand: _Hand, lease: Lease, fault: SepError | None) -> Iterator[Event]:
+    def _over(self, hand: Hand, lease: Lease, fault: SepError | None) -> Iterator[Event]:
         """Take the end of a lease, however it came; yield what became of its track."""
         if fault is None and hand.last is not None:
             fault = _error(hand.last)
@@ -320,10 +269,10 @@ class Pool:
             again = f"{hand.worker.name}: {fault.message}; its tracks are tried again"
             yield from self._told(hand, Warned(message=again))
             self._send(hand, "look")
-        if self.leases.is_banned(_place(hand)):
-            yield from self._banned(_place(hand))
+        if self.leases.is_banned(hand.place):
+            yield from self._banned(hand.place)
 
-    def _send(self, hand: _Hand, order: Literal["look", "move"]) -> None:
+    def _send(self, hand: Hand, order: Literal["look", "move"]) -> None:
         """Have a worker say where it is, or go elsewhere first; until then it gets nothing."""
         self.leases.leave(hand.worker.name)
         hand.coming = True
@@ -335,7 +284,7 @@ class Pool:
             return
         self._told_banned.add(place)
         for hand in self._hands:
-            here = _place(hand) == place and self.leases.has(hand.worker.name)
+            here = hand.place == place and self.leases.has(hand.worker.name)
             if here and hand.lease is None and isinstance(hand.engine, Placed):
                 self._send(hand, "move")
         self._by = None
@@ -345,7 +294,7 @@ class Pool:
         yield event
 
     def _retried(
-        self, hand: _Hand, lease: Lease, poison: int | None, fault: SepError
+        self, hand: Hand, lease: Lease, poison: int | None, fault: SepError
     ) -> Iterator[Event]:
         """Tell that a track is tried again, or is not any more."""
         if poison is None:
@@ -361,10 +310,9 @@ class Pool:
         )
         yield from self._told(hand, gone, lease.attempts[lease.tracks.index(poison)])
 
-    def _told(self, hand: _Hand, event: Event, attempt: int | None = None) -> Iterator[Event]:
+    def _told(self, hand: Hand, event: Event, attempt: int | None = None) -> Iterator[Event]:
         """Yield an event that is news: a runtime says of each Job where it is done."""
         if isinstance(event, DeviceChosen | ModelLoaded | Fallback | Hello):
-            hand.said = hand.said or set()
             known = repr(replace(event, job="") if isinstance(event, Hello) else event)
             if known in hand.said:
                 return
@@ -380,7 +328,7 @@ class Pool:
                 continue
             if hand.killer is not None and hand.killer.is_alive():
                 continue  # it would take what is given now
-            if self.leases.is_banned(_place(hand)) and isinstance(hand.engine, Placed):
+            if self.leases.is_banned(hand.place) and isinstance(hand.engine, Placed):
                 self._send(hand, "move")
                 continue
             lease = self.leases.ask(hand.worker.name)
@@ -391,7 +339,7 @@ class Pool:
                 self.leases.leave(hand.worker.name)
                 hand.inbox.put(None)
 
-    def _is_needless(self, hand: _Hand) -> bool:
+    def _is_needless(self, hand: Hand) -> bool:
         """Say whether a worker's place may be given back: it has waited, and nothing waits."""
         idle = self._clock() - hand.heard > IDLE_SECONDS and not self.leases.waiting
         # One stays: what dies elsewhere must be tried by another.
@@ -399,7 +347,7 @@ class Pool:
         free = [each for each in free if self.leases.has(each.worker.name)]
         return idle and len(free) > 1 and isinstance(hand.engine, Placed)
 
-    def _leave(self, hand: _Hand, fault: SepError) -> Iterator[Event]:
+    def _leave(self, hand: Hand, fault: SepError) -> Iterator[Event]:
         """Give a worker nothing more. On one machine the others cannot do better: all end."""
         self.leases.leave(hand.worker.name)
         hand.coming = False
@@ -438,14 +386,14 @@ class Pool:
             elif hand.killed is not None and now - hand.killed > UNKILLED_SECONDS:
                 yield from self._give_up(hand, hand.lease)
 
-    def _give_up(self, hand: _Hand, lease: Lease) -> Iterator[Event]:
+    def _give_up(self, hand: Hand, lease: Lease) -> Iterator[Event]:
         """Go on without a worker that cannot even be killed."""
         yield from self._over(hand, lease, RuntimeFailedError(hand.hung))
         self.leases.leave(hand.worker.name)
         hand.given_up, hand.coming = True, False
         self._faults.append(RuntimeFailedError(f"{hand.worker.name} hangs and cannot be ended"))
 
-    def _patience(self, hand: _Hand) -> float:
+    def _patience(self, hand: Hand) -> float:
         if self._hang is not None:
             return self._hang
         expected = None if hand.track is None else self.leases.expected(hand.track)
@@ -482,85 +430,6 @@ class Pool:
         for hand in self._hands:
             hand.engine.go_on()
             hand.heard = self._clock()
-
-
-def _work(hand: _Hand, news: queue.SimpleQueue[_Message], stopping: threading.Event) -> None:
-    """Be a worker: do what it is ordered until there is None; tell everything."""
-    order: _Order = "look"
-    while order is not None and not stopping.is_set():
-        if isinstance(order, tuple):
-            plan, lease = order
-            news.put(_Ended(hand, lease, _done(hand, plan, lease, news)))
-        elif fault := _placed(hand, order, news):
-            news.put(_Left(hand, fault))
-            return
-        order = hand.inbox.get()
-    if isinstance(hand.engine, Placed):
-        hand.engine.close()
-
-
-def _placed(
-    hand: _Hand, order: Literal["look", "move"], news: queue.SimpleQueue[_Message]
-) -> SepError | None:
-    """Wait for a place and tell it; return why there is none."""
-    try:
-        if order == "move" and isinstance(hand.engine, Placed):
-            hand.engine.avoid()
-        news.put(_Joined(hand, hand.engine.ready()))
-    except SepError as why:
-        return why
-    except Exception as why:  # noqa: BLE001 (as below)
-        return SepError(f"unexpected {type(why).__name__}: {why}")
-    return None
-
-
-def _done(
-    hand: _Hand, plan: Plan, lease: Lease, news: queue.SimpleQueue[_Message]
-) -> SepError | None:
-    """Do a lease and tell its events; return what ended it early, if anything did."""
-    try:
-        with closing(hand.engine.start(plan)) as heard:
-            for event in heard:
-                hand.heard = hand.clock()  # now, whenever it is looked at
-                news.put(_Heard(hand, lease, event))
-    except SepError as why:
-        return why
-    except Exception as why:  # noqa: BLE001 (a bug here must not leave the others waiting)
-        return SepError(f"unexpected {type(why).__name__}: {why}")
-    return None
-
-
-def _place(hand: _Hand) -> str:
-    """Return what a death may be the fault of: one GPU of a machine, or all of it."""
-    device = hand.worker.device
-    return f"{device} of {hand.node}" if device.startswith("cuda:") else hand.node
-
-
-def part_of(plan: Plan, worker: Worker, lease: Lease) -> Plan:
-    """Return the plan of a lease for its worker."""
-    route, environment = worker.route, worker.environment
-    return replace(plan, job=lease_job(plan, worker, lease), route=route, environment=environment)
-
-
-def lease_job(plan: Plan, worker: Worker, lease: Lease) -> Job:
-    """Return the Job of a lease: what an earlier attempt had finished counts as done."""
-    job = plan.job
-    again = max(lease.attempts) > 1
-    return replace(
-        job,
-        id=job_id(plan, lease),
-        tracks=tuple(job.tracks[track] for track in lease.tracks),
-        device=worker.device,
-        precision=worker.precision,
-        batch=1 if lease.careful else job.batch,
-        output=replace(job.output, resume=job.output.resume or again),
-        tidy=False,  # this was done before the first lease
-    )
-
-
-def job_id(plan: Plan, lease: Lease) -> str:
-    """Return the id of a lease's Job, which no other of the run has."""
-    return f"{(int(plan.job.id, 16) + lease.number) % 2**32:08x}"
 
 
 def _blame(fault: SepError) -> Blame:

@@ -59,6 +59,10 @@ class Route:
     alternatives: tuple[Candidate, ...] = ()  # in order of preference
 
 
+# What a plan says where other machines choose, each for itself.
+ELSEWHERE = Route(engine="native", device="cpu", reason="each node has its own", ready=True)
+
+
 def choose(host: Host, wanted: Wanted | None = None) -> Route:
     """Return the best candidate that is set up; where none is, the best that could be.
 

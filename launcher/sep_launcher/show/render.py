@@ -61,8 +61,7 @@ class Screen:
         self._begun = self._started = time.perf_counter()
         self._line = Line(hidden=style.quiet)
         self._what = ""  # is metered
-        self._meter = Meter((), self._line, self.say)
-        self._crowd: Crowd | None = None
+        self._meter: Crowd | Meter = Meter((), self._line, self.say)
 
     def route(self, plan: Plan) -> None:
         """Say what will be done and where, before it is done."""
@@ -73,8 +72,10 @@ class Screen:
             for each in phrases.reasons(plan.route):
                 self.say(f"     {each}")
         tracks = plan.job.tracks
-        self._meter = Meter(tracks, self._line, self.say)
-        self._crowd = Crowd(tracks, plan.sizes, self._line, self.say) if plan.workers else None
+        if plan.workers:
+            self._meter = Crowd(tracks, plan.sizes, self._line, self.say)
+        else:
+            self._meter = Meter(tracks, self._line, self.say)
 
     def event(self, event: Event, by: By | None = None) -> None:
         """Show one event, and who said it. The last one of a stream is written by `close`."""
@@ -100,7 +101,7 @@ class Screen:
 
     def _metered(self, event: Event, who: str) -> None:
         """Show how far it is."""
-        meter: Crowd | Meter = self._crowd or self._meter
+        meter = self._meter
         match event:
             case Phase():
                 meter.phase(event, who)

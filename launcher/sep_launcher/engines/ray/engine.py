@@ -44,7 +44,7 @@ class RayEngine:
         self.name = name
         self._needs = needs
         self._log = log or (lambda _: None)
-        self._may_commit = may_commit or (lambda *_: False)
+        self.may_commit = may_commit or (lambda *_: False)
         self._node: Node | None = None  # where it was placed
         self._actor = self._made()
 
@@ -104,7 +104,7 @@ class RayEngine:
 
     def _answer(self, text: str) -> None:
         lease, track = json.loads(text)
-        granted = self._may_commit(lease, track)
+        granted = self.may_commit(lease, track)
         with suppress(package.GoneError, TimeoutError):
             package.ask(self._actor.commit, lease, track, granted=granted, seconds=STOP_SECONDS)
 
