@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sep_launcher.doctor.rule import rule
+from sep_launcher.engines.ray.package import LEAST_STORE
 from sep_launcher.machine.storage import ATTEMPTS
 from sep_launcher.setup.torch_builds import numbers
 from sep_launcher.show.finding import Fix, Group
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 OLDEST_RAY, NEXT_RAY = (2, 60), (3,)
-STORE_BYTES = 75 * MIB  # of Ray's object store, the least that Ray takes
 # Of a socket's path; and what Ray puts behind its temporary folder, with a long process id:
 # /ray/session_2026-11-26_14-48-30_123456_1234567/sockets/plasma_store
 MOST_BYTES = {"linux": 107, "macos": 103, "windows": 1 << 15}
@@ -135,10 +135,10 @@ def ray_shared_memory(evidence: Evidence) -> str | None:
     ray = evidence.ray
     if ray is None or ray.shared_memory is None or evidence.host.system != "linux":
         return None
-    if ray.shared_memory >= STORE_BYTES:
+    if ray.shared_memory >= LEAST_STORE:
         return None
     free = f"{ray.shared_memory / MIB:.0f} MiB are free in /dev/shm"
-    return f"{free}, Ray needs {STORE_BYTES // MIB} at least"
+    return f"{free}, Ray needs {LEAST_STORE // MIB} at least"
 
 
 @rule(

@@ -16,7 +16,7 @@ from sep_launcher.planning import outputs
 from sep_protocol import TrackDone, marks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sep_launcher.planning.plan import Plan
     from sep_protocol import Event, Job
@@ -70,11 +70,13 @@ def described(
     index: int,
     report: Any,  # noqa: ANN401 (JSON)
     mark: Mapping[str, object],
+    join: Callable[[str, str], str] = os.path.join,
 ) -> tuple[TrackDone, dict[str, int]] | None:
     """Return a track and the bytes of each of its files, if a report is of the work of this Job.
 
-    `mark` is what the mix is known by, under the names that a report's `mix` has for it. Pure.
-    Raises one of BROKEN for what is no report.
+    `mark` is what the mix is known by, under the names that a report's `mix` has for it; `join`
+    makes a file's path or address of that of its folder and its name. Pure. Raises one of BROKEN
+    for what is no report.
     """
     track = job.tracks[index]
     said, mix = report["settings"], report["mix"]
@@ -83,7 +85,7 @@ def described(
     if not marks.is_same(mix, mark, track.shown):
         return None
     stems = {
-        str(stem): os.path.join(track.out, os.path.basename(each["file"]))  # noqa: PTH118, PTH119
+        str(stem): join(track.out, os.path.basename(each["file"]))  # noqa: PTH119 (a text)
         for stem, each in report["stems"].items()
     }
     done = TrackDone(

@@ -31,7 +31,7 @@ def made(folder: Path, entries: Iterable[str]) -> set[str]:
         if entry == REPORT:
             found.add(entry)
         elif "sep" in entry and entry.endswith(".json"):  # of a track in a shared folder
-            found |= _stems(_report(folder / entry))
+            found |= stems(_report(folder / entry))
     return found
 
 
@@ -44,7 +44,8 @@ def _report(path: Path) -> Any:  # noqa: ANN401 (anything of JSON)
     return None
 
 
-def _stems(report: Any) -> set[str]:  # noqa: ANN401
+def stems(report: Any) -> set[str]:  # noqa: ANN401
+    """Return the names of the files that a report, or what may be one, says are its stems."""
     try:
         return {str(stem["file"]) for stem in report["stems"].values()} if report["sep"] else set()
     except (LookupError, TypeError, AttributeError):

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.machine import disk, storage
-from sep_launcher.planning.stored import AT_ONCE, MAKING, REPORT_BYTES, many, stems_in
-from sep_protocol import TrackDone, TrackFailed
+from sep_launcher.planning import finished
+from sep_launcher.planning.outputs import REPORT_BYTES
+from sep_launcher.planning.stored import AT_ONCE, MAKING, many, stems_in
+from sep_protocol import TrackFailed, marks
 from sep_protocol.errors import PathError, TrackError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from sep_launcher.machine.storage import Entry
     from sep_launcher.planning.plan import Plan
-    from sep_protocol import Track
+    from sep_protocol import Track, TrackDone
 
 UNKNOWN = "that its report does not describe"
 KEEP = "--overwrite replaces them, another --out keeps both"
@@ -84,28 +86,15 @@ def done_before(
     track = plan.job.tracks[index]
     why = UNKNOWN
     try:
-        found = json.loads(report or b"")
-        why = _unlike(found, plan, track)
-        stems = {str(stem): each for stem, each in found["stems"].items()}
-        names = {stem: str(each["file"]) for stem, each in stems.items()}
-        whole = all(files.get(str(each["file"])) == each["bytes"] for each in stems.values())
-        done = TrackDone(
-            track=index,
-            out=track.out,
-            stems={stem: _joined(track.out, name) for stem, name in names.items()},
-            frames=int(found["frames"]),
-            sample_rate=int(found["sample_rate"]),
-            chunk=int(found["settings"]["chunk"]),
-            hop=int(found["settings"]["hop"]),
-            chunks=0,
-            seconds=0.0,
-            resumed=True,
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        why = why or UNKNOWN
-    if why:
-        raise TrackError(f"{track.out} has stems {why}", hint=KEEP)
-    return done if whole else None
+        found, mark = json.loads(report or b""), _mark(plan, track)
+        if same := finished.described(plan.job, index, found, mark, _joined):
+            done, sizes = same
+            there = {_joined(track.out, name): size for name, size in files.items()}
+            return done if all(there.get(each) == size for each, size in sizes.items()) else None
+        why = _unlike(found, plan, track, mark)
+    except (*finished.BROKEN, RecursionError):
+        pass
+    raise TrackError(f"{track.out} has stems {why}", hint=KEEP)
 
 
 def patched(report: bytes, plan: Plan, track: Track) -> bytes:
@@ -143,22 +132,28 @@ def read_report(track: Track, stop: threading.Event) -> bytes | None:
     return storage.read(storage.joined(track.out, track.report), REPORT_BYTES, stop)
 
 
-def _unlike(report: Any, plan: Plan, track: Track) -> str:  # noqa: ANN401 (JSON)
-    """Return how a report differs from this work, nothing where it does not."""
-    mix = report["mix"]
-    source = plan.sources.get(track.audio) or _local(track.audio)
-    if not source.is_as(mix.get("size"), mix.get("etag"), mix.get("mtime_ns")):
+def _unlike(
+    report: Any,  # noqa: ANN401 (JSON)
+    plan: Plan,
+    track: Track,
+    mark: Mapping[str, object],
+) -> str:
+    """Return how a report differs from this work."""
+    if not marks.is_same(report["mix"], mark, track.shown):
         return "of another song, or of this one as it was before"
-    if not plan.job.identity or report.get("identity") != plan.job.identity:
+    if report["identity"] != plan.job.identity:
         return "of another model, or made with other settings"
-    if report["settings"]["stem_name"] != track.stem_name:
-        return "with other names"
-    return ""
+    return "with other names"
 
 
-def _local(path: str) -> Entry:
-    state = Path(path).stat()
-    return storage.Entry(url=path, size=state.st_size, mtime_ns=state.st_mtime_ns)
+def _mark(plan: Plan, track: Track) -> dict[str, object]:
+    """Return what a mix is known by: in a store by its ETag, where that has one."""
+    source = plan.sources.get(track.audio)
+    if source is None:
+        return {**marks.mark(track.audio)}
+    if source.etag:
+        return {"size": source.size, "etag": source.etag}
+    return {"size": source.size, "mtime_ns": source.mtime_ns}
 
 
 def _check_apart(tracks: Iterable[Track]) -> None:

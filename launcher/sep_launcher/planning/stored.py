@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from sep_launcher.machine import storage
-from sep_launcher.planning import names
+from sep_launcher.planning import names, outputs
 from sep_protocol import REPORT
 from sep_protocol.errors import PathError
 
@@ -23,7 +23,6 @@ A = TypeVar("A")
 R = TypeVar("R")
 Kind = Literal["object", "folder", "glob"]
 AT_ONCE = 64  # requests: stores answer slowly, and many at a time
-REPORT_BYTES = 1 << 20  # more than any report has
 MAKING = names.HIDDEN  # before a report's name: stems without a report that are ours
 
 
@@ -88,9 +87,8 @@ def place(url: str) -> Path:
 def stems_in(report: bytes | None) -> set[str]:
     """Return the names of the files that a report, or the note before it, says are its stems."""
     try:
-        found = json.loads(report or b"")
-        return {str(each["file"]) for each in found["stems"].values()} if found["sep"] else set()
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return outputs.stems(json.loads(report or b""))
+    except (ValueError, RecursionError):
         return set()
 
 
@@ -122,7 +120,7 @@ def _made(listed: Sequence[Entry]) -> tuple[set[str], set[str]]:
             own.add(storage.parent(each.url))
         elif "sep" in name and name.endswith(".json"):
             reports.append(each)
-    read = many(lambda entry: storage.read_listed(entry, REPORT_BYTES), reports)
+    read = many(lambda entry: storage.read_listed(entry, outputs.REPORT_BYTES), reports)
     shared = {
         storage.joined(storage.parent(each.url), stem)
         for each, report in zip(reports, read, strict=True)
