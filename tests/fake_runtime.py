@@ -60,6 +60,7 @@ from sep_protocol import (
 from sep_protocol.errors import (
     AudioError,
     DeviceError,
+    DiskFullError,
     InterruptedJob,
     MemoryLimitError,
     ModelError,
@@ -228,7 +229,7 @@ class Runtime:
             raise AudioError("{path}: it is no audio", path=job.tracks[index].audio)
         if word == "full":
             out = job.tracks[index].out
-            raise TrackError("{path}: the disk is full", hint="free space", path=out)
+            raise DiskFullError("{path}: the disk is full", hint="free space", path=out)
         if word == "always" or (word == "oom" and job.batch != 1):
             raise MemoryLimitError("the GPU has too little memory", hint="try --batch 1")
         if word in FAULTS:

@@ -13,6 +13,7 @@ SepError
 ├─ InterruptedJob    130  Ctrl-C, or the launcher is gone
 └─ TrackError          1  this track cannot be done, others may be
    ├─ AudioError       1  its audio cannot be read or separated
+   ├─ DiskFullError    1  there is no room for its stems
    └─ QuarantinedError 1  the runtime died at it again and again
 
 Messages are lower case without a full stop; the hint is what to do next, and `command` the same for
@@ -138,6 +139,10 @@ class TrackError(SepError):
 
 class AudioError(TrackError):
     """The track's audio cannot be read or separated."""
+
+
+class DiskFullError(TrackError):
+    """There is no room for the track's stems where they are to be, or are made."""
 
 
 class QuarantinedError(TrackError):

@@ -16,7 +16,7 @@ from soundfile import LibsndfileError
 
 from sep_models import RESIDUAL
 from sep_protocol import TrackDone, Warned, __version__, marks
-from sep_protocol.errors import AudioError, ModelError, TrackError
+from sep_protocol.errors import AudioError, DiskFullError, ModelError, TrackError
 from sep_runtime.accel import hardware
 from sep_runtime.audio.chunks import carried
 from sep_runtime.audio.encode import LOSSY, StemFile
@@ -420,10 +420,10 @@ def _workspace(batch: Batch, index: int) -> Iterator[Workspace]:
     try:
         yield work
     except (OSError, LibsndfileError) as fault:
-        full = _is_full(fault, work.root.parent)
-        what = "the disk is full" if full else f"writing failed: {reason(fault)}"
-        hint = "free space" if full else ""
-        raise TrackError(f"{{path}}: {what}", hint=hint, path=str(out)) from fault
+        if _is_full(fault, work.root.parent):
+            message = "{path}: the disk is full"
+            raise DiskFullError(message, hint="free space", path=str(out)) from fault
+        raise TrackError(f"{{path}}: writing failed: {reason(fault)}", path=str(out)) from fault
     finally:
         if left := work.discard():
             batch.emit(warning(left, index))

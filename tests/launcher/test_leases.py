@@ -159,6 +159,20 @@ def test_tracks_that_a_job_said_nothing_of_wait_again():
     assert made.ask("worker-a").tracks == (0,)
 
 
+def test_a_full_disk_is_left_to_another_node_while_there_is_one():
+    made = leases(count=1, nodes=("a", "b"))
+    lease = made.ask("worker-a")
+    track = lease.tracks[0]
+    assert made.refuse(lease.number, track)
+    assert made.is_banned("a")
+    assert made.ask("worker-a") is None
+    there = made.ask("worker-b")
+    assert there.tracks == (track,)
+    assert there.attempts == (2,)
+    assert not made.refuse(there.number, track)
+    assert made.fail(there.number, track)
+
+
 class Runs(RuleBasedStateMachine):
     """Any order of what workers can do. `self.at` is what each has in hand."""
 
@@ -223,6 +237,18 @@ class Runs(RuleBasedStateMachine):
             self.ended[poison] = "quarantined"
         assert not self.made.done(lease.number, track, 1.0)
         self.at[worker] = None
+
+    @precondition(lambda self: self._busy())
+    @rule(data=st.data())
+    def refuse(self, data):
+        lease = self.at[data.draw(st.sampled_from(self._busy()))]
+        if self.made.refuse(lease.number, lease.tracks[0]):
+            assert self.made.is_banned(lease.node)
+            assert not self.made.is_current(lease.number, lease.tracks[0])
+            for track in lease.tracks[1:]:
+                assert self.made.is_current(lease.number, track)
+            self.made.close(lease.number)
+            self.at[lease.worker] = None
 
     @precondition(lambda self: len(self.at) > 1 and self._idle())
     @rule(data=st.data())

@@ -4,13 +4,14 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from waiting import until
 
 from sep_launcher.library import pool as pools
 from sep_launcher.library.pool import Pool
 from sep_launcher.planning.plan import Plan
 from sep_launcher.planning.route import ELSEWHERE
 from sep_launcher.planning.workers import Worker
-from sep_protocol import Done, Hello, Job, Model, Phase, Track, TrackDone, Warned
+from sep_protocol import Done, Hello, Job, Model, Phase, Track, TrackDone, TrackFailed, Warned
 from sep_protocol.errors import ExitCode, ModelError, NoRouteError, RuntimeFailedError, SepError
 
 
@@ -172,3 +173,41 @@ def test_whoever_was_not_heard_is_not_taken_for_dead(pooled, monkeypatch):
         events.append(event)
     assert events[-1].done == 4
     assert not any(isinstance(each, Warned) for each in events)
+
+
+class Full(Engine):
+    """One whose disk is full; it says so as soon as `others` are there."""
+
+    others = staticmethod(lambda: True)
+
+    def ready(self):
+        assert self.free.wait(10)
+        if self.avoided:
+            raise NoRouteError("no other node")
+        return "full"
+
+    def start(self, plan):
+        yield Hello(job=plan.job.id)
+        until(self.others)
+        for index, _ in enumerate(plan.job.tracks):
+            yield TrackFailed(track=index, error="DiskFullError", message="the disk is full")
+        yield Done(done=0, failed=len(plan.job.tracks), seconds=0.1)
+
+
+def test_a_node_whose_disk_is_full_rests_and_the_others_do_its_tracks(pooled):
+    full, good = Full(), Engine()
+    full.free.set()
+    good.free.set()
+    pool, plan = pooled(full, good)
+    full.others = lambda: pool.leases.has("worker-1")
+    events = list(pool.start(plan))
+    told = [each.message for each in events if isinstance(each, Warned)]
+    assert told[0] == "full gets nothing more: the disk is full there"
+    assert events[-1].done == 4
+
+
+def test_where_every_disk_is_full_the_tracks_fail(pooled):
+    full = Full()
+    full.free.set()
+    pool, plan = pooled(full)
+    assert list(pool.start(plan))[-1].failed == 4

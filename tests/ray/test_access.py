@@ -55,6 +55,20 @@ except SepError as fault:
     print(fault.hint, flush=True)
     sys.exit(fault.code)
 """
+# The command that follows has a network whose only way out is a cable to nobody.
+ALONE = (
+    *("unshare", "--net", "sh", "-euc"),
+    """
+ip link set lo up
+ip link add out type veth peer name end
+for each in out end; do ip link set "$each" addrgenmode none up; done
+ip addr add 192.0.2.1/24 dev out
+ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:01 dev out
+ip route add default via 192.0.2.2
+exec "$@"
+""",
+    "sh",
+)
 HERE = str(Path(__file__).parent)
 
 
@@ -74,9 +88,9 @@ def own(environment):
     """Starts a cluster in a process of its own: (process, what it told)."""
     begun = []
 
-    def start(*tracks):
+    def start(*tracks, before=()):
         process = subprocess.Popen(
-            [sys.executable, "-c", OWN, HERE, *map(str, tracks)],
+            [*before, sys.executable, "-c", OWN, HERE, *map(str, tracks)],
             env=environment,
             stdin=-1,
             stdout=-1,
@@ -132,6 +146,21 @@ def test_nothing_listens_but_on_loopback_and_the_token_is_mine(own):
     for each in every:
         gone(each.pid, within=10)
     assert not token.parent.exists()
+
+
+@pytest.mark.root
+def test_nobody_outside_is_asked_for_anything(own, tmp_path):
+    """In a network of its own, which counts what leaves."""
+    if os.geteuid():
+        pytest.skip("only root can make a network")
+    process, _ = own(tmp_path / "out", "ok-1", before=ALONE)
+    until(lambda: '"done"' in process.stdout.readline())
+    net = Path(f"/proc/{process.pid}/net/dev").read_text()
+    sent = {line.split()[0]: int(line.split()[10]) for line in net.splitlines()[2:]}
+    assert sent["lo:"] > 0
+    assert sent["out:"] == 0
+    process.communicate("\n", timeout=60)
+    assert process.returncode == 0
 
 
 def test_the_driver_is_killed_and_nothing_is_left(own, environment, tmp_path):

@@ -143,6 +143,19 @@ class Leases:
         """A track cannot be done, by anyone."""
         return self._end(number, track, "failed")
 
+    def refuse(self, number: int, track: int) -> bool:
+        """A node has no room for a track: it gets nothing more, and another one tries it.
+
+        Returns False, and does nothing, where there is no other.
+        """
+        held = self._held.get(number)
+        if held is None or not self._nodes_alive() - {held.lease.node}:
+            return False
+        if self._end(number, track, "waiting"):
+            self._put_back([track])
+        self._ban(held.lease.node)
+        return True
+
     def close(self, number: int) -> None:
         """A worker is through with a lease; what it did not speak of waits again."""
         held = self._held.pop(number)

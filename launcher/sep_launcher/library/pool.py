@@ -38,6 +38,7 @@ from sep_protocol import (
     errors,
 )
 from sep_protocol.errors import (
+    DiskFullError,
     ExitCode,
     MemoryLimitError,
     QuarantinedError,
@@ -233,6 +234,10 @@ class Pool:
                 seconds = 0.0 if event.resumed else event.seconds
                 counts = self.leases.done(lease.number, event.track, seconds)
             case TrackFailed():
+                full = event.error == DiskFullError.__name__ and not self._alike
+                if full and self.leases.refuse(lease.number, event.track):
+                    yield from self._banned(hand.place, "the disk is full there")
+                    return
                 counts = self.leases.fail(lease.number, event.track)
             case Failed():
                 hand.last = event
@@ -270,7 +275,8 @@ class Pool:
             yield from self._told(hand, Warned(message=again))
             self._send(hand, "look")
         if self.leases.is_banned(hand.place):
-            yield from self._banned(hand.place)
+            why = f"{DEATHS} tracks or workers died there in a row"
+            yield from self._banned(hand.place, why)
 
     def _send(self, hand: Hand, order: Literal["look", "move"]) -> None:
         """Have a worker say where it is, or go elsewhere first; until then it gets nothing."""
@@ -278,7 +284,7 @@ class Pool:
         hand.coming = True
         hand.inbox.put(order)
 
-    def _banned(self, place: str) -> Iterator[Event]:
+    def _banned(self, place: str, why: str) -> Iterator[Event]:
         """Tell that a machine, or a GPU, gets nothing more; who can leave it does."""
         if place in self._told_banned:
             return
@@ -288,8 +294,7 @@ class Pool:
             if here and hand.lease is None and isinstance(hand.engine, Placed):
                 self._send(hand, "move")
         self._by = None
-        message = f"{place} gets nothing more: {DEATHS} tracks or workers died there in a row"
-        event = Warned(message=message)
+        event = Warned(message=f"{place} gets nothing more: {why}")
         self._ledger.note(event, None)
         yield event
 

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,15 +84,37 @@ def start(folder: str, *, cpus: int, dashboard: bool, log: Callable[[str], None]
 
     Returns the address of its dashboard, nothing without one.
     """
-    return _init(
-        log,
-        address="local",
-        num_cpus=cpus,
-        object_store_memory=LEAST_STORE,
-        include_dashboard=dashboard,
-        dashboard_host="127.0.0.1",
-        _temp_dir=folder,
-    )
+    with nullcontext() if dashboard else _no_usage_process():
+        return _init(
+            log,
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=LEAST_STORE,
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            _temp_dir=folder,
+        )
+
+
+@contextmanager
+def _no_usage_process() -> Iterator[None]:
+    """Have Ray start no process for a dashboard that is not wished.
+
+    It does so for its reports of usage alone, and even where these are off that process asks the
+    network in which cloud it is. What is returned instead is what a process that failed gives.
+    """
+    _ray()
+    from ray._private import services  # noqa: PLC0415
+
+    starts = getattr(services, "start_api_server", None)
+    if starts is None:  # another version of Ray
+        yield
+        return
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = starts
 
 
 def connect(address: str, log: Callable[[str], None]) -> None:
