@@ -22,7 +22,7 @@ from sep_launcher.planning.listed import number, parted
 from sep_launcher.planning.request import NAME, NONE, Request, bytes_of, size_of
 from sep_launcher.planning.route import Wanted
 from sep_launcher.show import phrases, render
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_launcher.words import completion, optional, slips, texts
 from sep_launcher.words.pages import HELP, Contents, Page
 from sep_protocol import Output
@@ -171,7 +171,7 @@ def run(
         )
 
     machine: render.Machine = "json" if json_ else "events" if events else ""
-    screen = Screen(Style(machine=machine, quiet=quiet, verbose=verbose))
+    screen = Terminal(Style(machine=machine, quiet=quiet, verbose=verbose))
     return session.run(request, screen, dry_run=dry_run, yes=yes, offline=offline)
 
 
@@ -208,7 +208,7 @@ def setup(
     """
     from sep_launcher.setup import command, image, native  # noqa: PLC0415 (runs need none of it)
 
-    screen = Screen(Style(quiet=quiet, verbose=verbose))
+    screen = Terminal(Style(quiet=quiet, verbose=verbose))
     if remove:
         return command.remove(screen, engine, yes=yes, dry_run=dry_run)
     if wheel is not None:
@@ -366,7 +366,7 @@ def main(argv: list[str]) -> int:
     except Exception as fault:  # noqa: BLE001 (the one border where bugs are named)
         if "--verbose" in argv or "-v" in argv:
             for line in traceback.format_exc().splitlines():
-                Screen(Style()).say(line)
+                Terminal(Style()).say(line)
         told = f"unexpected {type(fault).__name__}: {fault}"
         return _end(
             SepError(
@@ -398,6 +398,6 @@ def _check(argv: list[str]) -> None:
 def _end(fault: SepError, argv: list[str]) -> int:
     options = argv[: argv.index("--")] if "--" in argv else argv
     machine: render.Machine = "events" if "--events" in options else ""
-    screen = Screen(Style(machine="json" if "--json" in options else machine))
+    screen = Terminal(Style(machine="json" if "--json" in options else machine))
     screen.fault(fault)
     return screen.close()

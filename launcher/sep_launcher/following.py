@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sep_launcher.engines.staging import Staging
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.workers import Worker
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_protocol import Track, TrackDone
 
     Over = Mapping[int, TrackDone | TrackFailed]

@@ -11,7 +11,7 @@ import sep_models
 from sep_launcher import options as o  # noqa: TC001 (typer reads it)
 from sep_launcher.planning import models, own
 from sep_launcher.show import layout, render
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_launcher.show.report import SCHEMA
 from sep_launcher.words import texts
 from sep_launcher.words.pages import Contents, Page
@@ -73,7 +73,7 @@ def models_pull(
     """Fetch models, after showing their size and licence."""
     from sep_launcher.setup import command  # noqa: PLC0415 (runs need none of it)
 
-    return command.pull_models(tuple(names), Screen(Style(quiet=quiet, verbose=verbose)), yes=yes)
+    return command.pull_models(tuple(names), Terminal(Style(quiet=quiet, verbose=verbose)), yes=yes)
 
 
 @app.command("import", cls=Page)
@@ -93,7 +93,7 @@ def models_import(
     from sep_launcher.setup import command, importing  # noqa: PLC0415 (runs need none of it)
 
     wish = importing.Wish(file=checkpoint, settings=config, name=name, overwrite=overwrite)
-    return command.import_model(wish, Screen(Style(quiet=quiet, verbose=verbose)))
+    return command.import_model(wish, Terminal(Style(quiet=quiet, verbose=verbose)))
 
 
 @app.command("verify", cls=Page)
@@ -122,7 +122,7 @@ def models_remove(*, names: o.ModelNames, yes: o.Yes = False, quiet: o.Quiet = F
     """Take away models that were fetched or imported."""
     from sep_launcher.setup import command  # noqa: PLC0415 (runs need none of it)
 
-    return command.remove_models(tuple(names), Screen(Style(quiet=quiet)), yes=yes)
+    return command.remove_models(tuple(names), Terminal(Style(quiet=quiet)), yes=yes)
 
 
 def _table(catalogue: Iterable[Manifest], mine: Iterable[Manifest] = ()) -> list[str]:

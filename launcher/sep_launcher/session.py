@@ -28,19 +28,31 @@ from sep_protocol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sep_launcher.engines import Engine
+    from sep_launcher.engines.staging import Staging
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
     from sep_launcher.planning.shards import Shard
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_protocol import TrackDone
 
     Over = Mapping[int, TrackDone | TrackFailed]
+    Engines = Callable[[Plan, Screen, Staging | None], Engine]
 
 
 def run(
-    make: Callable[[], Request], screen: Screen, *, dry_run: bool, yes: bool, offline: bool
+    make: Callable[[], Request],
+    screen: Screen,
+    *,
+    dry_run: bool,
+    yes: bool,
+    offline: bool,
+    engines: Engines = following.engine_of,
 ) -> int:
-    """Separate what the request names; return the exit code."""
+    """Separate what the request names; return the exit code.
+
+    `engines` gives the engine of a plan; who conducts many runs may keep one.
+    """
 
     def work() -> None:
         request = make()
@@ -62,7 +74,7 @@ def run(
             _offer(why, plan, screen, yes=yes, offline=offline)
             plan = _plan(request, screen)
             over = _over(plan)
-        _begin(request, plan, over, screen)
+        _begin(request, plan, over, screen, engines)
 
     return _told(work, screen)
 
@@ -76,7 +88,7 @@ def _offer(why: SepError, plan: Plan, screen: Screen, *, yes: bool, offline: boo
     command.offer(screen, lack, yes=yes, offline=offline)
 
 
-def _begin(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
+def _begin(request: Request, plan: Plan, over: Over, screen: Screen, engines: Engines) -> None:
     """Do what is left of a plan, for which all should be ready."""
     check_ready(plan)
     if not_here := _not_here(request, plan):
@@ -88,14 +100,15 @@ def _begin(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
             sharing.on_cluster(request, plan, over, screen)
             return
         try:
-            _separate(request, plan, over, screen)
+            _separate(request, plan, over, screen, engines)
         except GpuRefusedError as fault:
             if not request.fallback or request.wanted.device != "auto":
                 raise
-            _fall_back(request, plan, over, screen, fault)
+            plan = _without_gpu(request, plan, screen, fault)
+            _separate(request, plan, {**over, **screen.report.tracks}, screen, engines)
 
 
-def _separate(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
+def _separate(request: Request, plan: Plan, over: Over, screen: Screen, engines: Engines) -> None:
     """Do what is left of the plan on this machine, by one runtime, or by many that share it."""
     with following.staging_of(plan) as room:
         if plan.workers:
@@ -106,13 +119,11 @@ def _separate(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
             return
         screen.route(plan)
         following.tell(over, screen)
-        following.follow(plan, following.engine_of(plan, screen, room), screen, over)
+        following.follow(plan, engines(plan, screen, room), screen, over)
 
 
-def _fall_back(
-    request: Request, was: Plan, over: Over, screen: Screen, fault: GpuRefusedError
-) -> None:
-    """Do what is left without what the engine refused, and say so."""
+def _without_gpu(request: Request, was: Plan, screen: Screen, fault: GpuRefusedError) -> Plan:
+    """Return the plan without what the engine refused, and say so."""
     plan = _plan(request, screen, gpu_refused=True)
     plan = replace(plan, job=replace(plan.job, tracks=was.job.tracks))  # as they were numbered
     check_ready(plan)
@@ -120,7 +131,7 @@ def _fall_back(
     before = f"{was.route.engine} {was.route.device}"
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
-    _separate(request, plan, {**over, **screen.report.tracks}, screen)
+    return plan
 
 
 def _shard(shard: Shard, plan: Plan) -> str:

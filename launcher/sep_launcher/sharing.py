@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sep_launcher.library.pool import Make
     from sep_launcher.planning.plan import Plan
     from sep_launcher.planning.request import Request
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
 
 
 def on_cluster(request: Request, plan: Plan, over: Over, screen: Screen) -> None:

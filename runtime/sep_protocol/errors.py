@@ -3,6 +3,7 @@
 SepError
 ├─ UsageError          2  the command, the Job or the call is not valid; a ValueError, too
 ├─ PathError           3  a named path is missing, nothing matches, output cannot be written
+│  └─ ExistsError      3  stems are there already, and may be replaced or left if that is wished
 ├─ NoRouteError       10  no engine on this machine can do it
 ├─ EngineError        11  the engine cannot be reached
 ├─ NotReadyError      12  image or environment missing or stale
@@ -81,6 +82,10 @@ class PathError(SepError):
     """A named path is missing, nothing matches, or output cannot be written; before any work."""
 
     code = ExitCode.PATH
+
+
+class ExistsError(PathError):
+    """Stems of the same song are there already: they may be replaced or left, if that is wished."""
 
 
 class NoRouteError(SepError):

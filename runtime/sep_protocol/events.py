@@ -73,6 +73,20 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peaks:
+    """The shape of a piece of a stem, only if the Job asks for it: what is drawn as a waveform."""
+
+    track: int
+    stem: str
+    first: int  # index of the first pair in the track
+    pairs: str  # base64: signed bytes, the least and the greatest sample by turns; 127: full scale
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no runtime of ours says."""
+        _check_counts(self.track, self.first)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
     """Something the user should know that stops nothing."""
 
@@ -236,6 +250,7 @@ Event = (
     | DeviceChosen
     | ModelLoaded
     | Progress
+    | Peaks
     | Warned
     | Fallback
     | TrackDone
@@ -251,6 +266,7 @@ _KINDS: dict[str, type[Event]] = {
     "device": DeviceChosen,
     "loaded": ModelLoaded,
     "progress": Progress,
+    "peaks": Peaks,
     "warning": Warned,
     "fallback": Fallback,
     "track-done": TrackDone,

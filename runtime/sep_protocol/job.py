@@ -22,6 +22,7 @@ Precision = Literal["auto", "fp32", "fp16", "bf16"]
 M = TypeVar("M")
 MOST_BATCH = 1024
 MOST_SHIFTS = 100
+MOST_PEAKS = 1000  # a second
 REPORT = "sep.json"  # in every finished track's own folder, written last
 
 
@@ -200,6 +201,7 @@ class Job:
     sweep: tuple[str, ...] = path_field(default=())  # folders to clear of dead jobs' work, no more
     of: tuple[str, ...] = ()  # ids of jobs that are over: cleared away whatever machine's they are
     downmix: bool = False  # whether more than two channels may become two
+    peaks: int = 0  # pairs of them a second that are told of every stem, for who draws; 0: none
     protocol: int = PROTOCOL
 
     def __post_init__(self) -> None:
@@ -209,6 +211,8 @@ class Job:
                 raise ValueError(f"id {each[:80]!r} is not made of eight hexadecimal digits")
         if fault := ensemble_fault(1 + len(self.beside), self.weights, self.shifts):
             raise ValueError(fault)
+        if not 0 <= self.peaks <= MOST_PEAKS:
+            raise ValueError(f"peaks must be from 0 to {MOST_PEAKS} a second, not {self.peaks}")
 
     @property
     def models(self) -> tuple[Model, ...]:

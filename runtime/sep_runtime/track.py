@@ -24,6 +24,7 @@ from sep_runtime.audio.ffmpeg import labels
 from sep_runtime.audio.mix import RATES, reason
 from sep_runtime.lasting import reported
 from sep_runtime.made import Settings, unlike
+from sep_runtime.peaks import Shapes
 from sep_runtime.shared import CameError
 from sep_runtime.streams.behind import Behind
 from sep_runtime.telling import Telling
@@ -304,6 +305,7 @@ def _write(work: _Pass, files: dict[str, StemFile], coming: Coming) -> float:
     """
     order = (*work.batch.model.stems, RESIDUAL)
     telling = Telling(work.batch.emit, work.index, work.mix, work.pipeline)
+    shapes = _shapes(work, {stem: order.index(stem) for stem in files})
     doubts = [_doubt(work)]
 
     def tell() -> None:
@@ -319,15 +321,26 @@ def _write(work: _Pass, files: dict[str, StemFile], coming: Coming) -> float:
         for block in coming.begin().meanwhile(tell):
             for row, writer in writers:
                 writer.put(block[row])
+            if shapes:
+                shapes.take(block)
             telling.take(block.shape[-1])
             tell()
         for _, writer in writers:
             writer.end()
         telling.end()
+        if shapes:
+            shapes.end()
         _prepare(work.batch, work.index + 1)
         for _, writer in writers:
             writer.finish()
     return max(writer.seconds for _, writer in writers)
+
+
+def _shapes(work: _Pass, rows: dict[str, int]) -> Shapes | None:
+    wanted, rate = work.batch.job.peaks, work.mix.sample_rate
+    if not wanted:
+        return None
+    return Shapes(work.batch.emit, work.index, rows, sample_rate=rate, per_second=wanted)
 
 
 def _doubt(work: _Pass) -> Warned:

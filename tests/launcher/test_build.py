@@ -3,7 +3,7 @@
 import pytest
 
 from sep_launcher.setup import build
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_protocol.errors import NotReadyError, PathError
 
 BASE = ["Step 1/20 : ARG BASE=python:3.13-slim", "Step 2/20 : FROM ${BASE} AS packages"]
@@ -24,7 +24,7 @@ def said(*lines, fault=None):
 
 
 def test_a_build_is_three_lines(capsys):
-    build._follow(said(*BASE, *PACKAGES, *LAST), Screen(Style()))
+    build._follow(said(*BASE, *PACKAGES, *LAST), Terminal(Style()))
     told = capsys.readouterr().err.splitlines()
     assert [line[:3] for line in told] == ["1/3", "2/3", "3/3"]
 
@@ -38,7 +38,7 @@ def test_a_step_that_fails_shows_its_last_lines(capsys):
         "Removing intermediate container x",
     ]
     with pytest.raises(NotReadyError) as caught:
-        build._follow(said(*lines, fault=fault), Screen(Style()))
+        build._follow(said(*lines, fault=fault), Terminal(Style()))
     assert str(caught.value) == (
         "the image cannot be made (PyTorch and other packages): ERROR: no match"
     )
@@ -50,7 +50,7 @@ def test_a_step_that_fails_shows_its_last_lines(capsys):
 def test_a_step_that_fails_without_a_word_has_the_daemons(capsys):
     with pytest.raises(NotReadyError, match=r"\(the image\): no space left on device"):
         build._follow(
-            said(*BASE, *PACKAGES, *LAST, fault="no space left on device"), Screen(Style())
+            said(*BASE, *PACKAGES, *LAST, fault="no space left on device"), Terminal(Style())
         )
     assert len(capsys.readouterr().err.splitlines()) == 3
 
@@ -58,7 +58,7 @@ def test_a_step_that_fails_without_a_word_has_the_daemons(capsys):
 def test_a_base_that_cannot_be_had(capsys):
     fault = 'Get "https://registry.example/v2/": dial tcp: lookup registry.example: no such host'
     with pytest.raises(NotReadyError, match="the base image cannot be fetched: Get") as caught:
-        build._follow(said(*BASE, fault=fault), Screen(Style()))
+        build._follow(said(*BASE, fault=fault), Terminal(Style()))
     assert "--base IMAGE" in caught.value.hint
     assert "--from-tar FILE" in caught.value.hint
 

@@ -17,7 +17,7 @@ from sep_launcher.engines import GpuRefusedError
 from sep_launcher.machine import facts
 from sep_launcher.machine.host import Docker, Gpu, Host, Native
 from sep_launcher.setup import golden, image, native
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_protocol import DeviceChosen
 from sep_protocol.errors import (
     DeviceError,
@@ -99,7 +99,7 @@ def rounded(found):
 )
 def test_what_setup_finds_and_notes_of_a_gpu(machine, capsys, does, works, snr):
     machine(**does)
-    native.check_and_record(HOST, HOST.native, Screen(Style()))
+    native.check_and_record(HOST, HOST.native, Terminal(Style()))
     told = capsys.readouterr().err
     check = noted()
     assert (check.cuda, check.mps, rounded(check.snr)) == (works, None, snr)
@@ -121,7 +121,7 @@ def test_what_setup_finds_and_notes_of_a_gpu(machine, capsys, does, works, snr):
 )
 def test_what_setup_finds_and_notes_of_an_image(machine, capsys, does, works, snr):
     made = machine(**does)
-    screen = Screen(Style())
+    screen = Terminal(Style())
     image._check(HOST, SimpleNamespace(id="sha256:2"), SimpleNamespace(variant="cuda"), screen)
     told = capsys.readouterr().err
     check = noted(key="sha256:2")

@@ -8,7 +8,7 @@ import pytest
 from sep_launcher.machine.host import Host, Native
 from sep_launcher.setup import command, image, native, pull
 from sep_launcher.setup.command import Lack
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_models import find
 from sep_protocol.errors import ModelError, NotReadyError, UsageError
 
@@ -40,15 +40,15 @@ def asked(monkeypatch):
     questions = []
 
     def person(answer):
-        monkeypatch.setattr(Screen, "can_ask", property(lambda _: True))
-        monkeypatch.setattr(Screen, "ask", lambda _, text: questions.append(text) or answer)
+        monkeypatch.setattr(Terminal, "can_ask", property(lambda _: True))
+        monkeypatch.setattr(Terminal, "ask", lambda _, text: questions.append(text) or answer)
         return questions
 
     return person
 
 
 def offer(lack, *, yes=False, offline=False):
-    command.offer(Screen(Style()), lack, yes=yes, offline=offline)
+    command.offer(Terminal(Style()), lack, yes=yes, offline=offline)
 
 
 @pytest.mark.parametrize(

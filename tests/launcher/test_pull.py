@@ -20,12 +20,12 @@ from sep_launcher.machine.probe import probe
 from sep_launcher.planning import models
 from sep_launcher.setup import fetch as fetching
 from sep_launcher.setup import pull
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_models import Source
 from sep_protocol.errors import ModelError, PathError
 
 BODY = bytes(range(256)) * 5000
-QUIET = Screen(Style(quiet=True))
+QUIET = Terminal(Style(quiet=True))
 
 
 class _Mirror(http.server.BaseHTTPRequestHandler):
@@ -333,7 +333,7 @@ def test_larsnet_is_fetched_and_converted(larsnet, home, larsnet_files, mirror, 
     (folder / "mine.txt").write_text("mine")
     (folder.parent / ".sep-new-larsnet").mkdir()
     assert models.default() == sep_models.find("mdx23c-mini")
-    pull.pull(larsnet, probe(), Screen(Style()))
+    pull.pull(larsnet, probe(), Terminal(Style()))
     told = capsys.readouterr().err
     assert (
         "larsnet is now the default; sep run drums.wav -m mdx23c-mini takes the bundled one" in told

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sep_launcher.setup import fetch as fetching
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_models import Source
 from sep_protocol.errors import ModelError
 
@@ -28,7 +28,7 @@ SIZE = len(BODY)
 HALF = SIZE // 2
 MODEL = "mdx23c-drumsep-5stem"
 SHA256 = hashlib.sha256(BODY).hexdigest()
-QUIET = Screen(Style(quiet=True))
+QUIET = Terminal(Style(quiet=True))
 PAGE = b"<html>please log in</html>"
 
 

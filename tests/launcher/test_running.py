@@ -12,7 +12,7 @@ import pytest
 
 from sep_launcher.setup import running
 from sep_launcher.setup.installers import Step
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_protocol.errors import NotReadyError
 
 NOISY = """
@@ -28,13 +28,13 @@ def step(code):
 
 
 def test_what_works_says_nothing(tmp_path, capfd):
-    running.run(step(NOISY), tmp_path, Screen(Style()))
+    running.run(step(NOISY), tmp_path, Terminal(Style()))
     assert capfd.readouterr() == ("", "")
 
 
 def test_with_verbose_it_says_all(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(sys, "stderr", open(2, "w", closefd=False))  # noqa: SIM115
-    running.run(step(NOISY), tmp_path, Screen(Style(verbose=True)))
+    running.run(step(NOISY), tmp_path, Terminal(Style(verbose=True)))
     told = capfd.readouterr().err
     assert told.count("\nCollecting") == 30
     assert told.count("\n  Using cached") == 30
@@ -44,7 +44,7 @@ def test_with_verbose_it_says_all(tmp_path, capfd, monkeypatch):
 def test_pip_tells_its_progress_to_us_alone(tmp_path, verbose, monkeypatch):
     monkeypatch.setattr(sys, "stderr", open(2, "w", closefd=False))  # noqa: SIM115
     code = f"import os; assert (os.environ.get('PIP_PROGRESS_BAR') == 'raw') is not {verbose}"
-    running.run(replace(step(code), bars=True), tmp_path, Screen(Style(verbose=verbose)))
+    running.run(replace(step(code), bars=True), tmp_path, Terminal(Style(verbose=verbose)))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_pip_tells_its_progress_to_us_alone(tmp_path, verbose, monkeypatch):
 )
 def test_what_fails_shows_its_last_lines(tmp_path, capfd, ending, first, last):
     with pytest.raises(NotReadyError, match=f"setting up PyTorch failed: {last}"):
-        running.run(step(f"{NOISY}{ending}\nraise SystemExit(1)"), tmp_path, Screen(Style()))
+        running.run(step(f"{NOISY}{ending}\nraise SystemExit(1)"), tmp_path, Terminal(Style()))
     told = capfd.readouterr().err.splitlines()
     assert len(told) <= running.TAIL
     assert told[0].strip() == first or ending == ""
@@ -68,7 +68,7 @@ import sys
 from pathlib import Path
 from sep_launcher.setup import command, running
 from sep_launcher.setup.installers import Step
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 
 code = '''
 import time
@@ -80,7 +80,7 @@ except KeyboardInterrupt:
     print("Traceback (most recent call last)", flush=True)
     raise
 '''
-screen = Screen(Style())
+screen = Terminal(Style())
 step = Step(what="PyTorch", command=(sys.executable, "-c", code))
 sys.exit(command._told(screen, lambda: running.run(step, Path.cwd(), screen)))
 """

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sep_launcher.show.render import Screen, Style, lines, rows
+from sep_launcher.show.render import Style, Terminal, lines, rows
 from sep_launcher.show.streams import printable
 from sep_protocol import Warned
 from sep_protocol.errors import PathError
@@ -38,7 +38,7 @@ def test_every_line_for_people_is_one_line(monkeypatch):
     told, asked = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", told)
     monkeypatch.setattr(sys, "stdout", asked)
-    screen = Screen(Style(verbose=True))
+    screen = Terminal(Style(verbose=True))
     screen.say(EVIL, hint=EVIL)
     screen.log(EVIL)
     screen.warn(EVIL, EVIL)

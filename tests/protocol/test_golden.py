@@ -24,6 +24,7 @@ from sep_protocol import (
     ModelLoaded,
     Operator,
     Output,
+    Peaks,
     Phase,
     Profiled,
     Progress,
@@ -57,6 +58,7 @@ EVENTS = {
         model="larsnet", precision="fp16", batch=8, snr=58.0, ways=("fused norms", "graph")
     ),
     "progress": Progress(track=0, done=44100, total=88200, sample_rate=44100),
+    "peaks": Peaks(track=0, stem="kick", first=100, pairs="gX8AAA=="),
     "warning": Warned(message="{path} is left as it is", track=0, path="/app/out/.sep-0a1b2c3d-0"),
     "fallback": Fallback(was="mps", now="cpu", reason="mps failed: no kernel"),
     "track-done": TrackDone(

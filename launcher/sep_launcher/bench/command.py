@@ -21,7 +21,7 @@ from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
 from sep_launcher.machine.stopping import stoppable
 from sep_launcher.show import layout, render
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_protocol import code
 from sep_protocol.errors import ExitCode, InterruptedJob, PathError, UsageError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sep_launcher.bench.document import Row
     from sep_launcher.bench.matrix import Wish
     from sep_launcher.planning.request import Request
+    from sep_launcher.show.screen import Screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def bench(wish: Wish, told: Told) -> int:
         style=Style(verbose=told.verbose),
         nameless=nameless,
     )
-    screen = Screen(Style())
+    screen = Terminal(Style())
     with awake(), stoppable():
         rows = _rows(requests, bencher, screen)
     fault = matrix.fault(wish, requests, rows)

@@ -15,7 +15,7 @@ from sep_launcher.planning import choice
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.naming import Found
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_protocol import Benched, Hello, ModelLoaded, Output, TrackFailed
 from sep_protocol.errors import RuntimeFailedError, SepError
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FORMATS: tuple[Format, ...] = ("wav", "flac")
 
 
-class Watch(Screen):
+class Watch(Terminal):
     """A screen that keeps what a bench wants to know."""
 
     def __init__(self, style: Style) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sep_launcher.library.pool import Make
     from sep_launcher.planning.cluster import ClusterWish
     from sep_launcher.planning.plan import Plan
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
 
 LOGS = "logs"
 

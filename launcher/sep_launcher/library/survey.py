@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sep_launcher.planning.plan import Plan
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,15 @@
-"""Signals that end a command, heard as KeyboardInterrupt; and one command at a time."""
+"""Signals that end a command, heard as KeyboardInterrupt; and one command at a time.
+
+Python gives signals to the main thread alone: in another one, as of a page, none is heard, and who
+ends a run there raises KeyboardInterrupt in its engine.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into KeyboardInterrupt; what is ignored (nohup) stays ignored."""
+    if not _hears():
+        yield
+        return
     stopping = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
     before = {
         each: signal.signal(each, signal.default_int_handler)
@@ -35,11 +43,18 @@ def stoppable() -> Iterator[None]:
 @contextmanager
 def deaf() -> Iterator[None]:
     """Hear no Ctrl-C while something short is brought to its end."""
+    if not _hears():
+        yield
+        return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _hears() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
@@ -48,7 +63,11 @@ def pausable(pause: Callable[[], None], go_on: Callable[[], None]) -> Iterator[N
 
     Both are called by a signal, whatever is being done at that moment.
     """
-    if sys.platform == "win32" or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:
+    if (
+        sys.platform == "win32"
+        or not _hears()
+        or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL
+    ):
         yield
         return
 

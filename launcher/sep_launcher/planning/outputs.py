@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sep_launcher.machine import disk
 from sep_launcher.planning import names
 from sep_protocol import REPORT
-from sep_protocol.errors import PathError
+from sep_protocol.errors import ExistsError, PathError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,7 +138,7 @@ def _taken(there: list[Path], report: Path, real: set[str], *, resume: bool) -> 
     exist = "exist" if more else "exists"
     if other := _other(report, real):
         return PathError(f"{there[0]}{more} {exist} already, made of {other}", hint=APART)
-    return PathError(
+    return ExistsError(
         f"{there[0]}{more} {exist} already",
         hint=f"--overwrite replaces {'them' if more else 'it'}"
         + ("" if resume else ", --resume leaves what is done"),

@@ -105,6 +105,7 @@ def plan(
         batch=request.batch,
         precision=precisions.resolved(request.precision, host, route),
         downmix=request.downmix,
+        peaks=request.peaks,
         host=platform.node(),
     )
     return Plan(

@@ -57,6 +57,7 @@ class Request:
     batch: int | None = None
     precision: Precision = "auto"
     downmix: bool = False
+    peaks: int = 0  # pairs a second that a run tells of every stem, for who draws them
     shard: Shard | None = None  # of several runs that share the files; None: it does all of them
     memory: int | None = None  # bytes that a container may take
     stage: Path | None = None  # the folder for what comes from stores and goes there

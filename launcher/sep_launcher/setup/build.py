@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sep_launcher.engines.docker.daemon import Daemon
     from sep_launcher.setup.image import Wish, Work
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
 
 REPOSITORY = "sep-audio"
 FOLDER = Path(sep_containers.__file__).parent

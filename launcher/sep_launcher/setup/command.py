@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sep_launcher.machine.host import Host
     from sep_launcher.planning.route import Engine
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_models import Manifest
 
 

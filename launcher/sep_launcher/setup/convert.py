@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sep_launcher.machine.host import Host
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_protocol import Install, Model
 
 

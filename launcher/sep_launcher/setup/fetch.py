@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from email.message import Message
     from pathlib import Path
 
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_models import Source
 
 SECONDS = 30.0  # without a byte

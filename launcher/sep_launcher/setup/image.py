@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sep_launcher.engines.docker.daemon import Daemon, Image
     from sep_launcher.machine.host import Docker, Host
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_protocol import Precision
 
 Variant = Literal["cpu", "cuda"]

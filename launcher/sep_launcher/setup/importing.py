@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_models import Manifest
 
 

@@ -18,7 +18,7 @@ from sep_protocol.version import __version__
 if TYPE_CHECKING:
     from sep_launcher.machine.host import Host
     from sep_launcher.setup.installers import Installer, Step
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
 
 SPARE = 300  # MB for the other packages
 GB = 1000  # MB

@@ -16,7 +16,7 @@ from sep_protocol.errors import ModelError, PathError, RuntimeFailedError, Usage
 
 if TYPE_CHECKING:
     from sep_launcher.machine.host import Host
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
     from sep_models import Manifest
 
 

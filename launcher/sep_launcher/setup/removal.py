@@ -14,7 +14,7 @@ from sep_protocol.errors import PathError, RuntimeFailedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
 
 CACHED = ("accel", "pip", "wheels", "jobs", "models", "environment.yml")
 STAGED = ".sep-new-"  # what folders begin with whose model is not whole yet

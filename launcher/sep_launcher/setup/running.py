@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sep_launcher.setup.installers import Step
-    from sep_launcher.show.render import Screen
+    from sep_launcher.show.screen import Screen
 
 TAIL = 10  # lines of a failed command that are shown
 LAST = 200  # lines of it in which its error is looked for

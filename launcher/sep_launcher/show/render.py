@@ -52,8 +52,8 @@ class Style:
     verbose: bool = False
 
 
-class Screen:
-    """One run as people and scripts see it."""
+class Terminal:
+    """A Screen: what people see on stderr, what scripts read on standard output."""
 
     def __init__(self, style: Style) -> None:
         self.report = Report()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from typer.core import TyperCommand, TyperGroup
 
-from sep_launcher.show.render import Screen, Style
+from sep_launcher.show.render import Style, Terminal
 from sep_launcher.words import settings, slips, texts
 from sep_protocol.errors import ExitCode
 
@@ -80,7 +80,7 @@ class Contents(TyperGroup):
 
 def _say(told: list[str]) -> None:
     for each in told:
-        Screen(Style()).say(f"     {each}")
+        Terminal(Style()).say(f"     {each}")
 
 
 def _sections(command: click.Command, ctx: click.Context) -> dict[str, Rows]:
