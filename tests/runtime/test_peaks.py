@@ -1,6 +1,7 @@
 """The shapes of stems: what is drawn is what is in the files, however the blocks come."""
 
 import base64
+import time
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_a_job_that_asks_gets_those_of_its_files(tmp_path, noise):
         peaks=100,
     )
     events = []
-    separate(job, events.append)
+    separate(job, events.append, begun=time.perf_counter())
     (done,) = [each for each in events if isinstance(each, TrackDone)]
     assert set(done.stems) == {"kick", "snare", "residual"}
     for stem, path in done.stems.items():
