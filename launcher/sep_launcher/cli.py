@@ -341,6 +341,14 @@ def route(
     return ExitCode.OK
 
 
+@app.command(cls=Page, epilog=texts.UI)
+def ui(*, files: o.UiFiles = None, port: o.Port = None, browser: o.Browser = True) -> int:
+    """Open a page in the browser: drop songs, watch and hear their stems, take them."""
+    from sep_launcher.ui import command  # noqa: PLC0415 (runs need none of it)
+
+    return command.ui(files or (), port=port, browser=browser)
+
+
 @app.command("completion", cls=Page, epilog=texts.COMPLETION)
 def _completion(*, shell: o.Shell) -> int:
     """Print what makes the Tab key complete commands in a shell."""

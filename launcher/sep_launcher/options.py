@@ -717,4 +717,24 @@ Shell = Annotated[
         help="bash, zsh, fish or powershell.",
     ),
 ]
+UiFiles = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILES...]",
+        click_type=FILES,
+        help="Audio files or folders that the page begins with.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        min=0,
+        max=65535,
+        help="The port on 127.0.0.1; 0: any that is free. Without it 8737 or one of the next.",
+    ),
+]
+Browser = Annotated[
+    bool, typer.Option("--browser/--no-browser", help="Whether a browser is opened.")
+]
 Version = Annotated[bool, typer.Option("--version", "-V", help="Print the version.")]

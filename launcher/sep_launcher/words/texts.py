@@ -38,6 +38,16 @@ Examples:
 {settings}
 """
 
+UI = """
+Examples:
+  sep ui                             an empty page
+  sep ui drums.wav album/            a page that begins with these
+  sep ui --no-browser                only print its address
+
+The page is for you alone: nothing leaves this computer.
+Typed again, the page that is there is opened.
+"""
+
 SETUP = """
 Examples:
   sep setup                          what a run needs here

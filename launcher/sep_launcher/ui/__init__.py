@@ -1,0 +1,1 @@
+"""The page: what `sep run` conducts, conducted by a browser of this machine."""

@@ -1,0 +1,130 @@
+"""The page's engine: its runtime is kept from one job to the next, and a button ends a run."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from sep_launcher import following
+from sep_launcher.engines.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from sep_launcher.engines import Engine
+    from sep_launcher.engines.staging import Staging
+    from sep_launcher.planning.plan import Plan
+    from sep_launcher.planning.workers import By
+    from sep_launcher.show.screen import Screen
+    from sep_protocol import Event
+
+LOOK_SECONDS = 0.1  # between two looks at the button
+JOIN_SECONDS = 5.0
+
+
+class Halting:
+    """An Engine around another one: `halt` raises KeyboardInterrupt in who hears its events.
+
+    That is what Ctrl-C does to a command; a page's run is in a thread that gets no signals. One
+    that is `kept` lives on after a run that came to its end.
+    """
+
+    def __init__(self, inner: Engine, halt: threading.Event, *, kept: bool) -> None:
+        self._inner = inner
+        self._halt = halt
+        self._kept = kept
+        self._whole = True  # whether nothing is being done
+        self._thread = threading.Thread()
+
+    @property
+    def by(self) -> By | None:
+        """Who said the last event."""
+        return self._inner.by
+
+    def ready(self) -> str:
+        """Return the name of the machine."""
+        return self._inner.ready()
+
+    def start(self, plan: Plan) -> Generator[Event, None, None]:
+        """Yield the events; raise KeyboardInterrupt when the button is pressed."""
+        news: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
+
+        def hear() -> None:
+            try:
+                with closing(self._inner.start(plan)) as heard:
+                    for event in heard:
+                        news.put(event)
+                news.put(None)
+            except BaseException as why:  # noqa: BLE001 (it is raised where it is waited for)
+                news.put(why)
+
+        self._whole = False
+        self._thread = threading.Thread(target=hear, daemon=True)
+        self._thread.start()
+        while True:
+            if self._halt.is_set():
+                raise KeyboardInterrupt
+            try:
+                item = news.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            if item is None:
+                self._whole = True
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def stop(self) -> None:
+        """End the runtime, unless it has done its work and is kept."""
+        if self._kept and self._whole:
+            return
+        self._inner.stop()
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_SECONDS)
+
+    def kill(self) -> None:
+        """End the runtime now."""
+        self._inner.kill()
+
+    def pause(self) -> None:
+        """Let the runtime rest."""
+        self._inner.pause()
+
+    def go_on(self) -> None:
+        """Let it work again."""
+        self._inner.go_on()
+
+
+class Keeper:
+    """Gives the engines of many runs, one after the other, and keeps the native runtime."""
+
+    def __init__(self) -> None:
+        self.halt = threading.Event()
+        self._log: Callable[[str], None] = lambda _: None
+        self._serving: Serving | None = None
+        self._way: object = None  # Python and environment of the runtime that is kept
+
+    def engine_of(self, plan: Plan, screen: Screen, room: Staging | None) -> Engine:
+        """Return the engine of a plan."""
+        self._log = screen.log
+        if plan.route.engine != "native" or room is not None:
+            self.rest()
+            return Halting(following.engine_of(plan, screen, room), self.halt, kept=False)
+        way = (plan.python, plan.isolated, plan.environment)
+        if way != self._way:
+            self.rest()
+        if self._serving is None:
+            self._serving, self._way = Serving(self._logged), way
+        return Halting(self._serving, self.halt, kept=True)
+
+    def rest(self) -> None:
+        """End the runtime that is kept: its memory is for others."""
+        if self._serving is not None:
+            self._serving.stop()
+        self._serving = self._way = None
+
+    def _logged(self, line: str) -> None:
+        self._log(line)
