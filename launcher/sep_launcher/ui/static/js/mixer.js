@@ -1,0 +1,267 @@
+// The player of one track: lanes by one clock, loop, A/B with the mix, files.
+import { get, post, remove } from "./api.js";
+import { $, announce, el, fill, notice } from "./dom.js";
+import { Engine, load } from "./engine.js";
+import { Lane } from "./lanes.js";
+import { on, state } from "./store.js";
+import { PER_SECOND, color, draw, unpack } from "./wave.js";
+import { clock, count } from "./words.js";
+
+export let player = null;
+
+class Mixer {
+  constructor(track) {
+    this.track = track;
+    this.engine = new Engine(track);
+    this.lanes = track.stems.map((stem, index) => new Lane(stem, index, this));
+    this.peaks = {};
+    this.whole = false; // whether all is heard as it was, whatever the lanes say
+    this.view = { begin: 0, end: track.frames };
+    this.#draw();
+    this.engine.onchange = () => this.#changed();
+    this.engine.onfault = (fault) => notice(`It cannot be played: ${fault.message ?? fault}`);
+    this.apply();
+    this.#shapes();
+    this.#tick();
+    this.resize = () => this.waves();
+    addEventListener("resize", this.resize);
+  }
+
+  file(stem) {
+    return `/api/tracks/${this.track.id}/files/${encodeURIComponent(stem)}`;
+  }
+
+  #draw() {
+    const { track } = this;
+    const stems = this.lanes.map((lane) => lane.stem);
+    this.button = el("button", { type: "button", class: "main play", "aria-label": "Play", title: "Play (Space)", onclick: () => this.toggle() }, "▶");
+    this.seeker = el("input", { type: "range", min: "0", max: String(track.frames), step: "1", ".value": "0", "aria-label": "Position", oninput: () => this.engine.seek(Number(this.seeker.value)) });
+    this.time = el("output", {});
+    this.looper = el("button", { type: "button", "aria-pressed": "false", title: "Loop (L); drag with Shift over a waveform to choose", onclick: () => this.toggleLoop() }, "Loop");
+    this.mix = el("button", { type: "button", "aria-pressed": "false", title: "Hold B to hear it for a moment", onclick: () => this.setWhole(!this.whole) }, "All together");
+    this.head = el("div", { class: "head-line" });
+    this.part = el("div", { class: "loop-part", hidden: true });
+    this.heard = el("p", { class: "muted" });
+    fill($("player"),
+      el("div", { class: "top" },
+        el("h2", { id: "player-title" }, track.title),
+        el("span", { class: "muted" }, `${clock(track.frames / track.rate)}, ${track.rate / 1000} kHz${track.model ? `, ${track.model}` : ""}`)),
+      el("div", { class: "transport" }, this.button, this.seeker, this.time),
+      el("p", { class: "row" }, this.looper, this.mix, this.#zoom("In", 0.5), this.#zoom("Out", 2)),
+      this.heard,
+      el("div", { class: "lanes" }, this.lanes.map((lane) => lane.root)),
+      el("p", { class: "row" },
+        el("a", { class: "button", href: `/api/tracks/${track.id}/zip`, download: "" }, `Save ${count(stems.length, "stem")} as zip`),
+        el("a", { class: "button", download: "", href: `/api/tracks/${track.id}/zip`, onclick: (event) => { event.currentTarget.href = `/api/tracks/${track.id}/zip?stems=${this.#audible().map((lane) => encodeURIComponent(lane.stem)).join(",")}`; } }, "Save what is heard as zip"),
+        state.reveals ? el("button", { type: "button", onclick: () => post(`/api/tracks/${track.id}/reveal`).catch((fault) => notice(fault.message)) }, "Show in folder") : null,
+        el("button", { type: "button", class: "quiet", onclick: () => remove(`/api/tracks/${track.id}`).catch((fault) => notice(fault.message)) }, "Remove from the list")),
+      el("p", { class: "muted" }, "The files are in ", el("code", {}, track.folder)));
+    $("player").hidden = false;
+    for (const lane of this.lanes) this.#pointing(lane.wave);
+    this.lanes[0]?.wave.append(this.part, this.head);
+    this.marks = this.lanes.slice(1).map((lane) => {
+      const head = el("div", { class: "head-line" });
+      lane.wave.append(head);
+      return head;
+    });
+  }
+
+  #zoom(text, factor) {
+    return el("button", { type: "button", "aria-label": `Zoom ${text.toLowerCase()}`, onclick: () => this.zoom(factor) }, factor < 1 ? "+" : "−");
+  }
+
+  #pointing(wave) {
+    const frame = (event) => {
+      const box = wave.getBoundingClientRect();
+      const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+      return Math.round(this.view.begin + share * (this.view.end - this.view.begin));
+    };
+    wave.addEventListener("pointerdown", (event) => {
+      const begin = frame(event);
+      if (!event.shiftKey) {
+        this.engine.seek(begin);
+        return;
+      }
+      wave.setPointerCapture(event.pointerId);
+      const move = (more) => this.#chosen(begin, frame(more));
+      wave.addEventListener("pointermove", move);
+      wave.addEventListener("pointerup", () => wave.removeEventListener("pointermove", move), { once: true });
+    });
+  }
+
+  #chosen(one, other) {
+    const loop = { begin: Math.min(one, other), end: Math.max(one, other) };
+    if (loop.end - loop.begin >= this.track.rate / 20) this.setLoop(loop);
+  }
+
+  async #shapes() {
+    try {
+      const found = await get(`/api/tracks/${this.track.id}/peaks`);
+      for (const [stem, text] of Object.entries(found)) this.peaks[stem] = unpack(text);
+      this.waves();
+    } catch (fault) {
+      notice(fault.message);
+    }
+  }
+
+  waves() {
+    const scale = PER_SECOND / this.track.rate;
+    for (const lane of this.lanes) {
+      const pairs = this.peaks[lane.stem];
+      if (pairs) draw(lane.canvas, pairs, this.view.begin * scale, this.view.end * scale, color("--wave"));
+    }
+    this.#place();
+  }
+
+  toggle() {
+    if (this.engine.playing) this.engine.pause();
+    else this.engine.play();
+  }
+
+  skip(seconds) {
+    this.engine.seek(this.engine.now() + seconds * this.track.rate);
+  }
+
+  mute(lane) {
+    lane.muted = !lane.muted;
+    this.apply();
+  }
+
+  solo(lane, only) {
+    const was = lane.solo;
+    if (only) for (const each of this.lanes) each.solo = false;
+    lane.solo = only ? true : !was;
+    this.apply();
+  }
+
+  setWhole(whole) {
+    this.whole = whole;
+    this.apply();
+  }
+
+  #audible() {
+    const solo = this.lanes.some((lane) => lane.solo);
+    const found = this.lanes.filter((lane) => !lane.muted && (!solo || lane.solo));
+    return this.whole || !found.length ? this.lanes : found;
+  }
+
+  /** Let be heard what the lanes say. */
+  apply() {
+    if (!this.lanes || !this.heard) return;
+    const solo = this.lanes.some((lane) => lane.solo);
+    const names = [];
+    for (const lane of this.lanes) {
+      const heard = this.whole || (!lane.muted && (!solo || lane.solo));
+      if (heard) names.push(lane.stem);
+      this.engine.setGain(lane.index, this.whole ? 1 : heard ? lane.gain : 0);
+      lane.show(heard);
+    }
+    this.mix.setAttribute("aria-pressed", String(this.whole));
+    const rest = this.lanes.some((lane) => lane.stem === "residual") ? "the song as it was" : "all stems together";
+    this.heard.textContent = this.whole ? `You hear ${rest}.` : `You hear ${names.join(", ") || "nothing"}.`;
+  }
+
+  setLoop(loop) {
+    this.engine.setLoop(loop);
+    this.looper.setAttribute("aria-pressed", String(Boolean(loop)));
+    this.#place();
+  }
+
+  toggleLoop() {
+    if (this.engine.loop) this.setLoop(null);
+    else this.setLoop({ begin: this.view.begin, end: Math.max(this.view.begin + 1, this.view.end) });
+    announce(this.engine.loop ? "Loop on" : "Loop off");
+  }
+
+  /** Put the beginning or the end of the loop where it plays. */
+  edge(which) {
+    const now = this.engine.now();
+    const { begin, end } = this.engine.loop ?? { begin: 0, end: this.track.frames };
+    this.#chosen(which === "in" ? now : Math.min(begin, now), which === "in" ? Math.max(end, now) : now);
+  }
+
+  zoom(factor) {
+    const { frames } = this.track;
+    const now = this.engine.now();
+    const size = Math.round(Math.min(frames, Math.max(this.track.rate / 4, (this.view.end - this.view.begin) * factor)));
+    const begin = Math.min(frames - size, Math.max(0, Math.round(now - size / 2)));
+    this.view = { begin, end: begin + size };
+    this.waves();
+  }
+
+  #changed() {
+    const { playing } = this.engine;
+    this.button.textContent = playing ? "❚❚" : "▶";
+    this.button.setAttribute("aria-label", playing ? "Pause" : "Play");
+    this.#place();
+  }
+
+  #place() {
+    const now = this.engine.now();
+    const { begin, end } = this.view;
+    const at = (frame) => (frame - begin) / (end - begin);
+    const share = at(now);
+    for (const line of [this.head, ...this.marks]) {
+      line.style.left = `${(share * 100).toFixed(3)}%`;
+      line.hidden = share < 0 || share > 1;
+    }
+    const { loop } = this.engine;
+    this.part.hidden = !loop;
+    if (loop) {
+      const from = Math.max(0, at(loop.begin));
+      this.part.style.left = `${from * 100}%`;
+      this.part.style.width = `${Math.max(0, Math.min(1, at(loop.end)) - from) * 100}%`;
+    }
+    if (document.activeElement !== this.seeker || this.engine.playing) this.seeker.value = String(now);
+    const told = `${clock(now / this.track.rate)} of ${clock(this.track.frames / this.track.rate)}`;
+    this.seeker.setAttribute("aria-valuetext", told);
+    this.time.textContent = told;
+  }
+
+  #tick() {
+    if (this.closed) return;
+    if (this.engine.playing) this.#place();
+    for (const lane of this.lanes) lane.tell(this.engine.level(lane.index));
+    requestAnimationFrame(() => this.#tick());
+  }
+
+  close() {
+    this.closed = true;
+    removeEventListener("resize", this.resize);
+    this.engine.close();
+    $("player").hidden = true;
+    fill($("player"));
+  }
+}
+
+/** Show a track, and hear it when somebody presses Play. */
+export async function open(id) {
+  try {
+    const track = await load(id);
+    player?.close();
+    player = new Mixer(track);
+    list();
+    $("player").scrollIntoView({ block: "nearest" });
+  } catch (fault) {
+    notice(fault.message);
+  }
+}
+
+function list() {
+  const every = [...state.tracks.values()].reverse();
+  $("tracks-section").hidden = !every.length;
+  document.body.classList.toggle("has-work", every.length + state.tasks.size > 0);
+  fill($("tracks"), every.map((track) => el("li", {},
+    el("button", { type: "button", "data-key": `track ${track.id}`, "aria-current": String(player?.track.id === track.id), onclick: () => open(track.id) },
+      el("span", {}, track.title),
+      el("small", {}, `${clock(track.frames / track.rate)}, ${count(track.stems.length, "stem")}`)))));
+  if (player && !state.tracks.has(player.track.id)) {
+    player.close();
+    player = null;
+  }
+}
+
+on("tracks", (track) => {
+  list();
+  if (track && (!player || (!player.engine.playing && player.track.folder === track.folder))) open(track.id);
+});

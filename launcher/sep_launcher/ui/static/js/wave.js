@@ -1,0 +1,117 @@
+// Shapes of stems on canvas, from pairs of a least and a greatest sample, a hundred a second.
+import { get } from "./api.js";
+import { el } from "./dom.js";
+
+export const PER_SECOND = 100;
+
+export function unpack(text) {
+  const raw = atob(text);
+  const made = new Int8Array(raw.length);
+  for (let index = 0; index < raw.length; index += 1) made[index] = raw.charCodeAt(index);
+  return made;
+}
+
+/** Draw pairs from `begin` to `end` (pairs, may be fractions) over the whole canvas. */
+export function draw(canvas, pairs, begin, end, color) {
+  const ratio = devicePixelRatio || 1;
+  const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
+  const height = Math.max(1, Math.round(canvas.clientHeight * ratio));
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const brush = canvas.getContext("2d");
+  brush.clearRect(0, 0, width, height);
+  brush.fillStyle = color;
+  const step = (end - begin) / width;
+  const middle = height / 2;
+  for (let x = 0; x < width; x += 1) {
+    const first = Math.floor(begin + x * step);
+    const last = Math.max(first + 1, Math.floor(begin + (x + 1) * step));
+    let low = 127;
+    let high = -127;
+    for (let pair = first; pair < last && 2 * pair + 1 < pairs.length; pair += 1) {
+      low = Math.min(low, pairs[2 * pair]);
+      high = Math.max(high, pairs[2 * pair + 1]);
+    }
+    if (high < low) continue;
+    const top = middle - (high / 127) * middle;
+    brush.fillRect(x, top, 1, Math.max(1, ((high - low) / 127) * middle));
+  }
+}
+
+export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** The shapes of songs in the making: they grow on the page while the runtime works. */
+export class Shapes {
+  #songs = new Map(); // song -> Map(stem -> Int8Array)
+  #canvases = new Map(); // stem -> canvas, of the song that is shown
+  #shown = null;
+  #due = false;
+
+  take(event) {
+    const pairs = unpack(event.pairs);
+    const stems = this.#songs.get(event.song) ?? new Map();
+    this.#songs.set(event.song, stems);
+    const was = stems.get(event.stem) ?? new Int8Array(0);
+    const size = 2 * event.first + pairs.length;
+    const now = new Int8Array(Math.max(size, 2 * event.first));
+    now.set(was.subarray(0, 2 * event.first));
+    now.set(pairs, 2 * event.first);
+    stems.set(event.stem, now);
+    if (event.song === this.#shown?.id) this.#later();
+  }
+
+  /** Return the lanes of a song that is being made. */
+  lanes(song) {
+    if (this.#shown?.id !== song.id) {
+      for (const id of [...this.#songs.keys()]) if (id !== song.id) this.#songs.delete(id);
+      this.#fetch(song);
+    }
+    this.#shown = song;
+    this.#canvases.clear();
+    const root = el("div", { class: "growing", "aria-hidden": "true" });
+    this.#root = root;
+    this.#later();
+    return root;
+  }
+
+  #root = null;
+
+  async #fetch(song) {
+    try {
+      const found = await get(`/api/tracks/${song.id}/peaks`);
+      const stems = this.#songs.get(song.id) ?? new Map();
+      for (const [stem, text] of Object.entries(found)) {
+        const pairs = unpack(text);
+        if (pairs.length > (stems.get(stem)?.length ?? 0)) stems.set(stem, pairs);
+      }
+      this.#songs.set(song.id, stems);
+      this.#later();
+    } catch {
+      // they come as events
+    }
+  }
+
+  #later() {
+    if (this.#due) return;
+    this.#due = true;
+    setTimeout(() => {
+      this.#due = false;
+      this.#draw();
+    }, 120);
+  }
+
+  #draw() {
+    const song = this.#shown;
+    const stems = this.#songs.get(song?.id);
+    if (!song || !stems || !this.#root?.isConnected) return;
+    for (const [stem, pairs] of stems) {
+      let canvas = this.#canvases.get(stem);
+      if (!canvas) {
+        canvas = el("canvas", {});
+        this.#canvases.set(stem, canvas);
+        this.#root.append(el("span", {}, stem), canvas);
+      }
+      const whole = song.rate ? (song.total / song.rate) * PER_SECOND : pairs.length / 2;
+      draw(canvas, pairs, 0, Math.max(whole, pairs.length / 2, 1), color("--wave"));
+    }
+  }
+}
