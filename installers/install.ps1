@@ -86,7 +86,7 @@ function Install-Launcher([string]$Data, [string]$Source) {
     Push-Location -LiteralPath $Folder
     try {
         Invoke-Checked $Python[0] ($Rest + @('-I', '-m', 'venv', $Folder))
-        Invoke-Checked $Own @('-I', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', $Source)
+        Invoke-Checked $Own @('-I', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', "${Source}[ui]")
     } finally { Pop-Location }
     # Named from where it lies: a batch file takes signs and letters in a path for others.
     $Line = '@"%~dp0..\launcher\Scripts\python.exe" -I -m sep_launcher %*'
@@ -146,7 +146,7 @@ function Main {
         Invoke-Checked $Own @('-I', '-m', 'sep_launcher', 'run', $Example, '--resume')
     }
     Add-ToPath (Join-Path $Data 'bin')
-    Say 'ready: sep run drums.wav (or: py -m sep_launcher, in an environment where you installed it yourself)'
+    Say 'ready: sep run drums.wav, or sep ui for a window (or: py -m sep_launcher, in an environment where you installed it yourself)'
 }
 
 Main

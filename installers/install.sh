@@ -140,10 +140,10 @@ make_environment() (
   if [ -n "$uv" ]; then
     : >uv.toml # uv looks into the folders above until it finds one
     quietly "$uv" venv --allow-existing --no-project --python "${python:-3.13}" "$1"
-    quietly "$uv" pip install --python "$1/bin/python" "$from"
+    quietly "$uv" pip install --python "$1/bin/python" "${from}[ui]"
   else
     quietly "$python" -I -m venv "$1"
-    quietly "$1/bin/python" -I -m pip install --disable-pip-version-check --no-cache-dir "$from"
+    quietly "$1/bin/python" -I -m pip install --disable-pip-version-check --no-cache-dir "${from}[ui]"
   fi
   rm log
 )
@@ -190,9 +190,9 @@ profile() {
 
 tell_path() {
   case ":$PATH:" in
-    *":$bin:"*) say "ready: sep run drums.wav" ;;
+    *":$bin:"*) say "ready: sep run drums.wav, or sep ui for a window" ;;
     *)
-      say "ready: $bin/sep run drums.wav"
+      say "ready: $bin/sep run drums.wav, or $bin/sep ui for a window"
       say "to type just sep, add this line to $(profile) and open a new terminal:"
       printf "  export PATH='%s':\"\$PATH\"\n" "$(printf '%s' "$bin" | LC_ALL=C sed "s/'/'\\\\''/g")"
       ;;

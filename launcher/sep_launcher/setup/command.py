@@ -127,7 +127,7 @@ def write_wheel(folder: Path, screen: Screen, torch: str | None, index: str | No
         chosen = torch_builds.choose(probe(), torch, index).build
         extras = build.EXTRAS["cuda" if chosen.cuda else "cpu"]
         line = ["python3", "-m", "pip", "download", "-d", str(folder), "-c", str(versions)]
-        line += [f"{made}[{extras}]", chosen.requirement]
+        line += [f"{made}[{extras},ui]", chosen.requirement]
         line += ["--extra-index-url", chosen.index] if chosen.index else []
         screen.say("what it needs, for a machine without a network or an image there:")
         screen.say(f"  {shells.bash(line)}")

@@ -81,9 +81,11 @@ class Desk:
 
         Raises UsageError where options exclude each other, PathError where there is no audio.
         """
+        found: tuple[str, ...]
         if wish.batch:
-            found: tuple[str, ...] = (str(self.uploads.folder(wish.batch)),)
+            folder = self.uploads.folder(wish.batch)
             every = [each for each in self.uploads.every.values() if each.batch == wish.batch]
+            found = (str(every[0].path if len(every) == 1 else folder),)
             title = title_of([str(each.path) for each in every])
             out = Path(wish.out) if wish.out else music()
         else:

@@ -4,7 +4,7 @@ import { $, announce, el, fill, notice } from "./dom.js";
 import { Engine, load } from "./engine.js";
 import { Lane } from "./lanes.js";
 import { on, state } from "./store.js";
-import { PER_SECOND, color, draw, unpack } from "./wave.js";
+import { PER_SECOND, color, draw, most, unpack } from "./wave.js";
 import { clock, count } from "./words.js";
 
 export let player = null;
@@ -106,9 +106,10 @@ class Mixer {
 
   waves() {
     const scale = PER_SECOND / this.track.rate;
+    const full = Math.max(8, ...Object.values(this.peaks).map(most));
     for (const lane of this.lanes) {
       const pairs = this.peaks[lane.stem];
-      if (pairs) draw(lane.canvas, pairs, this.view.begin * scale, this.view.end * scale, color("--wave"));
+      if (pairs) draw(lane.canvas, pairs, this.view.begin * scale, this.view.end * scale, color("--wave"), full);
     }
     this.#place();
   }

@@ -20,7 +20,7 @@ function draw(task) {
   card.bar = task.state === "running" ? el("progress", { max: "1", "aria-label": `${task.title}: how far` }) : null;
   fill(
     card.root,
-    el("div", { class: "top" }, el("h3", {}, task.title), card.text),
+    el("div", { class: "top" }, el("h3", {}, task.title), card.text, task.state === "done" ? buttons(task) : null),
     card.bar,
     where(task),
     songs(task),
@@ -28,7 +28,7 @@ function draw(task) {
     task.warnings.map((each) => el("p", { class: "muted" }, `Note: ${each}`)),
     asked(task),
     wrong(task),
-    el("p", { class: "row", style: null }, buttons(task)),
+    task.state === "done" ? null : el("p", { class: "row" }, buttons(task)),
   );
   move(card, task);
   say(task, done);
@@ -103,7 +103,7 @@ function buttons(task) {
     !open && task.state !== "done"
       ? button(failed ? `Try ${count(failed, "song")} again` : "Try again", `again ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, { existing: "keep" })))
       : null,
-    open ? null : button("Remove from the list", `remove ${task.id}`, () => act(remove(`/api/jobs/${task.id}`)), "quiet"),
+    open ? null : el("button", { type: "button", class: "quiet", "data-key": `remove ${task.id}`, "aria-label": `Remove ${task.title} from the queue`, onclick: () => act(remove(`/api/jobs/${task.id}`)) }, "Remove"),
   ];
 }
 

@@ -3,6 +3,7 @@ import { get } from "./api.js";
 import { el } from "./dom.js";
 
 export const PER_SECOND = 100;
+const POWER = 0.6;
 
 export function unpack(text) {
   const raw = atob(text);
@@ -11,8 +12,14 @@ export function unpack(text) {
   return made;
 }
 
-/** Draw pairs from `begin` to `end` (pairs, may be fractions) over the whole canvas. */
-export function draw(canvas, pairs, begin, end, color) {
+/** Return the greatest size of a sample in pairs, at least a little. */
+export const most = (pairs) => pairs.reduce((found, each) => Math.max(found, Math.abs(each)), 8);
+
+/**
+ * Draw pairs from `begin` to `end` (pairs, may be fractions) over the whole canvas; `full` fills it.
+ * Quiet parts are drawn larger than they are: heights go by a power, as loudness does.
+ */
+export function draw(canvas, pairs, begin, end, color, full = 127) {
   const ratio = devicePixelRatio || 1;
   const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
   const height = Math.max(1, Math.round(canvas.clientHeight * ratio));
@@ -22,6 +29,7 @@ export function draw(canvas, pairs, begin, end, color) {
   brush.fillStyle = color;
   const step = (end - begin) / width;
   const middle = height / 2;
+  const tall = (value) => Math.sign(value) * Math.min(1, Math.abs(value) / full) ** POWER * middle;
   for (let x = 0; x < width; x += 1) {
     const first = Math.floor(begin + x * step);
     const last = Math.max(first + 1, Math.floor(begin + (x + 1) * step));
@@ -32,8 +40,8 @@ export function draw(canvas, pairs, begin, end, color) {
       high = Math.max(high, pairs[2 * pair + 1]);
     }
     if (high < low) continue;
-    const top = middle - (high / 127) * middle;
-    brush.fillRect(x, top, 1, Math.max(1, ((high - low) / 127) * middle));
+    const top = middle - tall(high);
+    brush.fillRect(x, top, 1, Math.max(ratio, tall(high) - tall(low)));
   }
 }
 

@@ -1,0 +1,191 @@
+"""A server of the page as a user starts it, and a browser."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Nothing of the browser's own goes out; sound begins with a click alone, as for people.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+    "--autoplay-policy=document-user-activation-required",
+    "--host-resolver-rules=MAP evil.test 127.0.0.1",
+)
+
+
+class Served:
+    """A running `sep ui`."""
+
+    def __init__(self, folder, *words, **variables):
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sep_launcher", "ui", "--no-browser", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **variables},
+        )
+        self.address = re.search(r"http\S+", self.process.stdout.readline())[0]
+        self.process.stdout.readline()
+        self.port = int(re.search(r":([0-9]+)/", self.address)[1])
+        self.token = self.address.partition("token=")[2]
+        self.base = f"http://127.0.0.1:{self.port}"
+
+    def raw(self, method, path, body=None, headers=None):
+        """Ask with these headers alone; returns status, headers and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+    @property
+    def signed(self):
+        return {"authorization": f"Bearer {self.token}", "origin": self.base, "x-sep": "1"}
+
+    def ask(self, method, path, about=None, *, check=None, headers=None):
+        """Ask as the page does; returns the document."""
+        body = json.dumps(about) if isinstance(about, dict) else about
+        status, _, data = self.raw(method, path, body, {**self.signed, **(headers or {})})
+        assert check == status if check else status < 400, (status, data)
+        return json.loads(data) if data else None
+
+    def state(self):
+        return self.ask("GET", "/api/state")
+
+    def task(self, name):
+        return next(each for each in self.state()["tasks"] if each["id"] == name)
+
+    def run(self, *paths, **options):
+        """Split songs; returns the task's id."""
+        return self.ask("POST", "/api/jobs", {"paths": [*map(str, paths)], **options})["id"]
+
+    def wait(self, name, *states, within=60):
+        """Wait until a task is in one of these states, and return it."""
+        end = time.monotonic() + within
+        while (task := self.task(name))["state"] not in states:
+            assert time.monotonic() < end, task
+            time.sleep(0.05)
+        return task
+
+    def interrupt(self):
+        """Press Ctrl-C; returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def serve(home, tmp_path):
+    """Start `sep ui` with these words."""
+    begun = []
+
+    def start(*words, **variables):
+        begun.append(Served(tmp_path, *(words or ("--port", "0")), **variables))
+        return begun[-1]
+
+    yield start
+    for each in begun:
+        each.end()
+
+
+@pytest.fixture
+def faked(serve, fake, tmp_path, monkeypatch):
+    """A server whose runtime needs no torch and does what songs are called; and its songs."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    monkeypatch.setenv("SEP_RUNTIME_PYTHON", fake.installed(tmp_path))
+    monkeypatch.setenv("SEP_FAKE_NOTES", str(notes))
+    served = serve()
+    served.notes = lambda what: [each for each in fake.notes(notes) if each["what"] == what]
+
+    def songs(*names):
+        made = []
+        for each in names:
+            path = tmp_path / "music" / f"{each}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(1000))
+            made.append(path)
+        return made
+
+    served.songs = songs
+    served.out = tmp_path / "music" / "separated"
+    return served
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium):
+    """Open a page of a server. What any of them complains of, or asks of others, fails the test."""
+    wrong = []
+    contexts = []
+
+    def watch(page, base):
+        page.on("pageerror", lambda fault: wrong.append(str(fault)))
+        page.on(
+            "console",
+            lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None,
+        )
+        page.on(
+            "request",
+            lambda asked: (
+                None
+                if asked.url.startswith((base, "blob:", "data:"))
+                else wrong.append(f"asked of others: {asked.url}")
+            ),
+        )
+
+    def opened(served, context=None, **options):
+        if context is None:
+            context = chromium.new_context(**options)
+            contexts.append(context)
+        page = context.new_page()
+        watch(page, served.base)
+        page.goto(served.address)
+        page.wait_for_selector("#place:not(:text('Looking'))")
+        return page
+
+    opened.wrong = wrong
+    yield opened
+    for each in contexts:
+        each.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def groove():
+    return Path(__file__).parents[2] / "examples" / "groove.flac"
