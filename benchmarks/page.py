@@ -26,7 +26,7 @@ import psutil
 import soundfile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 GROOVE = ROOT / "examples" / "groove.flac"
@@ -126,13 +126,6 @@ def shoot(pages: dict[str, Any], target: Path, state: str, part: str = "") -> No
         print(path)
 
 
-def timed(work: Callable[[], None]) -> float:
-    """Return the seconds that something takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def figures() -> None:
     """Print how soon the page is there, how soon it sounds, and what it takes."""
     with tempfile.TemporaryDirectory() as name, browser() as chromium:
@@ -154,7 +147,10 @@ def figures() -> None:
             for _ in range(RUNS):
                 context = chromium.new_context()
                 page = context.new_page()
-                warm.append(timed(lambda: (page.goto(address), page.wait_for_selector("#drop"))))  # type: ignore[arg-type, return-value] # noqa: B023
+                begun = time.perf_counter()
+                page.goto(address)
+                page.wait_for_selector("#drop")
+                warm.append(time.perf_counter() - begun)
                 context.close()
             print(f"the same where the server runs already: {statistics.median(warm):.2f} s")
             memory = psutil.Process(process.pid).memory_info().rss / MB
@@ -210,7 +206,7 @@ def long_track(folder: Path, chromium: Any) -> None:  # noqa: ANN401 (as above)
 
 
 FIRST_SOUND = """async () => {
-    const { player } = await import('/static/js/mixer.js');
+    const { player } = await import('/static/js/tracks.js');
     const begun = performance.now();
     document.querySelector('.play').click();
     while (!player.lanes.some((lane) => player.engine.level(lane.index) > 0.01)) {
@@ -219,7 +215,7 @@ FIRST_SOUND = """async () => {
     return (performance.now() - begun) / 1000;
 }"""
 SEEK = """async (frame) => {
-    const { player } = await import('/static/js/mixer.js');
+    const { player } = await import('/static/js/tracks.js');
     player.engine.seek(frame);
 }"""
 

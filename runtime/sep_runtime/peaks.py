@@ -50,8 +50,6 @@ class Shapes:
             block = np.concatenate([self._left, block], axis=-1)
         begin = self._begin(self._next)
         count = (begin + block.shape[-1]) * self._per_second // self._rate - self._next
-        while count > 0 and self._begin(self._next + count) > begin + block.shape[-1]:
-            count -= 1
         ends = [self._begin(self._next + k) - begin for k in range(max(0, count) + 1)]
         if count > 0:
             self._make(block[..., : ends[-1]], ends[:-1])

@@ -350,7 +350,7 @@ def test_a_loop_is_exact_in_frames_round_after_round(heard, tab):
 
 
 LEVELS = """async () => {
-    const { player } = await import('/static/js/mixer.js');
+    const { player } = await import('/static/js/tracks.js');
     return player.lanes.map((lane) => player.engine.level(lane.index));
 }"""
 

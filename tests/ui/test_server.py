@@ -81,7 +81,7 @@ def test_cancel_of_one_that_works(faked):
     until(lambda: any(each["track"].startswith("slow") for each in faked.notes("begin")))
     pids = {each["pid"] for each in faked.notes("start")}
     begun = time.monotonic()
-    faked.ask("DELETE", f"/api/jobs/{name}")
+    faked.ask("POST", f"/api/jobs/{name}/cancel")
     task = faked.wait(name, "cancelled", within=10)
     assert time.monotonic() - begun < 10
     assert not hidden(faked.out)
@@ -97,9 +97,10 @@ def test_cancel_of_one_that_waits(faked):
     faked.ask("PUT", f"/api/uploads/{upload['id']}?offset=0", b"abc")
     name = faked.ask("POST", "/api/jobs", {"batch": BATCH, "out": str(faked.out)})["id"]
     (folder,) = faked.folder.rglob(BATCH)
-    faked.ask("DELETE", f"/api/jobs/{name}")
+    faked.ask("POST", f"/api/jobs/{name}/cancel")
     assert faked.task(name)["state"] == "cancelled"
-    assert not folder.exists()
+    until(lambda: not folder.exists())
+    faked.ask("POST", f"/api/jobs/{name}/again", {}, check=404)  # there is nothing any more
     faked.wait(first, "done")
     assert [each["track"] for each in faked.notes("begin")] == ["slow-3s-1"]
 
@@ -123,13 +124,14 @@ def test_ctrl_c_with_streams_and_a_job(faked):
     faked.run(*faked.songs("slow-30s-1"))
     until(lambda: faked.notes("begin"))
     streams = []
+    first = str(faked.state()["number"])
     for _ in range(3):
         reader = subprocess.Popen(
-            [sys.executable, "-c", STREAM, str(faked.port), faked.token],
+            [sys.executable, "-c", STREAM, str(faked.port), faked.token, first],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         streams.append(reader)
-        assert reader.stdout.readline()
+        assert reader.stdout.readline() == "open\n"
     begun = time.monotonic()
     assert faked.interrupt() == 130
     assert time.monotonic() - begun < 6
@@ -141,33 +143,39 @@ def test_ctrl_c_with_streams_and_a_job(faked):
 
 STREAM = """
 import http.client, sys
-connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
-connection.request("GET", "/api/events?after=0", headers={"authorization": f"Bearer {sys.argv[2]}"})
+port, token, after = sys.argv[1:]
+connection = http.client.HTTPConnection("127.0.0.1", int(port))
+signed = {"authorization": f"Bearer {token}"}
+connection.request("GET", f"/api/events?after={after}", headers=signed)
 answer = connection.getresponse()
+print("open", flush=True)
 while line := answer.readline():
     print(line.decode().rstrip(), flush=True)
 """
 
 
 def test_events_are_numbered_without_a_gap_and_the_snapshot_says_where_it_is(faked):
+    first = faked.state()["number"]
     reader = subprocess.Popen(
-        [sys.executable, "-c", STREAM, str(faked.port), faked.token],
+        [sys.executable, "-c", STREAM, str(faked.port), faked.token, str(first)],
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert reader.stdout.readline() == "open\n"
     faked.wait(faked.run(*faked.songs("ok-1", "ok-2")), "done")
     number = faked.state()["number"]
     faked.interrupt()
     out, _ = reader.communicate(timeout=10)
     ids = [int(line[4:]) for line in out.splitlines() if line.startswith("id: ")]
-    assert ids == list(range(1, len(ids) + 1))
-    assert len(ids) >= number
+    assert ids == list(range(first + 1, first + 1 + len(ids)))
+    assert ids[-1] >= number
 
 
 def test_who_missed_too_much_asks_again(faked, monkeypatch):
     from sep_launcher.ui.feed import RING, Feed
 
     feed = Feed()
+    feed._number = 0
     for index in range(RING + 5):
         feed.put("x", index=index)
     assert feed._after(3) is None
@@ -240,7 +248,7 @@ def test_uploads_arrive_whole_and_go_on_where_they_were(faked):
     (path,) = faked.folder.rglob("b ü.wav")
     assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(data).digest()
     more = faked.ask("POST", "/api/uploads", {"batch": BATCH, "path": "c.wav", "size": 2})
-    assert faked.ask("PUT", f"/api/uploads/{more['id']}?offset=0", b"abc", check=400)
+    assert faked.ask("PUT", f"/api/uploads/{more['id']}?offset=0", b"abc", check=413)
     faked.ask("DELETE", f"/api/uploads/{more['id']}")
     assert not list(faked.folder.rglob("c.wav*"))
 
@@ -279,7 +287,6 @@ def test_uploads_with_names_that_lead_out_are_refused(faked, path):
     [
         ("..\\..\\x.wav", ".._.._x.wav"),
         ("CON.wav", "CON_.wav"),
-        ("a\0b.wav", "a_b.wav"),
         (".sep-1", "_sep-1"),
         ("<img onerror=1>.wav", "_img onerror=1_.wav"),
     ],
@@ -382,7 +389,7 @@ def test_browsing_shows_folders_and_audio_alone(faked, tmp_path):
     found = faked.ask("GET", f"/api/browse?path={folder}")
     assert (found["folders"], found["files"]) == (["sub"], ["a.wav", "b.FLAC"])
     faked.ask("GET", f"/api/browse?path={folder}/no", check=404)
-    faked.ask("GET", "/api/browse?path=relative", check=404)
+    faked.ask("GET", "/api/browse?path=relative", check=400)
 
 
 def test_a_machine_that_is_not_set_up_asks_before_it_does_anything(serve, tmp_path, monkeypatch):

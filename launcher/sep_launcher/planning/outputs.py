@@ -136,7 +136,7 @@ def _taken(there: list[Path], report: Path, real: set[str], *, resume: bool) -> 
     """Return the error for what is there, with a way out where it was made of another song."""
     more = f" and {len(there) - 1} more" if len(there) > 1 else ""
     exist = "exist" if more else "exists"
-    if other := _other(report, real):
+    if (other := _other(report, real)) and disk.is_file(Path(other)):
         return PathError(f"{there[0]}{more} {exist} already, made of {other}", hint=APART)
     return ExistsError(
         f"{there[0]}{more} {exist} already",

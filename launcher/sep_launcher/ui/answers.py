@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from sep_launcher.ui.uploads import OffsetError
+from sep_launcher.ui.uploads import FullError, OffsetError, TooMuchError
 from sep_protocol.errors import PathError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 NO_STORE = {"cache-control": "no-store"}
 MOST_BYTES = 4 << 20  # of a document that a page sends
-FULL = "are free"  # how a disk that is too small is told
+MOST_DIGITS = 15  # of a number in an address
 
 
 class GoneError(SepError):
@@ -46,18 +48,37 @@ def answering(handler: Handler) -> Handler:
                 about["size"] = fault.size
             return document({"error": about}, _status(fault))
         except OSError as fault:
-            told = f"{fault.filename}: {fault.strerror}"
-            return document({"error": {"message": told, "hint": ""}}, 404)
+            name = f"{fault.filename}: " if fault.filename else ""
+            about = {"message": f"{name}{fault.strerror or fault}", "hint": ""}
+            return document({"error": about}, _REASONS.get(fault.errno or 0, 404))
+        except (ValueError, UnicodeError):  # a path that no system takes
+            about = {"message": "that is no name of a file", "hint": ""}
+            return document({"error": about}, 400)
+        except ClientDisconnect:
+            return Response(status_code=400)
 
     return answer
 
 
+_REASONS = {errno.ENOSPC: 507, errno.EDQUOT: 507, errno.EACCES: 403, errno.EPERM: 403}
+_STATUS: tuple[tuple[type[SepError], int], ...] = (
+    (OffsetError, 409),
+    (FullError, 507),
+    (TooMuchError, 413),
+    (GoneError, 404),
+    (PathError, 404),
+)
+
+
 def _status(fault: SepError) -> int:
-    if isinstance(fault, OffsetError):
-        return 409
-    if isinstance(fault, PathError):
-        return 507 if fault.message.endswith(FULL) else 404
-    return 404 if isinstance(fault, GoneError) else 400
+    return next((status for kind, status in _STATUS if isinstance(fault, kind)), 400)
+
+
+def number(text: str) -> int:
+    """Return a number of an address; raise UsageError for what is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise UsageError(f"{text[:40]!r} is no number")
+    return int(text)
 
 
 async def read(request: Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sep_launcher.ui import doing, hearing
-from sep_launcher.ui.answers import answering, document
+from sep_launcher.ui.answers import answering, document, number
 from sep_launcher.ui.gate import Gate, cookie
 from sep_protocol.version import __version__
 
@@ -73,10 +73,11 @@ async def state(request: Request) -> Response:
     return document(request.app.state.desk.snapshot())
 
 
+@answering
 async def events(request: Request) -> Response:
     """Return the stream of events after a number."""
     last = request.headers.get("last-event-id") or request.query_params.get("after", "0")
-    after = int(last) if last.isdecimal() else 0
+    after = number(last)
     stream = request.app.state.desk.feed.stream(after)
     return StreamingResponse(
         stream, media_type="text/event-stream", headers={"cache-control": "no-store"}
@@ -95,7 +96,8 @@ ROUTES = [
     Route("/api/uploads/{id}", doing.upload, methods=["GET", "PUT", "DELETE"]),
     Route("/api/browse", doing.browse),
     Route("/api/jobs", doing.add_job, methods=["POST"]),
-    Route("/api/jobs/{id}", doing.end_job, methods=["DELETE"]),
+    Route("/api/jobs/{id}", doing.forget, methods=["DELETE"]),
+    Route("/api/jobs/{id}/cancel", doing.cancel, methods=["POST"]),
     Route("/api/jobs/{id}/again", doing.again, methods=["POST"]),
     Route("/api/machine", doing.machine),
     Route("/api/doctor", doing.doctor),
@@ -105,7 +107,6 @@ ROUTES = [
     Route("/api/tracks/{id}/pcm", hearing.pcm),
     Route("/api/tracks/{id}/peaks", hearing.peaks),
     Route("/api/tracks/{id}/files/{stem}", hearing.file),
-    Route("/api/tracks/{id}/mix", hearing.mix),
     Route("/api/tracks/{id}/zip", hearing.archive),
     Route("/api/tracks/{id}/reveal", hearing.reveal, methods=["POST"]),
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 import secrets
 import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sep_launcher.machine import paths
 from sep_launcher.machine.stopping import alone, stoppable
 from sep_launcher.show import render
+from sep_launcher.ui.reveal import has_desktop
 from sep_protocol.errors import EngineError, ExitCode, NotReadyError, PathError, UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 PORT = 8737
 TRIES = 20  # ports from that one on
-PIP = f"{sys.executable} -m pip install 'starlette>=0.49.1' 'uvicorn>=0.35'"
+PIP = f"{sys.executable} -m pip install starlette uvicorn"
 GRACE_SECONDS = 3  # that requests in the middle may take at the end
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 300.0  # large folders are looked through first
 NOTE = "ui.json"  # where the living server is; for its user alone
 
 
@@ -48,7 +51,7 @@ def ui(files: Sequence[str], *, port: int | None, browser: bool) -> int:
     for each in found:
         if not os.path.exists(each):  # noqa: PTH110 (never raises)
             raise PathError(f"there is no file {each}")
-    home = paths.data() / "ui"
+    home = paths.data() / "ui" / (platform.node() or "here")  # homes are shared by machines
     try:
         with alone(home / ".lock", _lives):
             return _serve(home, found, port=port, browser=browser)
@@ -67,11 +70,12 @@ def _serve(home: Path, files: list[str], *, port: int | None, browser: bool) -> 
     from sep_launcher.ui.desk import Desk  # noqa: PLC0415 (as above)
     from sep_launcher.ui.wish import Wish  # noqa: PLC0415 (as above)
 
+    note = home / NOTE
+    note.unlink(missing_ok=True)  # of one that was killed
     listening = _listen(port)
     number = listening.getsockname()[1]
     token = secrets.token_urlsafe(32)
     desk = Desk(home, port=number, token=token)
-    note = home / NOTE
     _note(note, {"port": number, "token": token, "pid": os.getpid()})
 
     class Server(uvicorn.Server):
@@ -87,6 +91,9 @@ def _serve(home: Path, files: list[str], *, port: int | None, browser: bool) -> 
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
+        proxy_headers=False,
+        http="h11",  # whatever else is installed
+        loop="asyncio",
         ws="none",
     )
     try:
@@ -107,7 +114,8 @@ def _serve(home: Path, files: list[str], *, port: int | None, browser: bool) -> 
 
 def _end(desk: Desk) -> None:
     if desk.queue.busy:
-        render.lines(["stopping ..."])
+        with suppress(OSError):  # the terminal may be gone
+            render.lines(["stopping ..."])
     desk.end()
 
 
@@ -154,9 +162,7 @@ def _tell(port: int, token: str) -> None:
 
 def _open(address: str) -> None:
     """Open the browser where there is one; a thread, because some browsers do not come back."""
-    remote = os.environ.get("SSH_CONNECTION") or os.environ.get("SEP_IN_CONTAINER")
-    seen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if remote or (sys.platform == "linux" and not seen and not os.environ.get("BROWSER")):
+    if os.environ.get("SSH_CONNECTION") or not (has_desktop() or os.environ.get("BROWSER")):
         return
     threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import secrets
 import time
 from pathlib import Path
@@ -11,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from sep_launcher import session
-from sep_launcher.machine import paths
-from sep_launcher.machine.probe import probe
-from sep_launcher.planning import files, models, own
-from sep_launcher.planning import route as routes
-from sep_launcher.planning.places import place
+from sep_launcher.planning import files, models
 from sep_launcher.ui.feed import Feed
 from sep_launcher.ui.kept import Keeper
 from sep_launcher.ui.reveal import can_reveal
@@ -23,7 +20,7 @@ from sep_launcher.ui.tasks import Song, Task, title_of
 from sep_launcher.ui.tracks import Tracks
 from sep_launcher.ui.turns import Queue
 from sep_launcher.ui.uploads import Uploads
-from sep_protocol.errors import SepError
+from sep_protocol.errors import UsageError
 from sep_protocol.version import __version__
 
 if TYPE_CHECKING:
@@ -46,9 +43,7 @@ class Desk:
         self.uploads.empty()
         self.tracks = Tracks(home / "tracks.json", self.feed)
         self.keeper = Keeper()
-        self.queue = Queue(
-            self.feed, self.keeper, self._keep, lambda task: self.uploads.drop_batch(task.upload)
-        )
+        self.queue = Queue(self.feed, self.keeper, self._keep, self.uploads.drop_batch)
         self._nonces: dict[str, float] = {}
 
     def nonce(self) -> str:
@@ -84,16 +79,18 @@ class Desk:
         found: tuple[str, ...]
         if wish.batch:
             folder = self.uploads.folder(wish.batch)
-            every = [each for each in self.uploads.every.values() if each.batch == wish.batch]
+            every = self.uploads.of(wish.batch)
             found = (str(every[0].path if len(every) == 1 else folder),)
             title = title_of([str(each.path) for each in every])
-            out = Path(wish.out) if wish.out else music()
         else:
-            found = wish.paths
+            found = tuple(map(whole, wish.paths))
             title = title_of(list(found))
-            out = Path(wish.out) if wish.out else beside(found)
-        wish.request(found, out, wish.existing)
-        files.find(found)
+        wish.request(found, music(), wish.existing)  # what it asks for, before what there is
+        songs = files.find(found).files
+        if wish.out:
+            out = Path(whole(wish.out))
+        else:
+            out = music() if wish.batch else Path(songs[0].path).absolute().parent / SEPARATED
 
         def work(face: Face) -> int:
             return session.run(
@@ -140,33 +137,9 @@ class Desk:
 
     def end(self) -> None:
         """End what is being done and take away what pages handed over."""
+        self.tracks.over.set()
         self.queue.end()
         self.uploads.empty()
-
-
-def machine() -> dict[str, Any]:
-    """Return where a run would be computed and why, and which models there are."""
-    host = probe()
-    try:
-        wanted = routes.Wanted()
-        route = routes.choose(host, wanted)
-        way: dict[str, Any] = {
-            "engine": route.engine,
-            "device": route.device,
-            "ready": route.ready,
-            "reason": route.reason,
-            "place": place(host, route, wanted),
-        }
-    except SepError as fault:
-        way = {"ready": False, "fault": fault.message, "hint": fault.hint}
-    found = [*models.table(), *(models.row(each) for each in own.every())]
-    told = ("name", "summary", "expects", "stems", "installed", "default", "bytes", "licence")
-    return {
-        "route": way,
-        "models": [{key: each.get(key) for key in told} for each in found],
-        "music": str(music()),
-        "data": str(paths.data()),
-    }
 
 
 def music() -> Path:
@@ -174,6 +147,12 @@ def music() -> Path:
     return platformdirs.user_music_path() / "sep"
 
 
-def beside(found: tuple[str, ...]) -> Path:
-    """Return the folder for stems beside the first of these songs or folders."""
-    return Path(found[0]).absolute().parent / SEPARATED
+def whole(path: str) -> str:
+    """Return a path with the home folder filled in; raise UsageError where it is not a whole one.
+
+    This server's own folder is nobody's.
+    """
+    found = os.path.expanduser(path)  # noqa: PTH111 (any text)
+    if not os.path.isabs(found):  # noqa: PTH117 (as above)
+        raise UsageError(f"{path} is no whole path", hint=f"as in {Path.home() / 'song.wav'}")
+    return found

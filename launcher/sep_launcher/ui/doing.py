@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from sep_launcher.planning.files import ENDINGS, VIDEOS
-from sep_launcher.ui import desk as desks
-from sep_launcher.ui.answers import GoneError, answering, document, read
+from sep_launcher.ui import computer
+from sep_launcher.ui.answers import GoneError, answering, document, number, read
+from sep_launcher.ui.desk import whole
+from sep_launcher.ui.tasks import Existing
 from sep_launcher.ui.wish import wish
-from sep_protocol.errors import PathError, UsageError
+from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,9 +21,6 @@ if TYPE_CHECKING:
     from sep_launcher.ui.desk import Desk
     from sep_launcher.ui.tasks import Task
     from sep_launcher.ui.uploads import Upload
-
-MOST_NAMES = 5000  # of a folder that are shown
-DOCTOR_SECONDS = 300
 
 
 def _desk(request: Request) -> Desk:
@@ -71,12 +64,7 @@ async def upload(request: Request) -> Response:
         return Response(status_code=204)
     if request.method == "PUT":
         offset = request.query_params.get("offset", "")
-        if not offset.isdecimal():
-            raise UsageError("a slice has an offset")
-        try:
-            await uploads.take(found, int(offset), request.stream())
-        except ClientDisconnect:
-            return Response(status_code=400)
+        await uploads.take(found, number(offset), request.stream())
     return document({"here": found.here, "done": found.done})
 
 
@@ -84,27 +72,8 @@ async def upload(request: Request) -> Response:
 async def browse(request: Request) -> Response:
     """Return the folders and the audio of a folder; of none, the user's own."""
     asked = request.query_params.get("path", "")
-    return document(await run_in_threadpool(_listed, Path(asked or Path.home())))
-
-
-def _listed(folder: Path) -> dict[str, Any]:
-    if not folder.is_absolute():
-        raise PathError(f"{folder} is no whole path")
-    folders, names = [], []
-    with os.scandir(folder) as entries:
-        for each in entries:
-            if each.name.startswith("."):
-                continue
-            if each.is_dir():
-                folders.append(each.name)
-            elif Path(each.name).suffix.lower() in ENDINGS | VIDEOS:
-                names.append(each.name)
-    return {
-        "path": str(folder),
-        "parent": str(folder.parent),
-        "folders": sorted(folders, key=str.lower)[:MOST_NAMES],
-        "files": sorted(names, key=str.lower)[:MOST_NAMES],
-    }
+    folder = Path(whole(asked or "~"))
+    return document(await run_in_threadpool(computer.listed, folder))
 
 
 @answering
@@ -116,13 +85,16 @@ async def add_job(request: Request) -> Response:
 
 
 @answering
-async def end_job(request: Request) -> Response:
-    """End a job that goes on or waits; forget one that has ended."""
-    queue, task = _desk(request).queue, _task(request)
-    if task.is_open:
-        queue.cancel(task)
-    else:
-        queue.forget(task)
+async def cancel(request: Request) -> Response:
+    """End a job that goes on, waits or asks."""
+    await run_in_threadpool(_desk(request).queue.cancel, _task(request))
+    return Response(status_code=204)
+
+
+@answering
+async def forget(request: Request) -> Response:
+    """Take away a job that has ended."""
+    await run_in_threadpool(_desk(request).queue.forget, _task(request))
     return Response(status_code=204)
 
 
@@ -132,8 +104,12 @@ async def again(request: Request) -> Response:
     task, found = _task(request), await read(request)
     if task.state in ("waiting", "running"):
         raise UsageError("it goes on already")
-    existing = found.get("existing", "keep")
-    if existing not in ("keep", "replace"):
+    if task.spent:
+        raise GoneError("its copies are gone: drop the songs again")
+    # What is done stays, unless a person has said otherwise of this job.
+    usual = "keep" if task.songs and task.existing == "ask" and not task.question else task.existing
+    existing = found.get("existing", usual)
+    if existing not in get_args(Existing):
         raise UsageError("what is there may be kept or replaced")
     _desk(request).queue.again(task, existing, agreed=found.get("agreed") is True)
     return Response(status_code=204)
@@ -142,26 +118,13 @@ async def again(request: Request) -> Response:
 @answering
 async def machine(_: Request) -> Response:
     """Return where a run would be computed, and the models."""
-    return document(await run_in_threadpool(desks.machine))
+    return document(await run_in_threadpool(computer.machine))
 
 
 @answering
 async def doctor(_: Request) -> Response:
     """Return what is wrong with this machine."""
-    return document(await run_in_threadpool(_examined))
-
-
-def _examined() -> dict[str, Any]:
-    # It speaks on standard output, which is this server's own here.
-    command = [sys.executable, "-P", "-m", "sep_launcher", "doctor", "--json"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=DOCTOR_SECONDS, stdin=-3, check=False
-        )
-        found = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as fault:
-        raise PathError(f"the doctor could not look: {type(fault).__name__}") from fault
-    return found if isinstance(found, dict) else {}
+    return document(await run_in_threadpool(computer.examined))
 
 
 @answering

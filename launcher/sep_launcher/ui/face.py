@@ -76,7 +76,7 @@ class Face:
             task.place, task.model = plan.place, plan.job.called
             task.route = f"{plan.route.engine} {plan.route.device}"
             task.reasons = tuple(phrases.reasons(plan.route))
-            self._tell()
+            self._tell(songs=True)
         self._check()
 
     def event(self, event: Event, _by: By | None = None) -> None:
@@ -151,8 +151,8 @@ class Face:
         song = self._task.songs[index]
         self._feed.put("song", task=self._task.id, index=index, song=song.document())
 
-    def _tell(self) -> None:
-        self._feed.put("task", task=self._task.document())
+    def _tell(self, *, songs: bool = False) -> None:
+        self._feed.put("task", task=self._task.document(songs=songs))
 
     def _check(self) -> None:
         if self._task.halted:
@@ -205,7 +205,7 @@ class Face:
     def fault(self, fault: SepError) -> None:
         """Note what ended the run; that stems are there already is a question."""
         self.report.fail(fault)
-        if isinstance(fault, ExistsError):
+        if isinstance(fault, ExistsError) and self._task.existing == "ask":
             self._task.question = {"kind": "exists", "lines": [fault.message]}
 
     def log(self, line: str) -> None:
@@ -241,5 +241,6 @@ class Face:
             for song in task.songs:
                 if song.state == "running":
                     song.state, song.done = "waiting", 0
-            self._tell()
+                song.peaks = {}  # of those that are done the list of tracks has them
+            self._tell(songs=True)
         return int(report.exit_code)

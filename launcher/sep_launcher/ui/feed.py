@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,13 @@ ALIVE_SECONDS = 15.0  # between two signs that the stream lives
 
 
 class Feed:
-    """Events with numbers from 1 on."""
+    """Events with numbers, each one more than the one before."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._ring: deque[tuple[int, str]] = deque(maxlen=RING)
-        self._number = 0
+        # Not from 1: a tab that slept while the server was started anew must see that.
+        self._number = time.time_ns() // 1_000_000
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._over = False
 

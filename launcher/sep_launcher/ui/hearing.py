@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response, StreamingResponse
 
+from sep_launcher.planning import names
 from sep_launcher.ui import pcm as samples
-from sep_launcher.ui.answers import NO_STORE, GoneError, answering, document
+from sep_launcher.ui.answers import NO_STORE, GoneError, answering, document, number
 from sep_launcher.ui.reveal import reveal as show
 from sep_launcher.ui.tracks import OTHER, TYPES
 from sep_launcher.ui.zipped import zipped
-from sep_protocol.errors import AudioError, PathError, UsageError
+from sep_protocol.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -60,11 +62,11 @@ def _lie(found: Track) -> dict[str, Any] | None:
 async def pcm(request: Request) -> Response:
     """Return a window of all stems: their frames as they lie, one stem after the other."""
     found = _track(request)
-    start, count = (request.query_params.get(each, "") for each in ("start", "frames"))
-    if not (start.isdecimal() and count.isdecimal()) or int(count) > MOST_FRAMES:
-        raise UsageError("a window has a start and so many frames")
+    start, count = (number(request.query_params.get(each, "")) for each in ("start", "frames"))
+    if count > MOST_FRAMES:
+        raise UsageError(f"a window has at most {MOST_FRAMES} frames")
     wavs = await run_in_threadpool(lambda: [samples.wav(found.file(each)) for each in found.stems])
-    stream = samples.frames(wavs, int(start), int(count))
+    stream = samples.frames(wavs, start, count)
     return StreamingResponse(stream, media_type=OTHER, headers=NO_STORE)
 
 
@@ -73,51 +75,49 @@ async def peaks(request: Request) -> Response:
     """Return the shapes of all stems, of a track that is done or in the making."""
     desk: Desk = request.app.state.desk
     name = request.path_params["id"]
-    songs = (song for task in desk.queue.tasks.values() for song in task.songs)
-    song = next((each for each in songs if each.id == name and each.state == "running"), None)
-    if song is not None:
-        with desk.feed.changing:
+    found = None
+    with desk.feed.changing:
+        songs = (song for task in desk.queue.tasks.values() for song in task.songs)
+        song = next((each for each in songs if each.id == name and each.state == "running"), None)
+        if song is not None:
             found = {stem: bytes(each) for stem, each in song.peaks.items()}
-    else:
+    if found is None:
         found = await run_in_threadpool(desk.tracks.peaks, _track(request))
     return document({stem: base64.b64encode(each).decode() for stem, each in found.items()})
 
 
 @answering
 async def file(request: Request) -> Response:
-    """Return a stem as a file."""
+    """Return a stem as a file, which no browser shows: whatever is in it, it is for the disk."""
     found = _track(request)
     path = found.file(request.path_params["stem"])
-    name = f"{found.title.rpartition('.')[0] or found.title} {path.name}"
-    return _attached(path, name)
-
-
-@answering
-async def mix(request: Request) -> Response:
-    """Return the song itself."""
-    path = Path(_track(request).mix)
-    if not await run_in_threadpool(path.is_file):
-        raise PathError(f"{path} is gone")
-    return _attached(path, path.name)
-
-
-def _attached(path: Path, name: str) -> Response:
-    """Return a file that no browser shows: whatever is in it, it is for the disk."""
     kind = TYPES.get(path.suffix.lower(), OTHER)
-    return FileResponse(path, media_type=kind, filename=name, headers=dict(NO_STORE))
+    name = f"{_folder(found)} {path.name}"
+    return FileResponse(path, media_type=kind, headers={**NO_STORE, **_attached(name)})
 
 
 @answering
 async def archive(request: Request) -> Response:
     """Return stems, those that are named or all, as one archive."""
     found = _track(request)
-    wanted = [each for each in request.query_params.get("stems", "").split(",") if each]
+    wanted = request.query_params.getlist("stem")
     files = [found.file(each) for each in wanted or found.stems]
-    folder = found.title.rpartition(".")[0] or found.title
-    named = [(f"{folder}/{each.name}", each) for each in files]
-    about = FileResponse(files[0], filename=f"{folder}.zip").headers["content-disposition"]
-    headers = {**NO_STORE, "content-disposition": about}
-    return StreamingResponse(zipped(named), media_type="application/zip", headers=headers)
+    folder = _folder(found)
+    stream = zipped([(f"{folder}/{each.name}", each) for each in files])
+    headers = {**NO_STORE, **_attached(f"{folder}.zip")}
+    return StreamingResponse(stream, media_type="application/zip", headers=headers)
+
+
+def _folder(found: Track) -> str:
+    """Return what a track is called in an archive: a name that leads nowhere, in any system."""
+    title = found.title.encode("utf-8", "replace").decode()
+    return names.folder(title.rpartition(".")[0] or title) or "stems"
+
+
+def _attached(name: str) -> dict[str, str]:
+    """Return the header that gives a file its name (RFC 6266)."""
+    quoted = quote(name.encode("utf-8", "replace"), safe="")
+    return {"content-disposition": f"attachment; filename*=utf-8''{quoted}"}
 
 
 @answering

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from sep_protocol import Event
 
 LOOK_SECONDS = 0.1  # between two looks at the button
-JOIN_SECONDS = 5.0
+AGAIN_SECONDS = 0.5
+JOIN_SECONDS = 30.0
 
 
 class Halting:
@@ -81,9 +83,12 @@ class Halting:
         """End the runtime, unless it has done its work and is kept."""
         if self._kept and self._whole:
             return
+        end = time.monotonic() + JOIN_SECONDS
         self._inner.stop()
-        if self._thread.ident is not None:
-            self._thread.join(JOIN_SECONDS)
+        while self._thread.is_alive() and time.monotonic() < end:
+            self._thread.join(AGAIN_SECONDS)  # it may have been about to begin
+            self._inner.stop()
+        self._inner.kill()
 
     def kill(self) -> None:
         """End the runtime now."""

@@ -7,14 +7,16 @@ bits do not hold it.
 
 from __future__ import annotations
 
+import math
 import struct
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Literal
 
 from sep_protocol.errors import AudioError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -22,7 +24,6 @@ Kind = Literal["int16", "int24", "float32"]
 KINDS: dict[tuple[int, int], Kind] = {(1, 16): "int16", (1, 24): "int24", (3, 32): "float32"}
 EXTENSIBLE = 0xFFFE
 UNKNOWN = 0xFFFFFFFF  # bytes: `ds64` has them
-HEADER_BYTES = 1 << 20  # tags and covers may come before the frames
 BLOCK = 1 << 20
 
 
@@ -71,20 +72,17 @@ def _parsed(path: Path, file: IO[bytes], size: int) -> Wav:
             kind, channels, rate = found
             length = long if length == UNKNOWN and long else length
             whole = Wav(path=path, kind=kind, channels=channels, rate=rate, begin=begin, frames=0)
-            frames = min(length, size - begin) // whole.width
-            return Wav(
-                path=path, kind=kind, channels=channels, rate=rate, begin=begin, frames=frames
-            )
+            return replace(whole, frames=min(length, size - begin) // whole.width)
         file.seek(begin + length + length % 2)
     raise AudioError(f"{path.name} has no samples")
 
 
 def _format(path: Path, data: bytes) -> tuple[Kind, int, int]:
-    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", data[:16])
+    tag, channels, rate, _, width, bits = struct.unpack("<HHIIHH", data[:16])
     if tag == EXTENSIBLE:
         (tag,) = struct.unpack("<H", data[24:26])
     kind = KINDS.get((tag, bits))
-    if kind is None or not channels or not rate:
+    if kind is None or not channels or not rate or width != channels * bits // 8:
         raise AudioError(f"{path.name} has samples of another kind")
     return kind, channels, rate
 
@@ -101,21 +99,21 @@ def frames(wavs: Sequence[Wav], start: int, count: int) -> Iterator[bytes]:
                 yield data
 
 
-def peaks(found: Wav, per_second: int) -> bytes:
+def peaks(found: Wav, per_second: int, over: threading.Event | None = None) -> bytes:
     """Return the least and greatest sample of every stretch by turns, as signed bytes; 127: full.
 
     Stretch k begins at frame floor(k * rate / per_second), as the runtime's do. Of integers the
-    highest byte counts, so that no loop in Python sees a sample.
+    highest byte counts, so that no loop in Python sees a sample. It ends early when `over` is set.
     """
     made = array("b")
     begin = stretch = 0
     with found.path.open("rb") as file:
         file.seek(found.begin)
-        while begin < found.frames:
+        while begin < found.frames and not (over and over.is_set()):
             stretch += 1
             end = min(found.frames, stretch * found.rate // per_second)
             data = file.read((end - begin) * found.width)
-            if not data:
+            if len(data) < (end - begin) * found.width:
                 break
             made.extend(_ends(data, found.kind))
             begin = end
@@ -124,9 +122,9 @@ def peaks(found: Wav, per_second: int) -> bytes:
 
 def _ends(data: bytes, kind: Kind) -> tuple[int, int]:
     if kind == "float32":
-        samples = array("f", data[: len(data) // 4 * 4])
-        low, high = min(samples) * 127, max(samples) * 127
-        return max(-127, min(127, int(low // 1))), max(-127, min(127, int(-(-high // 1))))
+        samples = array("f", data)
+        low, high = (max(-127.0, min(127.0, each * 127)) for each in (min(samples), max(samples)))
+        return math.floor(low), math.ceil(high)
     width = 2 if kind == "int16" else 3
     tops = array("b", data[width - 1 :: width])
     return max(-127, min(tops)), min(127, max(tops) + 1) if max(tops) >= 0 else max(tops)

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 CONTAINER = "SEP_IN_CONTAINER"
 
 
-def can_reveal() -> bool:
-    """Say whether there is a file manager that could be seen."""
+def has_desktop() -> bool:
+    """Say whether somebody would see a window of this computer."""
     if os.environ.get(CONTAINER):
         return False
-    if sys.platform in ("win32", "darwin"):
-        return True
     seen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return bool(seen and shutil.which("xdg-open"))
+    return sys.platform in ("win32", "darwin") or bool(seen)
+
+
+def can_reveal() -> bool:
+    """Say whether there is a file manager that could be seen."""
+    known = sys.platform in ("win32", "darwin") or shutil.which("xdg-open")
+    return has_desktop() and bool(known)
 
 
 def reveal(folder: Path) -> None:
@@ -32,12 +36,18 @@ def reveal(folder: Path) -> None:
     if not where.is_dir() or not can_reveal():
         raise EngineError(f"{where} cannot be shown from here")
     if sys.platform == "win32":
-        command = ["explorer", str(where)]
+        command = ["explorer", f"/select,{where}"]
     elif sys.platform == "darwin":
-        command = ["open", str(where)]
+        command = ["open", "-R", str(where)]  # a folder may be called song.app
     else:
         command = ["xdg-open", str(where)]
     try:
-        subprocess.Popen(command, stdin=-3, stdout=-3, stderr=-3, start_new_session=True)
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     except OSError as fault:
         raise EngineError(f"{command[0]} cannot be started: {fault.strerror}") from fault

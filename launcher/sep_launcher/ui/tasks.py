@@ -65,7 +65,8 @@ class Task:
     existing: Existing = "ask"
     agreed: bool = False  # whether a person has said yes to what was asked
     halted: bool = False  # whether a person wants it to end
-    upload: str = ""  # the uploads that it is of; they go with it
+    upload: str = ""  # the batch of copies that it is of
+    spent: bool = False  # whether these are gone
     songs: list[Song] = field(default_factory=list)
     place: str = ""  # where it is done, for people
     route: str = ""
@@ -83,12 +84,14 @@ class Task:
     left: float | None = None  # seconds, of all songs
     speed: float = 0.0  # seconds of audio per second of work
 
-    def document(self) -> dict[str, Any]:
-        """Return what the page sees."""
+    def document(self, *, songs: bool = True) -> dict[str, Any]:
+        """Return what the page sees; without its songs, of which there may be thousands."""
         told = ("id", "title", "kind", "state", "place", "route", "reasons", "model", "device",
                 "phase", "meter", "lines", "warnings", "error", "findings", "question", "seconds",
-                "left", "speed")  # fmt: skip
+                "left", "speed", "spent")  # fmt: skip
         found = {each: getattr(self, each) for each in told}
+        if not songs:
+            return found
         return {**found, "songs": [each.document() for each in self.songs]}
 
     def say(self, text: str) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sep_launcher.machine import disk
 from sep_launcher.ui import pcm
 from sep_protocol.errors import AudioError, PathError
 
@@ -45,13 +49,19 @@ class Track:
         if stem not in self.stems:
             raise PathError(f"there is no stem {stem}")
         path = Path(self.out, self.stems[stem])
-        if path.is_symlink() or not path.is_file():
+        if not stat.S_ISREG(disk.mode(path, links=True)):
             raise PathError(f"{path} is gone")
         return path
 
+    @property
+    def is_there(self) -> bool:
+        """Say whether all of its files are."""
+        modes = (disk.mode(Path(self.out, name), links=True) for name in self.stems.values())
+        return all(map(stat.S_ISREG, modes))
+
     def document(self) -> dict[str, Any]:
         """Return what the page sees."""
-        return {**asdict(self), "stems": list(self.stems), "folder": self.out}
+        return {**asdict(self), "stems": list(self.stems)}
 
 
 class Tracks:
@@ -62,6 +72,8 @@ class Tracks:
         self._feed = feed
         self.every: dict[str, Track] = {each.id: each for each in _noted(file)}
         self.shapes: dict[str, dict[str, bytes]] = {}  # by track; by stem, as `pcm.peaks`
+        self.over = threading.Event()  # nobody wants to see any more
+        self._reading = threading.Lock()
 
     def keep(self, song: Song, event: TrackDone, model: str) -> None:
         """Note a track that is done."""
@@ -77,11 +89,12 @@ class Tracks:
             model=model,
         )
         with self._feed.changing:
-            for old in [each.id for each in self.every.values() if self._same(each, track)]:
-                del self.every[old]
+            same = [each.id for each in self.every.values() if self._same(each, track)]
+            for old in [*same, *list(self.every)[: 1 - MOST]]:
+                self.every.pop(old, None)
+                self.shapes.pop(old, None)
+                self._feed.put("forgotten", track=old)
             self.every[track.id] = track
-            for old in list(self.every)[:-MOST]:
-                del self.every[old]
             if song.peaks:
                 self.shapes[track.id] = {stem: bytes(each) for stem, each in song.peaks.items()}
             self._write()
@@ -101,19 +114,20 @@ class Tracks:
 
     def peaks(self, track: Track) -> dict[str, bytes]:
         """Return the shapes of its stems, as far as its files tell them."""
-        if track.id not in self.shapes:
+        with self._reading:  # one at a time: they are read whole
+            if track.id in self.shapes:
+                return self.shapes[track.id]
             found = {}
             for stem in track.stems:
-                try:
-                    found[stem] = pcm.peaks(pcm.wav(track.file(stem)), PEAKS)
-                except (AudioError, PathError, OSError):
-                    continue
-            self.shapes[track.id] = found
-        return self.shapes[track.id]
+                with suppress(AudioError, PathError, OSError, ValueError):
+                    found[stem] = pcm.peaks(pcm.wav(track.file(stem)), PEAKS, self.over)
+            if not self.over.is_set() and track.id in self.every:
+                self.shapes[track.id] = found
+            return found
 
     def document(self) -> list[dict[str, Any]]:
-        """Return what the page sees, of what is still there."""
-        return [each.document() for each in self.every.values()]
+        """Return what the page sees, of what is there: a disk may be away for a while."""
+        return [each.document() for each in self.every.values() if each.is_there]
 
     def _write(self) -> None:
         try:
@@ -128,14 +142,6 @@ class Tracks:
 def _noted(file: Path) -> list[Track]:
     """Return the tracks that were noted and are still there."""
     try:
-        found = [Track(**each) for each in json.loads(file.read_text("ascii"))]
-        return [each for each in found if _is_there(each)]
+        return [Track(**each) for each in json.loads(file.read_text("ascii"))]
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return []
-
-
-def _is_there(track: Track) -> bool:
-    try:
-        return all(track.file(stem) for stem in track.stems)
-    except PathError:
-        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sep_launcher.ui.face import Face
@@ -24,7 +25,7 @@ END_SECONDS = 20.0
 class Queue:
     """The tasks of all pages, in the order in which they came; one is done at a time.
 
-    `keep` gets every track that is done, `drop` every task that is taken away.
+    `keep` gets every track that is done, `drop` the name of every batch that nobody needs any more.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Queue:
         feed: Feed,
         keeper: Keeper,
         keep: Callable[[Song, TrackDone], None],
-        drop: Callable[[Task], None],
+        drop: Callable[[str], None],
     ) -> None:
         self._feed = feed
         self._keeper = keeper
@@ -59,27 +60,37 @@ class Queue:
     def cancel(self, task: Task) -> None:
         """End it, or do not begin with it."""
         with self._feed.changing:
+            if not task.is_open:
+                return
             task.halted = True
             if task is self._now:
                 self._keeper.halt.set()
                 return
-            if task.is_open:
-                task.state, task.question = "cancelled", None
-                self._feed.put("task", task=task.document())
-                self._drop(task)
+            task.state, task.question = "cancelled", None
+            self._spend(task)
+            self._feed.put("task", task=task.document())
 
     def again(self, task: Task, existing: Existing, *, agreed: bool = False) -> None:
         """Do it once more: what is done already stays, or is made anew."""
         with self._feed.changing:
-            task.existing, task.agreed, task.halted = existing, task.agreed or agreed, False
+            task.existing, task.agreed, task.halted = existing, agreed, False
             self._order(task)
 
     def forget(self, task: Task) -> None:
-        """Take away what has ended."""
+        """Take away what has ended; nothing happens to what goes on."""
         with self._feed.changing:
+            if task.is_open:
+                return
             self.tasks.pop(task.id, None)
+            self._spend(task)
             self._feed.put("gone", task=task.id)
-            self._drop(task)
+
+    def _spend(self, task: Task) -> None:
+        """Delete the copies of a task, unless another one is of them, too."""
+        others = [each for each in self.tasks.values() if each is not task and not each.spent]
+        task.spent = bool(task.upload)
+        if task.upload and not any(each.upload == task.upload for each in others):
+            threading.Thread(target=self._drop, args=(task.upload,), daemon=True).start()
 
     def document(self) -> list[dict[str, Any]]:
         """Return what the page sees."""
@@ -95,6 +106,7 @@ class Queue:
         self._orders.put(None)
         self._thread.join(END_SECONDS)
         self._keeper.rest()
+        _end_children()
 
     @property
     def busy(self) -> bool:
@@ -119,11 +131,15 @@ class Queue:
                 self._feed.put("task", task=task.document())
             try:
                 self._do(task)
+            except Exception:  # noqa: BLE001 (a bug in telling it must not end this thread)
+                task.state = "failed"
             finally:
                 with self._feed.changing:
                     self._now = None
 
     def _do(self, task: Task) -> None:
+        if task.kind != "run":
+            self._keeper.rest()  # what is set up is its environment
         face = Face(task, self._feed, self._keep)
         try:
             task.work(face)
@@ -133,3 +149,12 @@ class Queue:
         except Exception as fault:  # noqa: BLE001 (the next task is to be done whatever this is)
             face.fault(SepError(f"unexpected {type(fault).__name__}: {fault}"))
             face.close()
+
+
+def _end_children() -> None:
+    """Kill what a task that did not hear its end has left: an installer would go on for minutes."""
+    import psutil  # noqa: PLC0415 (20 ms)
+
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()

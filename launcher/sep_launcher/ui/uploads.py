@@ -5,12 +5,14 @@ They lie in folders of sep's own, below names of the page's own choice that were
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
 
 from sep_launcher.planning import names
 from sep_launcher.ui.tasks import name
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 SPARE_BYTES = 512 << 20  # that must stay free beside what comes
 PART = ".part"
 MOST_PARTS = 32  # folders in one another
+
+
+class FullError(PathError):
+    """There is no room for a file."""
+
+
+class TooMuchError(UsageError):
+    """More of a file came than was promised."""
 
 
 class OffsetError(PathError):
@@ -39,6 +49,7 @@ class Upload:
     id: str
     batch: str
     path: Path
+    told: str  # its path as the page says it
     size: int
     done: bool = False
     busy: bool = False
@@ -65,6 +76,7 @@ class Uploads:
 
     root: Path
     every: dict[str, Upload] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def empty(self) -> None:
         """Take away what an earlier server left."""
@@ -74,25 +86,33 @@ class Uploads:
     def begin(self, batch: str, path: str, size: int) -> Upload:
         """Begin a file of a batch, or go on with it.
 
-        Raises UsageError for a path or a batch that is none, PathError where the disk is too small.
+        Raises UsageError for a path or a batch that is none, FullError where the disk is too small.
         """
         if not re.fullmatch(r"[\w-]{8,40}", batch) or size < 0:
             raise UsageError("that is no upload")
         below = _checked(path)
         target = self.root / batch / below
-        for each in self.every.values():
-            if (each.batch, each.path, each.size) == (batch, target, size):
-                return each
+        with self._lock:
+            for each in self.every.values():
+                if (each.path, each.told, each.size) == (target, path, size):
+                    return each
+                if each.path == target:
+                    raise UsageError(f"two files would be called {below}")
+            return self._begin(Upload(id=name(), batch=batch, path=target, told=path, size=size))
+
+    def _begin(self, upload: Upload) -> Upload:
+        size, target = upload.size, upload.path
         self.root.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.root).free
+        coming = sum(each.size - each.here for each in self.every.values())
+        free = shutil.disk_usage(self.root).free - coming
         if size + SPARE_BYTES > free:
-            need, here = f"{size / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
-            raise PathError(
+            need, here = f"{size / 1e9:.1f} GB", f"{max(0, free) / 1e9:.1f} GB"
+            raise FullError(
                 f"{target.name} has {need}, and {here} are free",
                 hint="type its path instead: then no copy is made",
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        upload = Upload(id=name(), batch=batch, path=target, size=size)
+        upload.part.unlink(missing_ok=True)
         self.every[upload.id] = upload
         if not size:
             self._end(upload)
@@ -110,10 +130,8 @@ class Uploads:
             with upload.part.open("ab") as file:
                 async for data in slices:
                     if file.tell() + len(data) > upload.size:
-                        raise UsageError("more came than was promised")
-                    file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                        raise TooMuchError("more came than was promised")
+                    await run_in_threadpool(file.write, data)
         finally:
             upload.busy = False
         if upload.here == upload.size:
@@ -128,32 +146,42 @@ class Uploads:
 
     def drop(self, upload: Upload) -> None:
         """Forget a file, and delete it."""
-        self.every.pop(upload.id, None)
+        with self._lock:
+            self.every.pop(upload.id, None)
         upload.part.unlink(missing_ok=True)
         upload.path.unlink(missing_ok=True)
 
     def folder(self, batch: str) -> Path:
         """Return the folder of a batch that is whole; raise UsageError where it is not."""
-        mine = [each for each in self.every.values() if each.batch == batch]
+        mine = self.of(batch)
         if not mine or not all(each.done for each in mine):
             raise UsageError("not all of the files are here yet")
         return self.root / batch
 
+    def of(self, batch: str) -> list[Upload]:
+        """Return the files of a batch."""
+        with self._lock:
+            return [each for each in self.every.values() if each.batch == batch]
+
     def drop_batch(self, batch: str) -> None:
         """Delete a batch."""
-        if not batch:
-            return
-        for each in [each for each in self.every.values() if each.batch == batch]:
-            self.every.pop(each.id)
+        for each in self.of(batch):
+            with self._lock:
+                self.every.pop(each.id, None)
         shutil.rmtree(self.root / batch, ignore_errors=True)
 
 
 def _checked(path: str) -> PurePosixPath:
     """Return a path below a folder, of names that any system takes; raise UsageError for none."""
     parts = path.split("/")
+    fault = UsageError(f"{path[:80]!r} is no name of a file")
     if len(parts) > MOST_PARTS or any(part in ("", ".", "..") for part in parts):
-        raise UsageError(f"{path[:80]!r} is no name of a file")
+        raise fault
     found = [names.portable(part) for part in parts]
-    if not all(found) or any(len(part.encode()) > names.MOST - len(PART) for part in found):
-        raise UsageError(f"{path[:80]!r} is no name of a file")
+    try:
+        size = max(len(part.encode()) for part in found)
+    except UnicodeEncodeError:
+        raise fault from None
+    if not all(found) or size > names.MOST - len(PART):
+        raise fault
     return PurePosixPath(*found)

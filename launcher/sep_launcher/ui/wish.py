@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sep_launcher.planning.request import AUTO, Request
+from sep_launcher.planning.request import Request
 from sep_launcher.planning.route import Wanted
 from sep_launcher.ui.tracks import PEAKS
 from sep_protocol import Output
@@ -26,7 +26,7 @@ class Wish:
     paths: tuple[str, ...] = ()  # files and folders of this computer
     batch: str = ""  # or uploads
     model: str | None = None
-    from_mix: str | None = None  # a model, or AUTO
+    from_mix: str | None = None  # a model, or `auto`
     stems: tuple[str, ...] | None = None
     format: Format = "wav"
     bit_depth: BitDepth | None = None
@@ -65,6 +65,3 @@ def wish(found: Any) -> Wish:  # noqa: ANN401 (JSON)
     if bool(made.paths) == bool(made.batch):
         raise UsageError("a job is of paths or of uploads")
     return made
-
-
-__all__ = ["AUTO", "Wish", "wish"]

@@ -44,10 +44,12 @@ export function follow(begin, take, lost) {
   let source = null;
   let number = -1;
   let again = 0;
+  let busy = false;
 
   async function open() {
     clearTimeout(again);
-    if (source || document.hidden) return;
+    if (source || busy || document.hidden) return;
+    busy = true;
     try {
       if (number < 0) {
         const found = await get("/api/state");
@@ -58,15 +60,23 @@ export function follow(begin, take, lost) {
       lost(fault);
       again = setTimeout(open, LATER);
       return;
+    } finally {
+      busy = false;
     }
     if (source || document.hidden) return;
     source = new EventSource(`/api/events?after=${number}`);
     source.onopen = () => lost(null);
     source.onmessage = (message) => {
       const event = JSON.parse(message.data);
-      if (event.kind === "again") return renew();
+      if (event.kind === "again") {
+        renew();
+        return;
+      }
       const here = Number(message.lastEventId);
-      if (here !== number + 1) return renew();
+      if (here !== number + 1) {
+        renew();
+        return;
+      }
       number = here;
       if (event.kind === "bye") {
         close();

@@ -19,8 +19,32 @@ export const $ = (id) => document.getElementById(id);
 export function fill(parent, ...children) {
   const key = document.activeElement?.dataset?.key;
   const inside = key && parent.contains(document.activeElement);
+  const within = parent.contains(document.activeElement) && document.activeElement !== document.body;
   parent.replaceChildren(...children.flat().filter(Boolean));
-  if (inside) parent.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  const again = inside && parent.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  if (again) again.focus({ preventScroll: true });
+  else if (within) {
+    const near = parent.querySelector("h2, h3") ?? parent;
+    near.tabIndex = -1; // what had the focus is gone
+    near.focus({ preventScroll: true });
+  }
+}
+
+/** Remember something for the next time, where the browser allows it. */
+export function keep(key, value) {
+  try {
+    localStorage.setItem(`sep.${key}`, value);
+  } catch {
+    // it is kept while the page is open, or not at all
+  }
+}
+
+export function kept(key) {
+  try {
+    return localStorage.getItem(`sep.${key}`);
+  } catch {
+    return null;
+  }
 }
 
 /** Say something to who cannot see it. */
@@ -45,10 +69,17 @@ export function dialog(title, ...children) {
   return box;
 }
 
-$("dialog").addEventListener("close", () => last?.focus?.());
+$("dialog").addEventListener("close", () => {
+  $("main").prepend($("notice"));
+  last?.focus?.();
+});
 
 /** Tell what went wrong, where everybody sees it; nothing takes it away. */
 export function notice(text = "") {
-  $("notice").textContent = text;
-  $("notice").hidden = !text;
+  const box = $("notice");
+  if (box.textContent === text) return;
+  box.textContent = text;
+  box.hidden = !text;
+  const open = document.querySelector("dialog[open]"); // behind it nothing is seen or said
+  (open ?? $("main")).prepend(box);
 }

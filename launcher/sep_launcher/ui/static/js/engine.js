@@ -1,41 +1,43 @@
 // All stems of a track by one clock: windows of frames are fetched, decoded off the page's thread,
 // and started at whole frames of a context that has the track's own rate, so no seam is heard.
-import { get } from "./api.js";
-import { WINDOW_SECONDS, heard, pieces } from "./timeline.js";
+import { heard, pieces } from "./timeline.js";
+import { Windows } from "./windows.js";
 
 const AHEAD_SECONDS = 6; // of sound that is fetched
 const SCHEDULED_SECONDS = 1.5; // of sound that is started ahead
-const BEGIN_SECONDS = 0.06; // from the click to the first frame
+const BEGIN_SECONDS = 0.06; // from the click to the first frame, and from a stall to the next
 const SMOOTH_SECONDS = 0.01; // of a change of gain
-const KEPT_WINDOWS = 8;
-const MOST_DECODED = 150 << 20; // bytes of sound of a track that the browser has to decode whole
+const RESUME_SECONDS = 3; // that a sound output may take to wake
 
 export class Engine {
   #context = null;
-  #worker = null;
-  #windows = new Map(); // index -> samples or a promise of them
-  #waiting = new Map(); // id of a request -> {done, fail}
-  #asked = 0;
   #nodes = []; // per stem {gain, meter}
   #sources = new Set();
   #scheduled = [];
-  #next = null; // {frame, at}
+  #next = null; // {frame, at}: what is started next; null while it begins
   #origin = 0; // frame of the context's clock at which `at` is 0
-  #turn = 0;
-  #whole = null; // samples of stems that the browser decoded
-  #filling = false;
+  #turn = 0; // of play, seek and pause: what an older one awaited counts no more
+  #filling = 0; // the turn that fills
+  #level = new Float32Array(2048);
 
   constructor(track) {
     this.track = track;
     this.rate = track.rate;
-    this.frames = track.frames;
-    this.size = Math.round(this.rate * WINDOW_SECONDS);
+    this.windows = new Windows(track, () => this.#fill());
     this.gains = track.stems.map(() => 1);
     this.loop = null;
     this.playing = false;
-    this.at = 0; // the frame at which it rests
+    this.at = 0; // the frame at which it rests, or begins
     this.onchange = () => {};
     this.onfault = () => {};
+  }
+
+  get frames() {
+    return this.windows.frames;
+  }
+
+  get size() {
+    return this.windows.size;
   }
 
   /** Make what sounds; called by a click, because browsers are silent before one. */
@@ -48,94 +50,43 @@ export class Engine {
         const gain = this.#context.createGain();
         gain.gain.value = this.gains[index];
         const meter = this.#context.createAnalyser();
-        meter.fftSize = 2048;
+        meter.fftSize = this.#level.length;
         gain.connect(meter);
         gain.connect(master);
         return { gain, meter };
       });
     }
-    if (this.#context.state !== "running") await this.#context.resume();
-  }
-
-  #work() {
-    if (this.#worker) return this.#worker;
-    this.#worker = new Worker(new URL("./pcm-worker.js", import.meta.url), { type: "module" });
-    this.#worker.onmessage = ({ data }) => {
-      if (data.beat) {
-        this.#fill();
-        return;
-      }
-      const waiting = this.#waiting.get(data.id);
-      this.#waiting.delete(data.id);
-      if (data.fault) waiting?.fail(new Error(data.fault));
-      else waiting?.done(data.found);
-    };
-    return this.#worker;
-  }
-
-  /** Fetch a window of all stems, if it is not here. */
-  #window(index) {
-    const known = this.#windows.get(index);
-    if (known) return known;
-    const start = index * this.size;
-    const count = Math.min(this.size, this.frames - start);
-    const coming = this.#whole
-      ? Promise.resolve(this.#whole.map((channels) => channels.map((each) => each.subarray(start, start + count))))
-      : this.#ask(start, count);
-    this.#windows.set(index, coming);
-    coming.then(
-      (found) => this.#windows.has(index) && this.#windows.set(index, found),
-      () => this.#windows.delete(index),
-    );
-    for (const old of [...this.#windows.keys()].slice(0, -KEPT_WINDOWS)) this.#windows.delete(old);
-    return coming;
-  }
-
-  #ask(start, count) {
-    const id = (this.#asked += 1);
-    const url = `/api/tracks/${this.track.id}/pcm?start=${start}&frames=${count}`;
-    const stems = this.track.stems.map((stem) => this.track.samples[stem]);
-    return new Promise((done, fail) => {
-      this.#waiting.set(id, { done, fail });
-      this.#work().postMessage({ id, url, stems, start, count });
+    if (this.#context.state === "running") return;
+    const late = new Promise((_, fail) => {
+      setTimeout(() => fail(new Error("no sound output answers")), RESUME_SECONDS * 1000);
     });
-  }
-
-  /** Have the browser decode stems that are no WAV files, where they are not too long. */
-  async #decode() {
-    if (this.track.samples || this.#whole) return;
-    const size = this.frames * 8 * this.track.stems.length;
-    if (size > MOST_DECODED) throw new Error("these files are too long for the browser; as WAV files they play at any length");
-    const every = await Promise.all(this.track.stems.map(async (stem) => {
-      const response = await fetch(`/api/tracks/${this.track.id}/files/${encodeURIComponent(stem)}`);
-      if (!response.ok) throw new Error("a stem is gone");
-      return this.#context.decodeAudioData(await response.arrayBuffer());
-    }));
-    this.#whole = every.map((buffer) => Array.from({ length: buffer.numberOfChannels }, (_, n) => buffer.getChannelData(n)));
-    this.frames = Math.min(this.frames, ...every.map((buffer) => buffer.length));
+    await Promise.race([this.#context.resume(), late]);
   }
 
   /** Start at a frame; by default where it rests. */
   async play(frame = this.at) {
     const turn = (this.#turn += 1);
     this.#silence();
-    this.at = frame >= this.frames ? 0 : frame;
+    this.at = frame >= this.frames ? 0 : Math.max(0, Math.round(frame));
+    this.playing = true;
+    this.onchange();
     try {
       await this.#ready();
-      await this.#decode();
-      this.#work();
-      await this.#window(Math.floor(this.at / this.size));
+      await this.windows.decode(this.#context);
+      if (turn !== this.#turn) return;
+      this.windows.begin();
+      await this.windows.get(Math.floor(this.at / this.size));
     } catch (fault) {
+      if (turn !== this.#turn) return;
+      this.playing = false;
+      this.onchange();
       this.onfault(fault);
       return;
     }
     if (turn !== this.#turn) return;
     this.#origin = Math.ceil((this.#context.currentTime + BEGIN_SECONDS) * this.rate);
     this.#next = { frame: this.at, at: 0 };
-    this.#scheduled = [];
-    this.playing = true;
     this.#fill();
-    this.onchange();
   }
 
   pause() {
@@ -149,11 +100,12 @@ export class Engine {
   /** Go to a frame, and play on if it played. */
   seek(frame) {
     const to = Math.max(0, Math.min(this.frames - 1, Math.round(frame)));
-    if (this.playing) this.play(to);
-    else {
-      this.at = to;
-      this.onchange();
+    if (this.playing) {
+      this.play(to);
+      return;
     }
+    this.at = to;
+    this.onchange();
   }
 
   setLoop(loop) {
@@ -170,7 +122,7 @@ export class Engine {
 
   /** Return the frame that is heard now. */
   now() {
-    if (!this.playing || !this.#context) return this.at;
+    if (!this.playing || !this.#scheduled.length) return this.at;
     const time = this.#context.currentTime * this.rate - this.#origin;
     return Math.max(0, Math.floor(heard(this.#scheduled, time)));
   }
@@ -179,9 +131,8 @@ export class Engine {
   level(index) {
     const node = this.#nodes[index];
     if (!node || !this.playing) return 0;
-    const samples = new Float32Array(node.meter.fftSize);
-    node.meter.getFloatTimeDomainData(samples);
-    return samples.reduce((most, each) => Math.max(most, Math.abs(each)), 0);
+    node.meter.getFloatTimeDomainData(this.#level);
+    return this.#level.reduce((most, each) => Math.max(most, Math.abs(each)), 0);
   }
 
   #silence() {
@@ -191,25 +142,26 @@ export class Engine {
       each.disconnect();
     }
     this.#sources.clear();
+    this.#scheduled = [];
+    this.#next = null;
   }
 
   /** Start what is due, and fetch what comes after it. */
   async #fill() {
-    if (!this.playing || this.#filling) return;
-    this.#filling = true;
-    const turn = this.#turn;
+    if (!this.#next || this.#filling === this.#turn) return;
+    const turn = (this.#filling = this.#turn);
     try {
       const time = Math.max(0, this.#context.currentTime * this.rate - this.#origin);
       const about = { frames: this.frames, size: this.size, loop: this.loop };
       const due = pieces({ ...this.#next, until: time + SCHEDULED_SECONDS * this.rate, ...about });
       for (const piece of due.found) {
-        const samples = await this.#window(Math.floor(piece.frame / this.size));
+        const samples = await this.windows.get(Math.floor(piece.frame / this.size));
         if (turn !== this.#turn) return;
         this.#start(piece, samples);
         this.#next = { frame: piece.frame + piece.count, at: piece.at + piece.count };
       }
       const ahead = pieces({ ...this.#next, until: time + AHEAD_SECONDS * this.rate, ...about });
-      for (const piece of ahead.found.slice(0, 3)) this.#window(Math.floor(piece.frame / this.size));
+      for (const piece of ahead.found.slice(0, 3)) this.windows.get(Math.floor(piece.frame / this.size)).catch?.(() => {});
       this.#scheduled = this.#scheduled.filter((each) => each.at + each.count > time - this.rate);
       if (due.over && time >= this.#next.at) this.#end();
     } catch (fault) {
@@ -218,26 +170,21 @@ export class Engine {
         this.onfault(fault);
       }
     } finally {
-      this.#filling = false;
+      if (this.#filling === turn) this.#filling = 0;
     }
   }
 
   #end() {
     this.#turn += 1;
+    this.#silence();
     this.playing = false;
     this.at = 0;
     this.onchange();
   }
 
   #start(piece, samples) {
-    let when = this.#origin + piece.at;
-    const late = Math.ceil(this.#context.currentTime * this.rate) + 128 - when;
-    if (late > 0 && this.#scheduled.length) { // the network was too slow: all stems wait together
-      this.#origin += late;
-      when += late;
-    }
     const offset = piece.frame % this.size;
-    samples.forEach((channels, index) => {
+    const sources = samples.map((channels, index) => {
       const buffer = this.#context.createBuffer(channels.length, piece.count, this.rate);
       channels.forEach((each, number) => buffer.copyToChannel(each.subarray(offset, offset + piece.count), number));
       const source = this.#context.createBufferSource();
@@ -247,9 +194,16 @@ export class Engine {
         this.#sources.delete(source);
         source.disconnect();
       };
-      source.start(when / this.rate);
-      this.#sources.add(source);
+      return source;
     });
+    const soon = Math.ceil(this.#context.currentTime * this.rate) + 128;
+    if (this.#origin + piece.at < soon) { // what should come is late: all stems wait together
+      this.#origin = soon + Math.ceil(BEGIN_SECONDS * this.rate) - piece.at;
+    }
+    for (const source of sources) {
+      source.start((this.#origin + piece.at) / this.rate);
+      this.#sources.add(source);
+    }
     this.#scheduled.push(piece);
   }
 
@@ -257,10 +211,7 @@ export class Engine {
     this.playing = false;
     this.#turn += 1;
     this.#silence();
-    this.#worker?.terminate();
+    this.windows.close();
     this.#context?.close();
   }
 }
-
-/** Return a track with what is known of its samples. */
-export const load = (id) => get(`/api/tracks/${id}`);

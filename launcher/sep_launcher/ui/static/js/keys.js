@@ -1,6 +1,6 @@
 // The keyboard: letters for who plays, none of them where somebody writes.
-import { dialog, el } from "./dom.js";
-import { player } from "./mixer.js";
+import { dialog, el, keep, kept } from "./dom.js";
+import { player } from "./tracks.js";
 
 const KEY = "letters";
 const KEYS = [
@@ -10,13 +10,20 @@ const KEYS = [
   ["B", "hold it: all together"], ["+ −", "zoom"], ["?", "this list"],
 ];
 
-const letters = () => localStorage.getItem(KEY) !== "off";
+let held = false; // whether B is what makes all be heard
+
+const letters = () => kept(KEY) !== "off";
+
+function release() {
+  if (held) player?.setWhole(false);
+  held = false;
+}
 
 export function help() {
   dialog("Keys",
     el("dl", {}, KEYS.flatMap(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)])),
     el("p", { class: "checks" }, el("label", {},
-      el("input", { type: "checkbox", ".checked": letters(), onchange: (event) => localStorage.setItem(KEY, event.target.checked ? "on" : "off") }),
+      el("input", { type: "checkbox", ".checked": letters(), onchange: (event) => keep(KEY, event.target.checked ? "on" : "off") }),
       "letters and digits are keys of the player")));
 }
 
@@ -35,9 +42,9 @@ function step(by) {
 
 function act(event) {
   const { key, shiftKey, target } = event;
-  const slider = target.matches?.("input[type=range]");
-  if (key === "?") return help();
-  if (!player) return undefined;
+  const slider = target.matches?.("input[type=range]") && target !== player?.seeker;
+  if (key === "?" && letters()) return help();
+  if (!player) return false;
   if (key === " ") {
     // Who pressed a button with the mouse wants to play; who is at it by Tab wants the button.
     if (target.closest?.("button, a, summary, input[type=checkbox]") && target.matches(":focus-visible")) return false;
@@ -47,8 +54,10 @@ function act(event) {
   if (key === "Home") return player.engine.seek(0);
   if (key === "ArrowLeft") return player.skip(shiftKey ? -1 : -5);
   if (key === "ArrowRight") return player.skip(shiftKey ? 1 : 5);
-  if (key === "ArrowUp") return step(-1);
-  if (key === "ArrowDown") return player.lanes.some((each) => each.root.contains(document.activeElement)) ? step(1) : false;
+  if (key === "ArrowUp" || key === "ArrowDown") {
+    const inside = player.lanes.some((each) => each.root.contains(document.activeElement));
+    return inside ? step(key === "ArrowUp" ? -1 : 1) : false;
+  }
   if (!letters()) return false;
   if (/^[1-9]$/.test(key) && player.lanes[key - 1]) return player.solo(player.lanes[key - 1], shiftKey);
   switch (key.toLowerCase()) {
@@ -57,7 +66,9 @@ function act(event) {
     case "l": return player.toggleLoop();
     case "i": return player.edge("in");
     case "o": return player.edge("out");
-    case "b": return event.repeat ? undefined : player.setWhole(true);
+    case "b":
+      if (!event.repeat) held = !player.whole;
+      return player.setWhole(true);
     case "+": case "=": return player.zoom(0.5);
     case "-": return player.zoom(2);
     default: return false;
@@ -70,6 +81,7 @@ export function listen() {
     if (act(event) !== false) event.preventDefault();
   });
   addEventListener("keyup", (event) => {
-    if (event.key.toLowerCase() === "b" && !writes(event.target) && letters()) player?.setWhole(false);
+    if (event.key.toLowerCase() === "b") release();
   });
+  addEventListener("blur", release);
 }

@@ -51,7 +51,7 @@ export class Lane {
     this.root.classList.toggle("silent", !heard);
   }
 
-  /** Show a level, the peak of the last moment. */
+  /** Show a level, the peak of the last moment; return whether there is nothing more to show. */
   tell(level) {
     const now = performance.now();
     if (level >= this.#held || now - this.#since > HOLD) {
@@ -61,5 +61,6 @@ export class Lane {
     const part = this.#held > 0 ? Math.max(0, 1 + (20 * Math.log10(this.#held)) / 60) : 0;
     this.level.style.transform = `scaleX(${Math.min(1, part).toFixed(3)})`;
     this.meter.classList.toggle("clips", this.#held > 1);
+    return this.#held === 0;
   }
 }

@@ -4,7 +4,7 @@ import { listen as listenToFiles } from "./add.js";
 import { $, notice } from "./dom.js";
 import { help, listen as listenToKeys } from "./keys.js";
 import { look } from "./machine.js";
-import { open, player } from "./mixer.js";
+import { open, player } from "./tracks.js";
 import { begin, state, take } from "./store.js";
 import { draw } from "./options.js";
 import "./queue.js";

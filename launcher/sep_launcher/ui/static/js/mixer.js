@@ -1,15 +1,13 @@
-// The player of one track: lanes by one clock, loop, A/B with the mix, files.
+// The player of one track: lanes by one clock, loop, all together, files.
 import { get, post, remove } from "./api.js";
 import { $, announce, el, fill, notice } from "./dom.js";
-import { Engine, load } from "./engine.js";
+import { Engine } from "./engine.js";
 import { Lane } from "./lanes.js";
-import { on, state } from "./store.js";
+import { state } from "./store.js";
 import { PER_SECOND, color, draw, most, unpack } from "./wave.js";
 import { clock, count } from "./words.js";
 
-export let player = null;
-
-class Mixer {
+export class Mixer {
   constructor(track) {
     this.track = track;
     this.engine = new Engine(track);
@@ -22,9 +20,12 @@ class Mixer {
     this.engine.onfault = (fault) => notice(`It cannot be played: ${fault.message ?? fault}`);
     this.apply();
     this.#shapes();
-    this.#tick();
-    this.resize = () => this.waves();
-    addEventListener("resize", this.resize);
+    this.#place();
+    this.resized = new ResizeObserver(() => this.waves());
+    this.resized.observe($("player"));
+    this.schemes = matchMedia("(prefers-color-scheme: light)");
+    this.recolor = () => this.waves();
+    this.schemes.addEventListener("change", this.recolor);
   }
 
   file(stem) {
@@ -35,8 +36,12 @@ class Mixer {
     const { track } = this;
     const stems = this.lanes.map((lane) => lane.stem);
     this.button = el("button", { type: "button", class: "main play", "aria-label": "Play", title: "Play (Space)", onclick: () => this.toggle() }, "▶");
-    this.seeker = el("input", { type: "range", min: "0", max: String(track.frames), step: "1", ".value": "0", "aria-label": "Position", oninput: () => this.engine.seek(Number(this.seeker.value)) });
-    this.time = el("output", {});
+    this.seeker = el("input", {
+      type: "range", min: "0", max: String(track.frames), step: "1", ".value": "0", "aria-label": "Position",
+      oninput: () => { this.dragging = true; this.#tell(Number(this.seeker.value)); },
+      onchange: () => { this.dragging = false; this.engine.seek(Number(this.seeker.value)); },
+    });
+    this.time = el("span", { class: "time" });
     this.looper = el("button", { type: "button", "aria-pressed": "false", title: "Loop (L); drag with Shift over a waveform to choose", onclick: () => this.toggleLoop() }, "Loop");
     this.mix = el("button", { type: "button", "aria-pressed": "false", title: "Hold B to hear it for a moment", onclick: () => this.setWhole(!this.whole) }, "All together");
     this.head = el("div", { class: "head-line" });
@@ -52,10 +57,10 @@ class Mixer {
       el("div", { class: "lanes" }, this.lanes.map((lane) => lane.root)),
       el("p", { class: "row" },
         el("a", { class: "button", href: `/api/tracks/${track.id}/zip`, download: "" }, `Save ${count(stems.length, "stem")} as zip`),
-        el("a", { class: "button", download: "", href: `/api/tracks/${track.id}/zip`, onclick: (event) => { event.currentTarget.href = `/api/tracks/${track.id}/zip?stems=${this.#audible().map((lane) => encodeURIComponent(lane.stem)).join(",")}`; } }, "Save what is heard as zip"),
+        this.some = el("a", { class: "button", download: "" }, "Save what is heard as zip"),
         state.reveals ? el("button", { type: "button", onclick: () => post(`/api/tracks/${track.id}/reveal`).catch((fault) => notice(fault.message)) }, "Show in folder") : null,
         el("button", { type: "button", class: "quiet", onclick: () => remove(`/api/tracks/${track.id}`).catch((fault) => notice(fault.message)) }, "Remove from the list")),
-      el("p", { class: "muted" }, "The files are in ", el("code", {}, track.folder)));
+      el("p", { class: "muted" }, "The files are in ", el("code", {}, track.out)));
     $("player").hidden = false;
     for (const lane of this.lanes) this.#pointing(lane.wave);
     this.lanes[0]?.wave.append(this.part, this.head);
@@ -76,22 +81,34 @@ class Mixer {
       const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
       return Math.round(this.view.begin + share * (this.view.end - this.view.begin));
     };
+    let begin = null;
+    wave.addEventListener("click", (event) => !event.shiftKey && this.engine.seek(frame(event)));
     wave.addEventListener("pointerdown", (event) => {
-      const begin = frame(event);
-      if (!event.shiftKey) {
-        this.engine.seek(begin);
-        return;
-      }
+      if (!event.shiftKey || event.button || !event.isPrimary) return;
+      begin = frame(event);
       wave.setPointerCapture(event.pointerId);
-      const move = (more) => this.#chosen(begin, frame(more));
-      wave.addEventListener("pointermove", move);
-      wave.addEventListener("pointerup", () => wave.removeEventListener("pointermove", move), { once: true });
+    });
+    wave.addEventListener("pointermove", (event) => begin !== null && this.#mark(begin, frame(event)));
+    wave.addEventListener("pointercancel", () => { begin = null; this.#place(); });
+    wave.addEventListener("pointerup", (event) => {
+      if (begin !== null) this.#chosen(begin, frame(event));
+      begin = null;
     });
   }
 
   #chosen(one, other) {
     const loop = { begin: Math.min(one, other), end: Math.max(one, other) };
     if (loop.end - loop.begin >= this.track.rate / 20) this.setLoop(loop);
+    else this.#place();
+  }
+
+  /** Show a part of the track as the loop. */
+  #mark(one, other) {
+    const { begin, end } = this.view;
+    const at = (frame) => Math.min(1, Math.max(0, (frame - begin) / (end - begin)));
+    this.part.hidden = false;
+    this.part.style.left = `${at(Math.min(one, other)) * 100}%`;
+    this.part.style.width = `${Math.abs(at(other) - at(one)) * 100}%`;
   }
 
   async #shapes() {
@@ -140,12 +157,6 @@ class Mixer {
     this.apply();
   }
 
-  #audible() {
-    const solo = this.lanes.some((lane) => lane.solo);
-    const found = this.lanes.filter((lane) => !lane.muted && (!solo || lane.solo));
-    return this.whole || !found.length ? this.lanes : found;
-  }
-
   /** Let be heard what the lanes say. */
   apply() {
     if (!this.lanes || !this.heard) return;
@@ -158,6 +169,8 @@ class Mixer {
       lane.show(heard);
     }
     this.mix.setAttribute("aria-pressed", String(this.whole));
+    this.some.href = `/api/tracks/${this.track.id}/zip?${names.map((stem) => `stem=${encodeURIComponent(stem)}`).join("&")}`;
+    this.some.hidden = !names.length || names.length === this.lanes.length;
     const rest = this.lanes.some((lane) => lane.stem === "residual") ? "the song as it was" : "all stems together";
     this.heard.textContent = this.whole ? `You hear ${rest}.` : `You hear ${names.join(", ") || "nothing"}.`;
   }
@@ -178,7 +191,8 @@ class Mixer {
   edge(which) {
     const now = this.engine.now();
     const { begin, end } = this.engine.loop ?? { begin: 0, end: this.track.frames };
-    this.#chosen(which === "in" ? now : Math.min(begin, now), which === "in" ? Math.max(end, now) : now);
+    if (which === "in") this.#chosen(now, end > now ? end : this.track.frames);
+    else this.#chosen(begin < now ? begin : 0, now);
   }
 
   zoom(factor) {
@@ -195,6 +209,7 @@ class Mixer {
     this.button.textContent = playing ? "❚❚" : "▶";
     this.button.setAttribute("aria-label", playing ? "Pause" : "Play");
     this.#place();
+    if (playing && !this.ticking) this.#tick();
   }
 
   #place() {
@@ -208,13 +223,15 @@ class Mixer {
     }
     const { loop } = this.engine;
     this.part.hidden = !loop;
-    if (loop) {
-      const from = Math.max(0, at(loop.begin));
-      this.part.style.left = `${from * 100}%`;
-      this.part.style.width = `${Math.max(0, Math.min(1, at(loop.end)) - from) * 100}%`;
-    }
-    if (document.activeElement !== this.seeker || this.engine.playing) this.seeker.value = String(now);
+    if (loop) this.#mark(loop.begin, loop.end);
+    if (this.dragging) return;
+    this.seeker.value = String(now);
+    this.#tell(now);
+  }
+
+  #tell(now) {
     const told = `${clock(now / this.track.rate)} of ${clock(this.track.frames / this.track.rate)}`;
+    if (this.time.textContent === told) return;
     this.seeker.setAttribute("aria-valuetext", told);
     this.time.textContent = told;
   }
@@ -222,47 +239,17 @@ class Mixer {
   #tick() {
     if (this.closed) return;
     if (this.engine.playing) this.#place();
-    for (const lane of this.lanes) lane.tell(this.engine.level(lane.index));
-    requestAnimationFrame(() => this.#tick());
+    const still = this.lanes.map((lane) => lane.tell(this.engine.level(lane.index)));
+    this.ticking = this.engine.playing || still.includes(false);
+    if (this.ticking) requestAnimationFrame(() => this.#tick());
   }
 
   close() {
     this.closed = true;
-    removeEventListener("resize", this.resize);
+    this.resized.disconnect();
+    this.schemes.removeEventListener("change", this.recolor);
     this.engine.close();
     $("player").hidden = true;
     fill($("player"));
   }
 }
-
-/** Show a track, and hear it when somebody presses Play. */
-export async function open(id) {
-  try {
-    const track = await load(id);
-    player?.close();
-    player = new Mixer(track);
-    list();
-    $("player").scrollIntoView({ block: "nearest" });
-  } catch (fault) {
-    notice(fault.message);
-  }
-}
-
-function list() {
-  const every = [...state.tracks.values()].reverse();
-  $("tracks-section").hidden = !every.length;
-  document.body.classList.toggle("has-work", every.length + state.tasks.size > 0);
-  fill($("tracks"), every.map((track) => el("li", {},
-    el("button", { type: "button", "data-key": `track ${track.id}`, "aria-current": String(player?.track.id === track.id), onclick: () => open(track.id) },
-      el("span", {}, track.title),
-      el("small", {}, `${clock(track.frames / track.rate)}, ${count(track.stems.length, "stem")}`)))));
-  if (player && !state.tracks.has(player.track.id)) {
-    player.close();
-    player = null;
-  }
-}
-
-on("tracks", (track) => {
-  list();
-  if (track && (!player || (!player.engine.playing && player.track.folder === track.folder))) open(track.id);
-});

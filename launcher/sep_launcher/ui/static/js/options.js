@@ -1,13 +1,13 @@
 // The options that people use, as `sep run` has them.
-import { $, el, fill } from "./dom.js";
+import { $, el, fill, keep, kept } from "./dom.js";
 import { on, state } from "./store.js";
 
 const KEY = "options";
-let kept = {};
+let wish = {};
 try {
-  kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+  wish = Object(JSON.parse(kept(KEY) ?? "{}"));
 } catch {
-  kept = {};
+  wish = {};
 }
 
 const FORMATS = {
@@ -15,73 +15,87 @@ const FORMATS = {
   flac: "FLAC", mp3: "MP3", ogg: "Ogg Vorbis",
 };
 
-/** Return what the form says, as a job has it. */
+const DEVICES = { auto: "the fastest that is here", cpu: "the processor", cuda: "the NVIDIA GPU", mps: "the Apple GPU" };
+
+const models = () => state.machine?.models ?? [];
+const here = () => models().filter((each) => each.installed);
+const preferred = () => models().find((each) => each.default);
+const named = () => here().find((each) => each.name === wish.model);
+const stems = () => (named() ?? preferred() ?? {}).stems ?? [];
+const format = () => (wish.format in FORMATS ? wish.format : "wav");
+const device = () => (wish.device in DEVICES ? wish.device : "auto");
+
+/** Return what the form says, as a job has it; stems that nobody wants are none. */
 export function chosen() {
-  const [format, depth] = (kept.format ?? "wav").split(" ");
-  const model = models().find((each) => each.name === kept.model);
-  const all = stems(model);
-  const off = new Set(kept.off ?? []);
+  const [name, depth] = format().split(" ");
+  const all = stems();
+  const off = new Set(wish.off ?? []);
   const some = all.filter((stem) => !off.has(stem));
   return {
-    model: model ? model.name : null,
-    from_mix: kept.song ? "auto" : null,
+    model: named()?.name ?? null,
+    from_mix: wish.song ? "auto" : null,
     stems: some.length && some.length < all.length ? some : null,
-    format,
+    format: name,
     bit_depth: depth ?? null,
-    residual: Boolean(kept.rest),
-    device: kept.device ?? "auto",
-    out: kept.out ?? "",
+    residual: Boolean(wish.rest),
+    device: device(),
+    out: wish.out ?? "",
   };
 }
 
-const models = () => state.machine?.models ?? [];
-const preferred = () => models().find((each) => each.default);
-const stems = (model) => (model ?? preferred() ?? { stems: [] }).stems ?? [];
+function set(change) {
+  Object.assign(wish, change);
+  keep(KEY, JSON.stringify(wish));
+}
 
-function keep(change) {
-  Object.assign(kept, change);
-  try {
-    localStorage.setItem(KEY, JSON.stringify(kept));
-  } catch {
-    // it is kept while the page is open
-  }
+function change(about) {
+  set(about);
   draw();
 }
 
 function choice(label, key, options, value) {
   return el("label", {}, label,
-    el("select", { "data-key": key, onchange: (event) => keep({ [key]: event.target.value }) },
+    el("select", { "data-key": key, onchange: (event) => change({ [key]: event.target.value }) },
       Object.entries(options).map(([name, text]) => el("option", { value: name, ".selected": name === value }, text))));
 }
 
 function check(text, key, on_) {
-  return el("label", {}, el("input", { type: "checkbox", "data-key": key, ".checked": on_, onchange: (event) => keep({ [key]: event.target.checked }) }), text);
+  return el("label", {}, el("input", { type: "checkbox", "data-key": key, ".checked": on_, onchange: (event) => change({ [key]: event.target.checked }) }), text);
+}
+
+function stem(name) {
+  const off = new Set(wish.off ?? []);
+  const last = stems().filter((each) => !off.has(each)).length === 1;
+  return el("label", {},
+    el("input", {
+      type: "checkbox", "data-key": `stem ${name}`, ".checked": !off.has(name), disabled: last && !off.has(name),
+      onchange: (event) => {
+        if (event.target.checked) off.delete(name);
+        else off.add(name);
+        change({ off: [...off] });
+      },
+    }), name);
 }
 
 export function draw() {
-  const here = models().filter((each) => each.installed);
   const names = { "": `the best that is here${preferred() ? `: ${preferred().name}` : ""}` };
-  for (const each of here) names[each.name] = `${each.name} (for ${each.expects})`;
-  const model = models().find((each) => each.name === kept.model);
-  const off = new Set(kept.off ?? []);
+  for (const each of here()) names[each.name] = `${each.name} (for ${each.expects})`;
+  const out = document.querySelector("[data-key=out]") ?? el("input", {
+    type: "text", "data-key": "out", spellcheck: "false", placeholder: "beside the songs", ".value": wish.out ?? "",
+    oninput: (event) => set({ out: event.target.value.trim() }),
+  }); // kept: somebody may be writing in it
   fill(
     $("option-form"),
     el("fieldset", {}, el("legend", {}, "What the files are"),
-      el("div", { class: "checks" }, check("whole songs: take out their drums first", "song", Boolean(kept.song)))),
-    choice("Model", "model", names, kept.model ?? ""),
+      el("div", { class: "checks" }, check("whole songs: take out their drums first", "song", Boolean(wish.song)))),
+    choice("Model", "model", names, named()?.name ?? ""),
     el("fieldset", {}, el("legend", {}, "Stems"),
-      el("div", { class: "checks" },
-        stems(model).map((stem) => el("label", {},
-          el("input", { type: "checkbox", "data-key": `stem ${stem}`, ".checked": !off.has(stem), onchange: (event) => {
-            if (event.target.checked) off.delete(stem); else off.add(stem);
-            keep({ off: [...off] });
-          } }), stem)),
-        check("what is left", "rest", Boolean(kept.rest)))),
-    choice("Files", "format", FORMATS, kept.format ?? "wav"),
-    choice("Computed on", "device", { auto: "the fastest that is here", cpu: "the processor", cuda: "the NVIDIA GPU", mps: "the Apple GPU" }, kept.device ?? "auto"),
-    el("label", {}, "Folder for the stems",
-      el("input", { type: "text", "data-key": "out", spellcheck: "false", placeholder: "beside the songs", ".value": kept.out ?? "", onchange: (event) => keep({ out: event.target.value.trim() }) })),
+      el("div", { class: "checks" }, stems().map(stem), check("what is left", "rest", Boolean(wish.rest)))),
+    choice("Files", "format", FORMATS, format()),
+    choice("Computed on", "device", DEVICES, device()),
+    el("label", {}, "Folder for the stems", out),
   );
 }
 
+$("option-form").addEventListener("submit", (event) => event.preventDefault());
 on("machine", draw);

@@ -5,9 +5,10 @@ import { on, share, state } from "./store.js";
 import { count, percent, status } from "./words.js";
 import { Shapes } from "./wave.js";
 
-const cards = new Map(); // task -> {root, bar, text, drawn}
+const cards = new Map(); // task -> {root, bar, text, open, scrolled}
 const shapes = new Shapes();
 const spoken = new Map(); // task -> quarter that was said
+const dirty = new Set(); // tasks to be drawn at the next frame; null: the list itself
 
 const act = (work) => work.catch((fault) => notice(fault.message));
 const button = (text, key, onclick, kind = "") => el("button", { type: "button", class: kind, "data-key": key, onclick }, text);
@@ -15,6 +16,8 @@ const button = (text, key, onclick, kind = "") => el("button", { type: "button",
 function draw(task) {
   const card = cards.get(task.id) ?? { root: el("li", { class: "card" }) };
   cards.set(task.id, card);
+  card.open = card.root.querySelector("details")?.open ?? false;
+  card.scrolled = card.root.querySelector(".songs")?.scrollTop ?? 0;
   const done = share(task);
   card.text = el("span", { class: task.state === "done" ? "state done" : task.state === "failed" ? "state bad" : "state" }, status(task, done));
   card.bar = task.state === "running" ? el("progress", { max: "1", "aria-label": `${task.title}: how far` }) : null;
@@ -22,7 +25,7 @@ function draw(task) {
     card.root,
     el("div", { class: "top" }, el("h3", {}, task.title), card.text, task.state === "done" ? buttons(task) : null),
     card.bar,
-    where(task),
+    where(task, card.open),
     songs(task),
     growing(task),
     task.warnings.map((each) => el("p", { class: "muted" }, `Note: ${each}`)),
@@ -30,29 +33,31 @@ function draw(task) {
     wrong(task),
     task.state === "done" ? null : el("p", { class: "row" }, buttons(task)),
   );
+  const list = card.root.querySelector(".songs");
+  if (list) list.scrollTop = card.scrolled;
   move(card, task);
   say(task, done);
   return card.root;
 }
 
-function where(task) {
+function where(task, open) {
   if (!task.place && !task.device) return null;
   const real = task.device ? `${task.device.name} (${task.device.device})` : task.place.replace(/^on /, "");
   const reasons = task.device ? [task.device.reason, ...task.reasons] : task.reasons;
-  return el("details", {},
+  return el("details", { open },
     el("summary", { "data-key": `where ${task.id}` }, `${real}${task.model ? `, ${task.model}` : ""}`),
     el("ul", {}, reasons.filter(Boolean).map((each) => el("li", { class: "muted" }, each))));
 }
 
 function songs(task) {
   if (task.songs.length < 2 && !task.songs.some((each) => each.state === "failed")) return null;
-  return el("ul", { class: "songs" }, task.songs.map((song) =>
+  return el("ul", { class: "songs", tabindex: "0", "aria-label": `Songs of ${task.title}` }, task.songs.map((song) =>
     el("li", { class: "song" },
       el("div", { class: "top row" },
         el("span", {}, song.title),
         el("span", { class: song.state === "failed" ? "bad" : song.state === "done" ? "done" : "muted" },
           song.resumed ? "done before" : song.state === "running" ? "working" : song.state)),
-      song.error ? el("p", { class: "bad" }, song.error.replaceAll("{path}", song.mix)) : null,
+      song.error ? el("p", { class: "bad" }, song.error.replaceAll("{path}", () => song.mix)) : null,
       song.hint ? el("p", { class: "muted" }, song.hint) : null)));
 }
 
@@ -99,9 +104,9 @@ function buttons(task) {
   const open = ["waiting", "running", "asking"].includes(task.state);
   const failed = task.songs.filter((each) => each.state === "failed").length;
   return [
-    open ? button("Cancel", `cancel ${task.id}`, () => act(remove(`/api/jobs/${task.id}`))) : null,
-    !open && task.state !== "done"
-      ? button(failed ? `Try ${count(failed, "song")} again` : "Try again", `again ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, { existing: "keep" })))
+    open ? button("Cancel", `cancel ${task.id}`, () => act(post(`/api/jobs/${task.id}/cancel`))) : null,
+    !open && task.state !== "done" && !task.spent
+      ? button(failed ? `Try ${count(failed, "song")} again` : "Try again", `again ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, {})))
       : null,
     open ? null : el("button", { type: "button", class: "quiet", "data-key": `remove ${task.id}`, "aria-label": `Remove ${task.title} from the queue`, onclick: () => act(remove(`/api/jobs/${task.id}`)) }, "Remove"),
   ];
@@ -129,20 +134,30 @@ function say(task, done) {
 function title() {
   const now = [...state.tasks.values()].find((each) => each.state === "running");
   const done = now ? share(now) : null;
-  document.title = now ? `${done === null ? "" : `${percent(done)} `}${now.title}` : "sep";
+  document.title = now && !document.hidden ? `${done === null ? "" : `${percent(done)} `}${now.title}` : "sep";
 }
 
-on("tasks", (task) => {
+function later(id) {
+  if (!dirty.size) requestAnimationFrame(flush);
+  dirty.add(id);
+}
+
+function flush() {
   const every = [...state.tasks.values()];
-  $("queue-section").hidden = !every.length;
-  document.body.classList.toggle("has-work", every.length + state.tracks.size > 0);
-  if (task && cards.has(task.id)) draw(task);
-  else {
+  if (dirty.has(null) || every.some((each) => !cards.has(each.id)) || cards.size > every.length) {
     for (const id of [...cards.keys()]) if (!state.tasks.has(id)) cards.delete(id);
+    $("queue-section").hidden = !every.length;
+    document.body.classList.toggle("has-work", every.length + state.tracks.size > 0);
     fill($("queue"), every.reverse().map(draw));
+  } else {
+    for (const id of dirty) if (state.tasks.has(id)) draw(state.tasks.get(id));
   }
+  dirty.clear();
   title();
-});
+}
+
+on("tasks", (task) => later(task?.id ?? null));
+on("begin", () => shapes.forget());
 on("progress", ({ task }) => {
   const card = cards.get(task.id);
   if (card) move(card, task);
@@ -150,3 +165,4 @@ on("progress", ({ task }) => {
   title();
 });
 on("peaks", (event) => shapes.take(event));
+document.addEventListener("visibilitychange", title); // a hidden tab hears nothing

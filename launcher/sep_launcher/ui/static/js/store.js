@@ -18,6 +18,7 @@ export function begin(found) {
   state.reveals = found.reveals;
   state.tasks = new Map(found.tasks.map((each) => [each.id, each]));
   state.tracks = new Map(found.tracks.map((each) => [each.id, each]));
+  tell("begin");
   tell("tasks");
   tell("tracks");
 }
@@ -26,7 +27,8 @@ export function take(event) {
   const task = typeof event.task === "string" ? state.tasks.get(event.task) : null;
   switch (event.kind) {
     case "task":
-      state.tasks.set(event.task.id, event.task);
+      // Without its songs they are as they were.
+      state.tasks.set(event.task.id, { songs: state.tasks.get(event.task.id)?.songs ?? [], ...event.task });
       return tell("tasks", event.task);
     case "gone":
       state.tasks.delete(event.task);

@@ -8,12 +8,13 @@ export const WINDOW_SECONDS = 2;
  */
 export function pieces({ frame, at, until, frames, size, loop }) {
   const found = [];
+  const stop = loop && Math.min(loop.end, frames);
   let here = frame;
   let time = at;
   while (time < until) {
-    if (loop && here >= loop.end) here = loop.begin;
+    if (loop && here >= stop) here = loop.begin;
     if (here >= frames) return { found, frame: here, at: time, over: true };
-    const end = Math.min(frames, (Math.floor(here / size) + 1) * size, loop && here < loop.end ? loop.end : frames);
+    const end = Math.min(frames, (Math.floor(here / size) + 1) * size, loop && here < stop ? stop : frames);
     found.push({ frame: here, count: end - here, at: time });
     time += end - here;
     here = end;

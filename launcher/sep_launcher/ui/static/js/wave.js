@@ -58,27 +58,36 @@ export class Shapes {
     const pairs = unpack(event.pairs);
     const stems = this.#songs.get(event.song) ?? new Map();
     this.#songs.set(event.song, stems);
-    const was = stems.get(event.stem) ?? new Int8Array(0);
+    const was = stems.get(event.stem) ?? { data: new Int8Array(4096), size: 0 };
     const size = 2 * event.first + pairs.length;
-    const now = new Int8Array(Math.max(size, 2 * event.first));
-    now.set(was.subarray(0, 2 * event.first));
-    now.set(pairs, 2 * event.first);
-    stems.set(event.stem, now);
+    if (size > was.data.length) {
+      const more = new Int8Array(Math.max(size, 2 * was.data.length));
+      more.set(was.data.subarray(0, was.size));
+      was.data = more;
+    }
+    was.data.set(pairs, 2 * event.first);
+    was.size = size;
+    stems.set(event.stem, was);
     if (event.song === this.#shown?.id) this.#later();
+  }
+
+  /** Forget all: what was missed meanwhile is asked for. */
+  forget() {
+    this.#songs.clear();
+    if (this.#shown) this.#fetch(this.#shown);
   }
 
   /** Return the lanes of a song that is being made. */
   lanes(song) {
     if (this.#shown?.id !== song.id) {
       for (const id of [...this.#songs.keys()]) if (id !== song.id) this.#songs.delete(id);
+      this.#canvases.clear();
+      this.#root = el("div", { class: "growing", "aria-hidden": "true" });
       this.#fetch(song);
     }
     this.#shown = song;
-    this.#canvases.clear();
-    const root = el("div", { class: "growing", "aria-hidden": "true" });
-    this.#root = root;
     this.#later();
-    return root;
+    return this.#root;
   }
 
   #root = null;
@@ -88,8 +97,8 @@ export class Shapes {
       const found = await get(`/api/tracks/${song.id}/peaks`);
       const stems = this.#songs.get(song.id) ?? new Map();
       for (const [stem, text] of Object.entries(found)) {
-        const pairs = unpack(text);
-        if (pairs.length > (stems.get(stem)?.length ?? 0)) stems.set(stem, pairs);
+        const data = unpack(text);
+        if (data.length > (stems.get(stem)?.size ?? 0)) stems.set(stem, { data, size: data.length });
       }
       this.#songs.set(song.id, stems);
       this.#later();
@@ -111,7 +120,8 @@ export class Shapes {
     const song = this.#shown;
     const stems = this.#songs.get(song?.id);
     if (!song || !stems || !this.#root?.isConnected) return;
-    for (const [stem, pairs] of stems) {
+    for (const [stem, { data, size }] of stems) {
+      const pairs = data.subarray(0, size);
       let canvas = this.#canvases.get(stem);
       if (!canvas) {
         canvas = el("canvas", {});
