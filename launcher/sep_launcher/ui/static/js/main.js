@@ -1,5 +1,5 @@
 // The page begins: everything hears the one stream.
-import { follow } from "./api.js";
+import { follow } from "./stream.js";
 import { listen as listenToFiles } from "./add.js";
 import { $, notice } from "./dom.js";
 import { help, listen as listenToKeys } from "./keys.js";
