@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 
 from sep_launcher import following
 from sep_launcher.engines import IMAGE_SETUP, GpuRefusedError, job_files, native
-from sep_launcher.machine import storage
+from sep_launcher.machine import disk, storage
 from sep_launcher.machine.awake import awake
 from sep_launcher.machine.probe import probe
-from sep_launcher.planning import choice, files, finished, identity, outputs, preview, remote
+from sep_launcher.planning import (
+    choice,
+    files,
+    finished,
+    identity,
+    names,
+    outputs,
+    preview,
+    remote,
+)
 from sep_launcher.planning import plan as plans
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.request import NO_MEMORY
@@ -56,6 +65,7 @@ def run(
 
     def work() -> None:
         request = make()
+        request = replace(request, noted=_is_noted(request))
         plan = _plan(request, screen)
         if request.shard:
             screen.say(_shard(request.shard, plan))
@@ -69,6 +79,10 @@ def run(
         if len(over) == len(plan.job.tracks):
             screen.route(plan)
             following.tell(over, screen)
+            if plan.workers or request.cluster:
+                from sep_launcher import sharing  # noqa: PLC0415 (most runs need none of it)
+
+                sharing.note(request, plan, over, screen)
             return
         if why := _not_ready(plan) or _not_here(request, plan):
             _offer(why, plan, screen, yes=yes, offline=offline)
@@ -132,6 +146,15 @@ def _without_gpu(request: Request, was: Plan, screen: Screen, fault: GpuRefusedE
     screen.event(Fallback(was=before, now=now, reason=fault.message))
     screen.say(f"       {fault.hint}", loud=True)
     return plan
+
+
+def _is_noted(request: Request) -> bool:
+    """Say whether this goes on with a run of many tracks, which says there how it is.
+
+    A store is not asked.
+    """
+    known = request.output.resume and not storage.is_url(str(request.out))
+    return known and disk.is_dir(Path(request.out, names.NOTES))
 
 
 def _shard(shard: Shard, plan: Plan) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sep_launcher import following
 from sep_launcher.library import clusters, ledger, pool, speeds, survey
 from sep_launcher.library.shelf import shelf_of
-from sep_protocol.errors import ExitCode, SepError
+from sep_launcher.planning import names
+from sep_protocol.errors import ExitCode, PathError, SepError
 
 if TYPE_CHECKING:
     from sep_launcher.following import Over
@@ -30,15 +32,7 @@ def share(request: Request, plan: Plan, over: Over, screen: Screen, make: Make) 
     plan = survey.survey(plan, over, screen)
     screen.route(plan)
     hang = pool.hang_seconds()
-    kept = ledger.begin(
-        shelf_of(plan.root, ledger.FOLDER),
-        plan.job,
-        over,
-        shard=str(request.shard or ""),
-        work=speeds.work(plan),
-        take_over=request.take_over,
-        retry=request.retry_quarantined or not request.output.resume,
-    )
+    kept = _ledger(request, plan, over)
     code: int = ExitCode.INTERRUPTED
     try:
         engine = pool.Pool(make, kept, known=kept.known(), alike=not plan.elsewhere, hang=hang)
@@ -52,3 +46,25 @@ def share(request: Request, plan: Plan, over: Over, screen: Screen, make: Make) 
     finally:
         kept.close(code)
         speeds.note(kept.state)
+
+
+def note(request: Request, plan: Plan, over: Over, screen: Screen) -> None:
+    """Note a run that had nothing to do: all was done before, whatever the last one noted.
+
+    One that works there at this moment notes it itself.
+    """
+    with suppress(PathError):
+        _ledger(request, plan, over).close(screen.report.exit_code)
+
+
+def _ledger(request: Request, plan: Plan, over: Over) -> ledger.Ledger:
+    return ledger.begin(
+        shelf_of(plan.root, names.NOTES),
+        plan.job,
+        over,
+        shard=str(request.shard or ""),
+        work=speeds.work(plan),
+        length=sum(size for index, size in enumerate(plan.sizes) if index not in over),
+        take_over=request.take_over,
+        retry=request.retry_quarantined or not request.output.resume,
+    )

@@ -326,7 +326,14 @@ def test_an_attempt_that_is_over_stores_nothing(shelf, planned, run):
 
 
 def test_bad_tracks_are_passed_over(faulty, proxy, planned, run):
-    for name, body in (("a", b"a"), ("b", b"bad"), ("c", b"c"), ("d", b"d"), ("e", b"e")):
+    for name, body in (
+        ("a", b"a"),
+        ("b", b"bad"),
+        ("c", b"c"),
+        ("d", b"d"),
+        ("e", b"e"),
+        ("f", b""),
+    ):
         faulty.put(f"in/{name}.wav", body)
     plan = planned(f"{faulty.url}/in/", out=f"{faulty.url}/out")
 
@@ -339,12 +346,12 @@ def test_bad_tracks_are_passed_over(faulty, proxy, planned, run):
 
     proxy.fault = fault
     events = run(plan)
-    assert [each.track for each in of(TrackDone, events)] == [0, 4]
+    assert [each.track for each in of(TrackDone, events)] == [0, 4, 5]
     told = {each.track: each.message for each in of(TrackFailed, events)}
     assert told[1] == f"{faulty.url}/in/b.wav is bad"
     assert told[2].startswith(f"{faulty.url}/in/c.wav could not be fetched: the store says 503")
     assert told[3].startswith(f"{faulty.url}/out/d/snare.wav could not be stored")
-    assert (events[-1].done, events[-1].failed) == (2, 3)
+    assert (events[-1].done, events[-1].failed) == (3, 3)
     assert f"out/d/{'sep.json'}" not in faulty.keys("out/d/")
 
 

@@ -1,5 +1,6 @@
 """Requests to a store, and what comes of faults on the way; what addresses name."""
 
+import logging
 import os
 import sys
 import threading
@@ -138,12 +139,66 @@ def test_no_bucket_no_credentials(bucket, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("AWS_PROFILE", "nosuch"), ("AWS_ENDPOINT_URL", "banana")]
+)
+def test_settings_that_are_wrong_are_told_at_once(bucket, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    storage._system.cache_clear()
+    monkeypatch.setattr(storage, "FIRST_WAIT", 60.0)
+    with pytest.raises(PathError, match=f"settings are wrong.*{value}") as found:
+        files.find((f"{bucket.url}/in/",))
+    assert name in found.value.hint
+    storage._system.cache_clear()
+
+
+def test_capitals_in_the_kind_of_an_address(bucket):
+    bucket.put("in/a.wav", b"a")
+    (found,) = files.find((f"{bucket.url}/in/".replace("s3", "S3"),)).files
+    assert found.name.name == "a"
+
+
+def test_google_is_tried_once_and_in_silence(monkeypatch, caplog):
+    """Its client tries again by itself, and writes a page of each try."""
+    asked = []
+
+    class Core:
+        retries = 6
+
+        def __init__(self, **_):
+            pass
+
+        def _strip_protocol(self, url):
+            return url
+
+        def find(self, path, detail):
+            asked.append(path)
+            logging.getLogger("gcsfs").error("a page")
+            raise ConnectionError("nobody answers")
+
+    Core.__module__ = "gcsfs.core"
+    newer = type("Newer", (Core,), {"__module__": "gcsfs.newer"})
+    monkeypatch.setattr("fsspec.get_filesystem_class", lambda _: newer)
+    storage._system.cache_clear()
+    try:
+        with pytest.raises(storage.StorageError, match="ConnectionError: nobody answers") as found:
+            storage.below("gs://bucket/songs")
+        assert "times" not in found.value.message
+        assert type(storage._system("gs")) is Core
+    finally:
+        storage._system.cache_clear()
+        logging.getLogger("gcsfs").setLevel(logging.NOTSET)
+    assert len(asked) == 1
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "s3://me:hunter2@bucket/x",
         "https://host/a.wav",
         "http://host/a.wav",
         "nosuch://bucket/x",
+        "ftp://host/x",
         "s3://",
         "s3:///x",
         "zip::s3://bucket/x.zip",

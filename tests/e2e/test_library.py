@@ -307,7 +307,37 @@ def test_status_of_a_run_that_was_killed(sep, library):
     until(lambda: len(library.notes("begin")) == 2)
     going.kill()
     ended(going)
-    assert "run: dead" in sep("library", "status", library.out).stdout
+    assert "run: dead" in sep("library", "status", library.out, check=1).stdout
+
+
+def test_a_plain_run_that_goes_on_keeps_the_status_and_the_quarantine(sep, library):
+    library("crash", "ok-1", "ok-2")
+    run(sep, library, "-j", "2", check=1)
+    done = run(sep, library, "--resume", check=1)
+    assert "died at it 3 times" in done.stderr
+    assert len([each for each in library.notes("begin") if each["track"] == "crash"]) == 3
+    (library.folder / "crash.wav").unlink()
+    assert "2 of them done before" in run(sep, library, "--resume").stderr
+    assert "2 of 2 done, 2 of them before" in sep("library", "status", library.out).stdout
+    run(sep, library, "-o", library.out / "new")
+    assert not (library.out / "new" / ".sep-run").exists()
+
+
+def test_one_worker_that_was_asked_for_by_auto_notes_how_it_is(sep, library):
+    library("ok-1")
+    run(sep, library, "-j", "auto")
+    assert "1 of 1 done" in sep("library", "status", library.out).stdout
+
+
+def test_a_shard_that_never_was_is_told(sep, library):
+    library(*[f"ok-{number}" for number in range(6)])
+    run(sep, library, "--shard", "1/2")
+    told = sep("library", "status", library.out, check=1).stdout
+    assert "shard 0/2: nothing was heard of it" in told
+    run(sep, library, "--shard", "0/2")
+    run(sep, library, "--resume", "-j", "2")
+    told = sep("library", "status", library.out).stdout
+    assert "all shards: 6 of 6 done" in told
 
 
 def test_status_of_nothing(sep, tmp_path):
@@ -384,7 +414,7 @@ def test_three_shards_at_once_on_one_output(sep, library):
     assert [each["exit_code"] for each in found.values()] == codes
     told = sep("library", "status", library.out, check=1).stdout
     assert "shard 1/3: ended with code" in told
-    assert "all: 24 of 25 done, 1 not" in told
+    assert "all shards: 24 of 25 done, 1 not" in told
     assert not hidden(library)
 
 

@@ -164,6 +164,7 @@ def test_a_model_that_is_not_here_is_offered(terminal, songs, home, words, model
     assert not (home / "sep" / "models").exists()
 
 
+@pytest.mark.slow
 def test_doctor_parts_lines_between_words(terminal):
     shown = terminal("doctor", width=60)
     seen = shown.read().replace("\r", "")

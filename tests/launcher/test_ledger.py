@@ -12,6 +12,7 @@ import pytest
 
 from sep_launcher.library import ledger
 from sep_launcher.library.shelf import Folder
+from sep_launcher.planning import names
 from sep_protocol import Job, Model, Track, TrackDone, TrackFailed
 from sep_protocol.errors import InterruptedJob, PathError
 
@@ -43,7 +44,7 @@ def poisoned(track):
 
 @pytest.fixture
 def shelf(tmp_path):
-    return Folder(tmp_path / ledger.FOLDER)
+    return Folder(tmp_path / names.NOTES)
 
 
 def read(shelf):
@@ -170,7 +171,7 @@ def fill(path):
 
 
 def test_a_disk_that_is_full_leaves_nothing_half(small):
-    shelf = Folder(small / ledger.FOLDER)
+    shelf = Folder(small / names.NOTES)
     fill(small / "filler")
     with pytest.raises(PathError, match="cannot be written"):
         ledger.begin(shelf, job(), {})

@@ -413,6 +413,7 @@ def pulling(larsnet, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_three_at_once_fetch_once(larsnet, home, mirror, tmp_path):
     """They look before they wait for each other, and again when it is their turn."""
     begun = [pulling(larsnet, tmp_path) for _ in range(3)]
@@ -422,6 +423,7 @@ def test_three_at_once_fetch_once(larsnet, home, mirror, tmp_path):
     assert sum("converting" in each for each in told) == 1
 
 
+@pytest.mark.slow
 def test_one_killed_in_the_middle_is_followed_by_another(
     larsnet, home, mirror, tmp_path, monkeypatch, larsnet_files
 ):

@@ -8,6 +8,7 @@ import pytest
 
 from sep_launcher.library import ledger, speeds, survey
 from sep_launcher.library.shelf import Folder
+from sep_launcher.planning import names
 from sep_launcher.planning.plan import Plan
 from sep_launcher.planning.route import Route
 from sep_launcher.planning.workers import Worker
@@ -47,7 +48,7 @@ def plan(root, *names, identity="abc", batch=None, audio="/none", **facts):
 def ran(root, work, audio=7200.0, seconds=600.0, **facts):
     """Leave the ledger of a run that took so long."""
     job = Job(id="00000001", tracks=(), model=Model(name="m"))
-    found = ledger.begin(Folder(Path(root, ledger.FOLDER)), job, {}, work=work, take_over=True)
+    found = ledger.begin(Folder(Path(root, names.NOTES)), job, {}, work=work, take_over=True)
     found.state.audio = audio
     for name, value in facts.items():
         setattr(found.state, name, value)
@@ -104,7 +105,7 @@ def test_a_run_that_was_killed_tells(home, tmp_path):
     mine = plan(tmp_path, "cpu-1")
     state = ran(tmp_path, speeds.work(mine))
     state.begun, state.ended, state.updated = time.time() - 3600, None, time.time() - 1800
-    shelf = Folder(tmp_path / ledger.FOLDER)
+    shelf = Folder(tmp_path / names.NOTES)
     shelf.write("run.1.json", ledger._text(state))
     assert speeds.known(mine)[0] == pytest.approx(4.0, rel=0.01)
 
@@ -138,11 +139,11 @@ def test_a_cache_that_cannot_be_written_ends_nothing(home, tmp_path, monkeypatch
 
 def test_ledgers_of_before_are_read(tmp_path):
     ran(tmp_path, "x")
-    path = tmp_path / ledger.FOLDER / "run.1.json"
+    path = tmp_path / names.NOTES / "run.1.json"
     old = json.loads(path.read_text())
     del old["work"]
     path.write_text(json.dumps(old))
-    (state,) = ledger.states(Folder(tmp_path / ledger.FOLDER))
+    (state,) = ledger.states(Folder(tmp_path / names.NOTES))
     assert state.work == ""
 
 

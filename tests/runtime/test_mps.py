@@ -135,7 +135,7 @@ def network(dtype=torch.float32, **options):
         built.load_state_dict(state, assign=True)
         runner = Runner(lambda *_: built, MPS, dtype)
         stream = OverlapAdd(runner, cut, stems=shape.stems, channels=2, device=MPS)
-        return stream, chunk * 3
+        return stream, chunk * 2
 
     return make
 
@@ -157,7 +157,7 @@ def song(architecture, *, dtype=torch.float32, chunk=12000, scheme="msst", **opt
         built.load_state_dict(state, assign=True)
         cut = Chunking(chunk=chunk, hop=chunk // 2, batch=2, scheme=scheme)
         runner = Runner(lambda *_: built, MPS, dtype)
-        return open_stream(runner, cut, stems=2, channels=2, device=MPS), chunk * 4
+        return open_stream(runner, cut, stems=2, channels=2, device=MPS), chunk * 2
 
     return make
 
@@ -234,9 +234,15 @@ SEPARATORS = {
 }
 
 
-@pytest.fixture(scope="module", params=SEPARATORS)
-def seen(request):
-    return run(SEPARATORS[request.param])
+USUAL = (
+    "mdx23c-mini",
+    "mdx23c fp16",
+    "mdx23c short",
+    "bs-roformer",
+    "htdemucs",
+    "scnet fp16",
+    "larsnet",
+)
 
 
 @pytest.fixture(scope="module")
@@ -280,12 +286,19 @@ def name_of(func):
     return str(func).removeprefix("aten.")
 
 
-def test_every_operator_gets_to_metal(seen, kernels):
+@pytest.mark.parametrize(
+    "separator",
+    [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in SEPARATORS],
+)
+def test_every_operator_and_type_gets_to_metal(separator, kernels):
+    seen = run(SEPARATORS[separator])
     ways = {name_of(each): way(name_of(each), kernels) for each in seen.operators}
     assert len(ways) > 10
     for name, told in sorted(ways.items()):
         print(f"{name:35}{told or 'NOTHING'}")
     assert [name for name, told in ways.items() if not told] == []
+    assert torch.float32 in seen.types
+    assert not seen.types & set(NOT_ON_METAL)
 
 
 def test_the_smoke_operation_gets_to_metal(smoke, kernels):
@@ -311,11 +324,6 @@ def test_convolutions_have_the_kernels_that_they_are_made_of(kernels):
 def test_an_operator_without_a_kernel_would_be_found(kernels):
     assert way("linalg_eig", kernels) == ""
     assert way("no_such_operator", kernels) == ""
-
-
-def test_no_type_that_metal_has_not(seen):
-    assert torch.float32 in seen.types
-    assert not seen.types & set(NOT_ON_METAL)
 
 
 def test_a_type_that_metal_has_not_would_be_found():

@@ -257,7 +257,7 @@ class _Run:
             raise TrackError(message, hint=MORE)
         stems = 0
         if storage.is_url(track.out):
-            there = mix or Path(track.audio).stat().st_size
+            there = source.size if source else Path(track.audio).stat().st_size
             ending = Path(storage.name(track.audio)).suffix
             stems = expected(there, ending, self.plan.stems, output.format)
         unit.room = self.staging.take(mix + stems, self.behind.over)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sep_launcher.library.ledger import FOLDER
 from sep_launcher.machine import storage
+from sep_launcher.planning.names import NOTES
 from sep_launcher.planning.route import ELSEWHERE
 from sep_launcher.planning.workers import Worker
 
@@ -35,7 +35,7 @@ def joined(
     from sep_launcher.engines.ray.tails import Tails  # noqa: PLC0415
 
     local = not storage.is_url(plan.root)
-    tails = Tails(Path(plan.root, FOLDER, LOGS)) if local else None
+    tails = Tails(Path(plan.root, NOTES, LOGS)) if local else None
 
     screen.meter("joining the Ray cluster" if wish.address else "starting a Ray cluster")
     with Cluster(wish, screen.log) as cluster:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sep_launcher.library import ledger
 from sep_launcher.library.shelf import shelf_of
+from sep_launcher.planning import names
 from sep_launcher.show import render
 from sep_launcher.show.layout import near, rough, span, speed
 from sep_protocol.errors import ExitCode, PathError
@@ -21,8 +22,11 @@ MOST_BAD = 20  # tracks that are told to people, of each run
 
 
 def status(out: str, *, as_json: bool) -> int:
-    """Tell how far the runs are that write into a folder; 1 where a track was not done."""
-    states = ledger.states(shelf_of(out, ledger.FOLDER))
+    """Tell how far the runs are that write into a folder.
+
+    Returns 1 where a track was not done and nobody is at it.
+    """
+    states = ledger.states(shelf_of(out, names.NOTES))
     if not states:
         raise PathError(
             f"no run of many tracks has noted anything in {out}",
@@ -37,9 +41,9 @@ def status(out: str, *, as_json: bool) -> int:
         render.document({"schema": SCHEMA, "runs": [_document(each) for each in states]})
     else:
         render.lines([line for each in states for line in _lines(each)])
-        if len(states) > 1:
-            render.lines([_sum(states)])
-    return ExitCode.TRACK_FAILED if any(each.bad for each in states) else ExitCode.OK
+        render.lines(_sums(states))
+    left = any(each.bad or (each.left and _how(each) != "running") for each in states)
+    return ExitCode.TRACK_FAILED if left or any(_unheard(states).values()) else ExitCode.OK
 
 
 def _document(state: State) -> dict[str, Any]:
@@ -74,9 +78,8 @@ def _lines(state: State) -> list[str]:
     counts += [span(passed)]
     if state.audio and passed:
         counts.append(speed(state.audio / passed))
-    now = state.done - state.before
-    if how == "running" and now and state.left:
-        counts.append(f"about {rough(passed / now * state.left)} left")
+    if how == "running" and state.left and (rest := _rest(state, passed)) is not None:
+        counts.append(f"about {rough(rest)} left")
     lines = [told, f"  {', '.join(counts)}"]
     if how in ("dead", "silent"):
         seen = max(0.0, time.time() - state.updated)
@@ -92,7 +95,39 @@ def _lines(state: State) -> list[str]:
     return lines
 
 
-def _sum(states: list[State]) -> str:
-    tracks, done = (sum(getattr(each, name) for each in states) for name in ("tracks", "done"))
-    bad = sum(len(each.bad) for each in states)
-    return f"all: {done} of {tracks} done" + (f", {bad} not" if bad else "")
+def _rest(state: State, passed: float) -> float | None:
+    """Return the seconds that a run still takes, by audio where its length is known."""
+    if state.length and state.audio:
+        return passed * max(0.0, state.length - state.audio) / state.audio
+    now = state.done - state.before
+    return passed / now * state.left if now else None
+
+
+def _shards(states: list[State]) -> dict[int, list[State]]:
+    """Return the shards by how many there are of their kind; a whole run is none."""
+    found: dict[int, list[State]] = {}
+    for each in states:
+        if each.shard:
+            found.setdefault(int(each.shard.partition("/")[2]), []).append(each)
+    return found
+
+
+def _unheard(states: list[State]) -> dict[int, list[str]]:
+    """Return the shards of which nothing was heard, by how many there are of their kind."""
+    return {
+        count: sorted({f"{k}/{count}" for k in range(count)} - {each.shard for each in found})
+        for count, found in _shards(states).items()
+    }
+
+
+def _sums(states: list[State]) -> list[str]:
+    """Return what shards are together: other runs into the folder may have had the same songs."""
+    lines = []
+    for count, missing in _unheard(states).items():
+        found = _shards(states)[count]
+        tracks, done = (sum(getattr(each, name) for each in found) for name in ("tracks", "done"))
+        bad = sum(len(each.bad) for each in found)
+        lines += [f"shard {each}: nothing was heard of it" for each in missing]
+        if len(found) > 1:
+            lines.append(f"all shards: {done} of {tracks} done" + (f", {bad} not" if bad else ""))
+    return lines

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sep_launcher.planning.workers import By
     from sep_protocol import Event, Job, Track
 
-FOLDER = ".sep-run"
 SCHEMA = 1
 BEAT_SECONDS = 5.0  # between two writings, at least
 WATCH_SECONDS = 3 * BEAT_SECONDS  # after so many without a change another machine's run is over
@@ -76,6 +75,7 @@ class State:
     done: int = 0
     before: int = 0  # of those, what had been done by an earlier run
     audio: float = 0.0  # seconds of what was done now
+    length: float = 0.0  # seconds of all that is to be done now; 0: not known
     bad: tuple[Bad, ...] = ()
     others: tuple[Bad, ...] = ()  # that earlier runs quarantined, and that are not among the tracks
     workers: tuple[Place, ...] = ()
@@ -202,13 +202,15 @@ def begin(
     *,
     shard: str = "",
     work: str = "",
+    length: float = 0.0,
     take_over: bool = False,
     retry: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Ledger:
     """Own the output, or this shard of it, for a Job whose tracks are partly `over`.
 
-    `work`: what decides its speed. `retry`: what is quarantined may be tried again.
+    `work`: what decides its speed. `length`: seconds of what is to be done. `retry`: what is
+    quarantined may be tried again.
 
     Raises PathError where another run works there, unless it is to be taken over.
     """
@@ -227,6 +229,7 @@ def begin(
         run=job.id,
         shard=shard,
         work=work,
+        length=length,
         tracks=len(job.tracks),
         done=done,
         before=done,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sep_launcher.library import ledger
 from sep_launcher.library.shelf import Folder, shelf_of
 from sep_launcher.machine import paths
+from sep_launcher.planning import names
 from sep_protocol.errors import PathError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def known(plan: Plan) -> tuple[float, str] | None:
     if not key:
         return None
     with suppress(PathError):
-        states = ledger.states(shelf_of(plan.root, ledger.FOLDER))
+        states = ledger.states(shelf_of(plan.root, names.NOTES))
         mine = [each for each in states if plan.elsewhere or each.host == platform.node()]
         for each in sorted(mine, key=lambda state: -state.begun):
             if each.work == key and (found := speed(each)):

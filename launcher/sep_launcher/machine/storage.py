@@ -7,6 +7,7 @@ role. None is asked for here, none is part of a URL, and none comes out in an er
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import re
@@ -27,17 +28,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # one letter is a drive of Windows
 LOCAL = frozenset({"file", "local", "memory"})  # no buckets: folders come with their files
-NEVER = frozenset({"http", "https"})  # there is no writing to them, and no listing
 PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), "adlfs"),
 }
 ATTEMPTS = 7  # of one request, all faults of the network together
+PATIENT = frozenset({"gcsfs"})  # tries by itself, for half a minute, and cannot be kept from it
 FIRST_WAIT, MOST_WAIT = 0.25, 16.0  # seconds between two of them
 BLOCK = 8 << 20  # bytes that one request asks for
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 CREDENTIALS = "credentials come from the environment, or from the role of this machine"
+SETTINGS = "look at AWS_PROFILE, AWS_ENDPOINT_URL and their like, and at ~/.aws/config"
+# What clients raise whatever the network does: profiles, files, endpoints that are none.
+WRONG = re.compile(r"ProfileNotFound|Config\w+|ValueError")
 # What clients raise before they have asked anybody.
 UNKNOWN = re.compile(
     r"NoCredentials|PartialCredentials|CredentialRetrieval|DefaultCredentials|Token"
@@ -93,7 +97,7 @@ def check(url: str) -> None:
         raise UsageError(f"a {scheme}:// address with a password is not taken", hint=CREDENTIALS)
     if "::" in url:
         raise UsageError(f"{url}: chained addresses are not taken")
-    if scheme in NEVER:
+    if scheme not in PACKAGES and scheme not in LOCAL:
         raise UsageError(
             f"{scheme}:// is not read: sep takes object stores like s3:// and gs://",
             hint="fetch the file first, and name it",
@@ -289,8 +293,8 @@ def _system(scheme: str) -> Any:  # noqa: ANN401 (fsspec has no types)
         kind = fsspec.get_filesystem_class(scheme)
     except ImportError as fault:
         raise missing_package(scheme) from fault
-    except ValueError as fault:
-        raise UsageError(f"sep knows no store called {scheme}://") from fault
+    # The plain one of gcsfs: its newer one asks for minutes what kind of bucket it is.
+    kind = next((each for each in kind.__mro__ if each.__module__ == "gcsfs.core"), kind)
     options: dict[str, Any] = {}
     if PACKAGES.get(scheme) == "s3fs":
         # Each request is tried again here, where a stop is heard and the tries are counted once.
@@ -302,15 +306,19 @@ def _system(scheme: str) -> Any:  # noqa: ANN401 (fsspec has no types)
     if scheme in LOCAL:
         options["auto_mkdir"] = True
     system = kind(use_listings_cache=False, skip_instance_cache=True, **options)
-    if "retries" in vars(kind):
+    if hasattr(system, "retries"):
         system.retries = 1
+    # What it would write to standard error, page after page, is told in one line of ours.
+    logging.getLogger(kind.__module__.partition(".")[0]).setLevel(logging.CRITICAL)
     return system
 
 
 def _at(url: str) -> tuple[Any, str]:
     """Return the file system of a URL and the path in it."""
-    system = _system(url.partition("://")[0].lower())
-    return system, str(system._strip_protocol(url))  # noqa: SLF001 (its way from URL to path)
+    scheme, _, rest = url.partition("://")
+    system = _system(scheme.lower())
+    path = system._strip_protocol(f"{scheme.lower()}://{rest}")  # noqa: SLF001 (URL to path)
+    return system, str(path)
 
 
 def _entries(url: str, path: str, found: Iterable[dict[str, Any]]) -> list[Entry]:
@@ -357,7 +365,9 @@ def check_bucket(url: str) -> None:
 def _tried(ask: Callable[[], T], url: str, done: str, stop: threading.Event | None = None) -> T:
     """Return what a request gives, tried again where the network or the store may be at fault."""
     wait = FIRST_WAIT
-    for attempt in range(1, ATTEMPTS + 1):
+    scheme = url.partition("://")[0].lower()
+    attempts = 1 if PACKAGES.get(scheme) in PATIENT else ATTEMPTS
+    for attempt in range(1, attempts + 1):
         if stop is not None and stop.is_set():
             raise StoppedError
         try:
@@ -365,9 +375,10 @@ def _tried(ask: Callable[[], T], url: str, done: str, stop: threading.Event | No
         except Exception as fault:  # noqa: BLE001 (every client has its own)
             if why := _final(fault):
                 raise StorageError(f"{url} could not be {done}: {why}", hint=_hint(why)) from None
-            if attempt == ATTEMPTS:
+            if attempt == attempts:
+                times = f", {attempts} times" if attempts > 1 else ""
                 raise StorageError(
-                    f"{url} could not be {done}: {_reason(fault)}, {ATTEMPTS} times",
+                    f"{url} could not be {done}: {_reason(fault)}{times}",
                     hint="look at the network and at the store; --resume goes on",
                 ) from None
         pause = wait * random.uniform(0.5, 1.0)  # noqa: S311 (so that many do not come at once)
@@ -389,10 +400,14 @@ def _final(fault: Exception) -> str:
         return "there are no credentials for it"
     if "ParamValidationError" in kinds:
         return "the store has no such names"
+    if WRONG.fullmatch(kinds[0]):
+        return f"its settings are wrong ({_clean(fault)})"
     return ""
 
 
 def _hint(why: str) -> str:
+    if "settings" in why:
+        return SETTINGS
     return CREDENTIALS if "refused" in why or "credentials" in why else ""
 
 

@@ -15,6 +15,7 @@ NEVER = re.compile(rf"[{re.escape(NO_FILE_NAME)}\x00-\x1f\x7f-\x9f]")
 # Devices of Windows, whatever follows a dot.
 DEVICE = re.compile(rf"((?:{'|'.join(map(re.escape, DEVICES))}) *)(\..*)?", re.IGNORECASE)
 HIDDEN = ".sep-"  # how the runtime's work folders begin
+NOTES = ".sep-run"  # beside the output: what runs of many tracks say of themselves
 WORK = re.compile(r"\.sep-[0-9a-f]{8}-[0-9]{1,9}")
 MOST = 255  # bytes that file systems take
 

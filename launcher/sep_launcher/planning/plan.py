@@ -131,8 +131,8 @@ def plan(
 
 
 def _workers(request: Request, host: Host, chosen: Chosen, tracks: int) -> tuple[Worker, ...]:
-    """Return the workers of this machine; none where there would be one, sharing with nobody."""
-    if request.cluster or not request.library:
+    """Return the workers of this machine; none where there would be one, and nobody notes it."""
+    if request.cluster or not (request.library or request.noted):
         return ()
     found = workers.workers(
         host,
@@ -143,7 +143,8 @@ def _workers(request: Request, host: Host, chosen: Chosen, tracks: int) -> tuple
         precision=request.precision,
         weights=sum(_size(each.model) for each in chosen.every),
     )
-    return found if len(found) > 1 or request.shard else ()
+    noted = request.shard or request.noted or request.jobs == "auto"
+    return found if len(found) > 1 or noted else ()
 
 
 def _size(model: Model) -> int:

@@ -49,6 +49,7 @@ class Request:
     wanted: Wanted = field(default_factory=Wanted)
     devices: tuple[str, ...] = ()  # several that share the tracks; none: the one of `wanted`
     jobs: Jobs = None  # runtimes at once; None: one for each device
+    noted: bool = False  # whether runs of many tracks have noted there how they are: so does this
     cluster: ClusterWish | None = None  # whose nodes do it; None: this machine
     take_over: bool = False  # whether a run that works at the same output is to end
     retry_quarantined: bool = False

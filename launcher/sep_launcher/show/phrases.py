@@ -181,8 +181,9 @@ def _audio(tracks: Iterable[TrackDone]) -> float:
 
 def _device(report: Report) -> str:
     """Return where it was done; how, only where that is not the plain way."""
-    if len(report.workers) > 1:
-        return f" by {len(report.workers)} workers"
+    there = sum(each.device is not None for each in report.workers.values())
+    if there > 1:
+        return f" by {there} workers"
     told = f" on {places.device(report.device.device)}" if report.device else ""
     ways = list(report.loaded.values())
     used = list(dict.fromkeys(each.precision for each in ways))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sep_launcher.machine import disk
 from sep_launcher.planning import models
 from sep_launcher.planning.request import AUTO
+from sep_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,10 @@ GLOBS = "*?["
 
 
 def valued(argv: Sequence[str]) -> list[str]:
-    """Return the command line with a value for every option that may be without one."""
+    """Return the command line with a value for every option that may be without one.
+
+    Raises UsageError for a value of `--resume` that is none.
+    """
     return list(_valued(argv)) if argv[:1] == [COMMAND] else list(argv)
 
 
@@ -34,6 +38,8 @@ def _valued(argv: Sequence[str]) -> Iterator[str]:
     for number, word in enumerate(argv):
         following = argv[number + 1] if number + 1 < end else None
         bare = word == OPTION and number < end and not _is_value(following)
+        if word.startswith(f"{RESUME}=") and word != f"{RESUME}=verify" and number < end:
+            raise UsageError(f"{word}: --resume has no value, or verify", hint="sep run --help")
         if word == f"{RESUME}=verify" and number < end:
             yield RESUME
             yield VERIFY
