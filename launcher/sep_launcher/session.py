@@ -65,7 +65,8 @@ def run(
 
     def work() -> None:
         request = make()
-        request = replace(request, noted=_is_noted(request))
+        if engines is following.engine_of:  # an engine that is given is the only worker
+            request = replace(request, noted=_is_noted(request))
         plan = _plan(request, screen)
         if request.shard:
             screen.say(_shard(request.shard, plan))

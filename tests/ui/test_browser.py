@@ -1,7 +1,7 @@
 """The page in a real browser, against the real server: what people see, press and hear."""
 
-import http.server
 import contextlib
+import http.server
 import json
 import platform
 import re
