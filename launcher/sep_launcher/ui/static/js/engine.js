@@ -87,6 +87,7 @@ export class Engine {
     this.#origin = Math.ceil((this.#context.currentTime + BEGIN_SECONDS) * this.rate);
     this.#next = { frame: this.at, at: 0 };
     this.#fill();
+    this.onchange();
   }
 
   pause() {

@@ -3,8 +3,9 @@ import { get, post, remove } from "./api.js";
 import { $, announce, el, fill, notice } from "./dom.js";
 import { Engine } from "./engine.js";
 import { Lane } from "./lanes.js";
+import { pointing } from "./pointing.js";
 import { state } from "./store.js";
-import { PER_SECOND, color, draw, most, unpack } from "./wave.js";
+import { PER_SECOND, color, draw, most, shapeOf, unpack } from "./wave.js";
 import { clock, count } from "./words.js";
 
 export class Mixer {
@@ -62,7 +63,15 @@ export class Mixer {
         el("button", { type: "button", class: "quiet", onclick: () => remove(`/api/tracks/${track.id}`).catch((fault) => notice(fault.message)) }, "Remove from the list")),
       el("p", { class: "muted" }, "The files are in ", el("code", {}, track.out)));
     $("player").hidden = false;
-    for (const lane of this.lanes) this.#pointing(lane.wave);
+    for (const lane of this.lanes) {
+      pointing(lane.wave, {
+        frame: (share) => Math.round(this.view.begin + share * (this.view.end - this.view.begin)),
+        seek: (frame) => this.engine.seek(frame),
+        mark: (one, other) => this.#mark(one, other),
+        choose: (one, other) => this.#chosen(one, other),
+        leave: () => this.#place(),
+      });
+    }
     this.lanes[0]?.wave.append(this.part, this.head);
     this.marks = this.lanes.slice(1).map((lane) => {
       const head = el("div", { class: "head-line" });
@@ -73,27 +82,6 @@ export class Mixer {
 
   #zoom(text, factor) {
     return el("button", { type: "button", "aria-label": `Zoom ${text.toLowerCase()}`, onclick: () => this.zoom(factor) }, factor < 1 ? "+" : "−");
-  }
-
-  #pointing(wave) {
-    const frame = (event) => {
-      const box = wave.getBoundingClientRect();
-      const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-      return Math.round(this.view.begin + share * (this.view.end - this.view.begin));
-    };
-    let begin = null;
-    wave.addEventListener("click", (event) => !event.shiftKey && this.engine.seek(frame(event)));
-    wave.addEventListener("pointerdown", (event) => {
-      if (!event.shiftKey || event.button || !event.isPrimary) return;
-      begin = frame(event);
-      wave.setPointerCapture(event.pointerId);
-    });
-    wave.addEventListener("pointermove", (event) => begin !== null && this.#mark(begin, frame(event)));
-    wave.addEventListener("pointercancel", () => { begin = null; this.#place(); });
-    wave.addEventListener("pointerup", (event) => {
-      if (begin !== null) this.#chosen(begin, frame(event));
-      begin = null;
-    });
   }
 
   #chosen(one, other) {
@@ -210,6 +198,11 @@ export class Mixer {
     this.button.setAttribute("aria-label", playing ? "Pause" : "Play");
     this.#place();
     if (playing && !this.ticking) this.#tick();
+    const { whole } = this.engine.windows;
+    if (whole && !Object.keys(this.peaks).length) { // no WAV files: now their shapes are known
+      this.lanes.forEach((lane) => { this.peaks[lane.stem] = shapeOf(whole[lane.index], this.track.rate); });
+      this.waves();
+    }
   }
 
   #place() {

@@ -15,6 +15,21 @@ export function unpack(text) {
 /** Return the greatest size of a sample in pairs, at least a little. */
 export const most = (pairs) => pairs.reduce((found, each) => Math.max(found, Math.abs(each)), 8);
 
+/** Return the pairs of samples [channel], as the server tells them of WAV files. */
+export function shapeOf(channels, rate) {
+  const count = Math.ceil((channels[0].length / rate) * PER_SECOND);
+  const made = new Int8Array(2 * count);
+  for (let pair = 0; pair < count; pair += 1) {
+    const begin = Math.floor((pair * rate) / PER_SECOND);
+    const parts = channels.map((each) => each.subarray(begin, Math.floor(((pair + 1) * rate) / PER_SECOND)));
+    const low = Math.min(...parts.map((part) => part.reduce((least, each) => Math.min(least, each), 1)));
+    const high = Math.max(...parts.map((part) => part.reduce((greatest, each) => Math.max(greatest, each), -1)));
+    made[2 * pair] = Math.max(-127, Math.floor(low * 127));
+    made[2 * pair + 1] = Math.min(127, Math.ceil(high * 127));
+  }
+  return made;
+}
+
 /**
  * Draw pairs from `begin` to `end` (pairs, may be fractions) over the whole canvas; `full` fills it.
  * Quiet parts are drawn larger than they are: heights go by a power, as loudness does.

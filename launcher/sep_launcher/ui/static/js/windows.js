@@ -10,7 +10,6 @@ export class Windows {
   #waiting = new Map(); // id of a request -> {done, fail}
   #asked = 0;
   #decoding = null;
-  #whole = null; // samples of stems that the browser decoded
   #closed = false;
 
   /** `beat` is called ten times a second, in hidden tabs, too, from the first fetch on. */
@@ -19,6 +18,7 @@ export class Windows {
     this.frames = track.frames;
     this.size = Math.round(track.rate * WINDOW_SECONDS);
     this.beat = beat;
+    this.whole = null; // samples [stem][channel] that the browser decoded
   }
 
   /** Return a window, or a promise of it. */
@@ -27,8 +27,8 @@ export class Windows {
     if (known) return known;
     const start = index * this.size;
     const count = Math.min(this.size, this.frames - start);
-    const coming = this.#whole
-      ? Promise.resolve(this.#whole.map((channels) => channels.map((each) => each.subarray(start, start + count))))
+    const coming = this.whole
+      ? Promise.resolve(this.whole.map((channels) => channels.map((each) => each.subarray(start, start + count))))
       : this.#ask(start, count);
     this.#windows.set(index, coming);
     coming.then(
@@ -75,7 +75,7 @@ export class Windows {
 
   /** Have the browser decode stems that are no WAV files, where they are not too long. */
   async decode(context) {
-    if (this.track.samples || this.#whole) return;
+    if (this.track.samples || this.whole) return;
     if (this.frames * 8 * this.track.stems.length > MOST_DECODED) {
       throw new Error("these files are too long for the browser; as WAV files they play at any length");
     }
@@ -87,7 +87,7 @@ export class Windows {
     try {
       const every = await this.#decoding;
       this.frames = Math.min(this.frames, ...every.map((buffer) => buffer.length));
-      this.#whole = every.map((buffer) => Array.from({ length: buffer.numberOfChannels }, (_, n) => buffer.getChannelData(n)));
+      this.whole = every.map((buffer) => Array.from({ length: buffer.numberOfChannels }, (_, n) => buffer.getChannelData(n)));
     } finally {
       this.#decoding = null;
     }
