@@ -1,5 +1,6 @@
 """What a page can have done, asked of the real server, whose runtime needs no torch."""
 
+import base64
 import hashlib
 import os
 import signal
@@ -7,10 +8,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `ui` is not installed")
+
+from sep_launcher.ui import pcm
 
 BATCH = "a1b2c3d4-batch"
 
@@ -414,3 +418,24 @@ def test_signals_that_end_a_server(faked):
     faked.process.send_signal(signal.SIGTERM)
     faked.process.communicate(timeout=30)
     assert faked.process.returncode == 130
+
+
+@pytest.mark.slow
+def test_the_stems_are_those_of_the_command_byte_for_byte(serve, sep, groove, tmp_path):
+    served = serve()
+    options = {"out": str(tmp_path / "paged"), "stems": ["kick", "hihat"], "residual": True}
+    task = served.wait(served.run(groove, **options), "done", within=120)
+    words = ("--stems", "kick,hihat", "--residual", "-o", tmp_path / "typed")
+    sep("run", groove, *words)
+    for stem in ("kick", "hihat", "residual"):
+        one, two = (tmp_path / each / "groove" / f"{stem}.wav" for each in ("paged", "typed"))
+        assert one.read_bytes() == two.read_bytes()
+    # What was told while they were made is what the files say, within a step.
+    (song,) = task["songs"]
+    told = served.ask("GET", f"/api/tracks/{song['id']}/peaks")
+    for stem in ("kick", "hihat", "residual"):
+        made = np.frombuffer(base64.b64decode(told[stem]), np.int8).astype(int)
+        path = tmp_path / "paged" / "groove" / f"{stem}.wav"
+        read = np.frombuffer(pcm.peaks(pcm.wav(path), 100), np.int8).astype(int)
+        assert len(made) == len(read)
+        assert np.abs(made - read).max() <= 1
