@@ -170,7 +170,10 @@ def test_a_bad_song_is_told_with_what_to_do(faked, tab):
     assert "it is no audio" in box.text_content()
     before = len(faked.notes("begin"))
     box.get_by_role("button", name="Try 1 song again").click()
-    till(page, "!document.querySelector('#queue .state.bad')")
+    end = time.monotonic() + 30
+    while len(faked.notes("begin")) == before:
+        assert time.monotonic() < end
+        page.wait_for_timeout(50)
     page.wait_for_selector("#queue .state.bad")
     assert [each["track"] for each in faked.notes("begin")[before:]] == ["fail-1"]
 
@@ -298,7 +301,7 @@ def test_a_name_that_now_means_this_machine(faked, chromium):
     for path in ("/", "/api/state", f"/enter?token={faked.token}"):
         with contextlib.suppress(playwright.Error):  # an answer without a body is none to show
             page.goto(base + path)
-        assert "sep" not in page.content().replace("evil.test", "")
+        assert "Drop songs" not in page.content()
     assert seen == [(base + path, 403) for path in ("/", "/api/state", "/enter")]
     context.close()
 
@@ -380,23 +383,23 @@ def test_mute_solo_and_volume_are_heard(heard, tab):
 
     till(page, "document.querySelector('.transport input').value > 4410")
     full = levels()
-    assert min(full) > 0.3
+    assert min(full) > 0.03
     page.get_by_role("button", name="Mute kick").click()
     now = levels()
-    assert now[0] < 0.01
-    assert min(now[1:]) > 0.3
+    assert now[0] < 0.003
+    assert min(now[1:]) > 0.03
     page.get_by_role("button", name="Mute kick").click()
     page.get_by_role("button", name="Solo snare").click()
     page.get_by_role("button", name="Solo toms").click()
     now = levels()
-    assert now[0] < 0.01
-    assert min(now[1:]) > 0.3
+    assert now[0] < 0.003
+    assert min(now[1:]) > 0.03
     page.get_by_role("button", name="Solo kick").click(modifiers=["Shift"])
     now = levels()
-    assert now[0] > 0.3
-    assert max(now[1:]) < 0.01
+    assert now[0] > 0.03
+    assert max(now[1:]) < 0.003
     page.get_by_role("button", name="All together").click()
-    assert min(levels()) > 0.3
+    assert min(levels()) > 0.03
     assert "You hear all stems together" in page.locator("#player").text_content()
     page.get_by_role("button", name="All together").click()
     page.get_by_label("Volume of kick").fill("0.5")
@@ -412,7 +415,7 @@ def test_seeking_while_it_plays_keeps_all_stems_at_one_frame(heard, tab):
     till(page, "document.querySelector('.transport input').value > 4410")
     for number in range(50):
         page.evaluate(
-            "(value) => { const s = document.querySelector('.transport input'); s.value = value; s.dispatchEvent(new Event('input')); }",
+            "(value) => { const s = document.querySelector('.transport input'); s.value = value; for (const kind of ['input', 'change']) s.dispatchEvent(new Event(kind)); }",
             (number * 7919 * 13) % (29 * 44100),
         )
     page.wait_for_timeout(500)
