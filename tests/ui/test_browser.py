@@ -301,6 +301,7 @@ def test_a_name_that_now_means_this_machine(faked, chromium):
     for path in ("/", "/api/state", f"/enter?token={faked.token}"):
         with contextlib.suppress(playwright.Error):  # an answer without a body is none to show
             page.goto(base + path)
+        page.wait_for_timeout(300)
         assert "Drop songs" not in page.content()
     assert seen == [(base + path, 403) for path in ("/", "/api/state", "/enter")]
     context.close()

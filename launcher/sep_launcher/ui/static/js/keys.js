@@ -10,6 +10,8 @@ const KEYS = [
   ["B", "hold it: all together"], ["+ −", "zoom"], ["?", "this list"],
 ];
 
+const PRESSED = "button, a, summary, input[type=checkbox]"; // what Space presses
+let clicked = null; // what has the focus by the mouse
 let held = false; // whether B is what makes all be heard
 
 const letters = () => kept(KEY) !== "off";
@@ -47,7 +49,8 @@ function act(event) {
   if (!player) return false;
   if (key === " ") {
     // Who pressed a button with the mouse wants to play; who is at it by Tab wants the button.
-    if (target.closest?.("button, a, summary, input[type=checkbox]") && target.matches(":focus-visible")) return false;
+    const pressed = target.closest?.(PRESSED);
+    if (pressed && pressed !== clicked) return false;
     return player.toggle();
   }
   if (slider && (key.startsWith("Arrow") || key === "Home" || key === "End")) return false;
@@ -76,6 +79,8 @@ function act(event) {
 }
 
 export function listen() {
+  addEventListener("pointerdown", (event) => { clicked = event.target.closest?.(PRESSED) ?? null; });
+  addEventListener("focusin", (event) => { if (event.target !== clicked) clicked = null; });
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || writes(event.target) || document.querySelector("dialog[open]")) return;
     if (act(event) !== false) event.preventDefault();
