@@ -31,7 +31,7 @@ from sep_protocol.errors import (
     SepError,
     UsageError,
 )
-from sep_runtime import digests, lean, memory
+from sep_runtime import digests, memory
 from sep_runtime.kept import Kept
 
 if TYPE_CHECKING:
@@ -194,7 +194,6 @@ def _imported() -> ModuleType:
     first = "sep_runtime.separate" not in sys.modules
     if first:
         gc.disable()  # of all that torch makes while it is imported nothing is garbage
-        lean.leave_out()
     try:
         from sep_runtime import separate  # noqa: PLC0415 (hello comes before torch)
     except ImportError as fault:
