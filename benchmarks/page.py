@@ -10,6 +10,7 @@ the real server, runtime and browser.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import statistics
@@ -78,7 +79,8 @@ def pictures(target: Path) -> None:
     """Write the pictures."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, browser() as chromium:
-        folder = Path(name)
+        folder = Path(name, "Music")  # its name is in the pictures
+        folder.mkdir()
         shutil.copy(GROOVE, folder / "groove.flac")
         samples, rate = soundfile.read(GROOVE)
         soundfile.write(folder / "take two.wav", np.tile(samples.T, 4).T, rate)
@@ -106,6 +108,8 @@ def pictures(target: Path) -> None:
                 page.wait_for_selector("#queue .state.done", timeout=120_000)
                 page.wait_for_selector("#player .lane")
                 page.wait_for_timeout(500)
+            for page in pages.values():
+                page.evaluate(WITHOUT, name)  # this machine's folder is nobody's
             shoot(pages, target, "finished", "#player")
             add(one, folder / "notes.wav")
             for page in pages.values():
@@ -172,7 +176,7 @@ def long_track(folder: Path, chromium: Any) -> None:  # noqa: ANN401 (as above)
                 file.write(second)
     about = {"id": "hour", "title": "hour", "mix": "", "out": str(out), "frames": HOUR * rate,
              "stems": {each: f"{each}.wav" for each in stems}, "rate": rate}  # fmt: skip
-    note = folder / "home" / "ui" / "tracks.json"
+    note = folder / "home" / "ui" / platform.node() / "tracks.json"
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps([about]))
     with served(folder) as (process, address):
@@ -205,6 +209,10 @@ def long_track(folder: Path, chromium: Any) -> None:  # noqa: ANN401 (as above)
         print(f"after a minute and ten seeks: {told}")
 
 
+WITHOUT = """(folder) => {
+    const path = document.querySelector('#player code');
+    path.textContent = path.textContent.replace(folder, '');
+}"""
 FIRST_SOUND = """async () => {
     const { player } = await import('/static/js/tracks.js');
     const begun = performance.now();

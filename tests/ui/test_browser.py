@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest.importorskip("starlette", reason="the extra `ui` is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

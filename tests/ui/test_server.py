@@ -16,6 +16,7 @@ pytest.importorskip("starlette", reason="the extra `ui` is not installed")
 
 from sep_launcher.ui import pcm
 
+pytestmark = pytest.mark.slow  # a server for each
 BATCH = "a1b2c3d4-batch"
 
 
@@ -420,7 +421,6 @@ def test_signals_that_end_a_server(faked):
     assert faked.process.returncode == 130
 
 
-@pytest.mark.slow
 def test_the_stems_are_those_of_the_command_byte_for_byte(serve, sep, groove, tmp_path):
     served = serve()
     options = {"out": str(tmp_path / "paged"), "stems": ["kick", "hihat"], "residual": True}

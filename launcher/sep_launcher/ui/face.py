@@ -104,6 +104,7 @@ class Face:
                 task.phase = ""
                 task.songs[index].state = "running"
                 task.songs[index].peaks.clear()
+                self._tell()
                 self._song(index)
             case DeviceChosen():
                 task.device = asdict(event)

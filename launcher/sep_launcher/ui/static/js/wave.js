@@ -44,7 +44,7 @@ export function draw(canvas, pairs, begin, end, color, full = 127) {
   brush.fillStyle = color;
   const step = (end - begin) / width;
   const middle = height / 2;
-  const tall = (value) => Math.sign(value) * Math.min(1, Math.abs(value) / full) ** POWER * middle;
+  const tall = (value) => (Math.abs(value) > 1 ? Math.sign(value) * Math.min(1, Math.abs(value) / full) ** POWER * middle : 0);
   for (let x = 0; x < width; x += 1) {
     const first = Math.floor(begin + x * step);
     const last = Math.max(first + 1, Math.floor(begin + (x + 1) * step));
