@@ -346,7 +346,7 @@ def test_a_name_that_sep_came_to_know_later(sep, mine, models, knowing):
 def test_one_file_of_several(sep, home, tmp_path, monkeypatch):
     from sep_launcher.planning import models as planning
     from sep_launcher.setup import importing
-    from sep_launcher.show.render import Screen, Style
+    from sep_launcher.show.render import Style, Terminal
     from sep_protocol.errors import UsageError
 
     path = tmp_path / "pretrained_kick_unet.pth"
@@ -354,7 +354,7 @@ def test_one_file_of_several(sep, home, tmp_path, monkeypatch):
     kick = sep_models.find("larsnet").sources[0].sha256
     monkeypatch.setattr(planning, "digest", lambda _: kick)
     with pytest.raises(UsageError, match="one of 5 files of larsnet"):
-        importing.take(importing.Wish(file=path), Screen(Style()), lambda: None)
+        importing.take(importing.Wish(file=path), Terminal(Style()), lambda: None)
 
 
 def test_the_doctor_looks_at_it(sep, mine, models):

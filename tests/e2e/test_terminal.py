@@ -115,8 +115,8 @@ def test_quiet_draws_nothing(terminal, songs, with_tiny):
 
 def test_an_answer_that_is_none_is_asked_again(home, tmp_path):
     code = (
-        "import sys\nfrom sep_launcher.show.render import Screen, Style\n"
-        "screen = Screen(Style())\nsys.exit(0 if screen.ask('go on?') else 5)"
+        "import sys\nfrom sep_launcher.show.render import Style, Terminal\n"
+        "screen = Terminal(Style())\nsys.exit(0 if screen.ask('go on?') else 5)"
     )
     cases = (("maybe\nYES\n", 2, 0), ("\n", 1, 0), ("x\nn\n", 2, 5), ("", 1, 5))
     for typed, asked, answer in cases:
