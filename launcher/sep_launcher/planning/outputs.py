@@ -136,8 +136,9 @@ def _taken(there: list[Path], report: Path, real: set[str], *, resume: bool) -> 
     """Return the error for what is there, with a way out where it was made of another song."""
     more = f" and {len(there) - 1} more" if len(there) > 1 else ""
     exist = "exist" if more else "exists"
-    if (other := _other(report, real)) and disk.is_file(Path(other)):
-        return PathError(f"{there[0]}{more} {exist} already, made of {other}", hint=APART)
+    if other := _other(report, real):
+        kind = PathError if disk.is_file(Path(other)) else ExistsError  # else it may be replaced
+        return kind(f"{there[0]}{more} {exist} already, made of {other}", hint=APART)
     return ExistsError(
         f"{there[0]}{more} {exist} already",
         hint=f"--overwrite replaces {'them' if more else 'it'}"
