@@ -100,6 +100,8 @@ def test_commands_of_the_documents_are_understood(command, home, tmp_path):
         command += " --seconds 0.5 --runs 1 --no-baselines"  # the last one given counts
     if "sep setup" in command:
         command += " --dry-run"
+    if "sep ui" in command:
+        command += " --help"  # it would serve until somebody ends it; tests/ui starts it
     (tmp_path / "house").mkdir()
     done = subprocess.run(
         ["bash", "-c", command.replace("sep ", f"{sys.executable} -m sep_launcher ", 1)],
