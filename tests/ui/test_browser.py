@@ -100,11 +100,13 @@ def test_progress_grows_and_the_stems_are_drawn_while_they_are_made(serve, tab, 
     page.keyboard.press("Enter")
     page.wait_for_selector(".growing canvas", timeout=90_000)
     assert "real time" in card(page, "long.wav").locator(".state").text_content()
+    till(page, "window.seen.length > 2")
+    seen = page.evaluate("window.seen")
+    assert seen == sorted(seen)
+    assert page.evaluate("window.drawn") == 5
     page.reload()  # and all is there again
     page.wait_for_selector(".growing canvas", timeout=20_000)
     page.wait_for_selector("#player .lane", timeout=90_000)
-    seen = page.evaluate("window.seen ?? []")
-    assert seen == sorted(seen)
 
 
 def test_files_that_are_chosen_and_dropped(faked, tab, tmp_path):

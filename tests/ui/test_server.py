@@ -176,7 +176,7 @@ def test_events_are_numbered_without_a_gap_and_the_snapshot_says_where_it_is(fak
     assert ids[-1] >= number
 
 
-def test_who_missed_too_much_asks_again(faked, monkeypatch):
+def test_who_missed_too_much_asks_again():
     from sep_launcher.ui.feed import RING, Feed
 
     feed = Feed()

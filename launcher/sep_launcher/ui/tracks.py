@@ -140,7 +140,7 @@ class Tracks:
 
 
 def _noted(file: Path) -> list[Track]:
-    """Return the tracks that were noted and are still there."""
+    """Return the tracks that were noted, there or not."""
     try:
         return [Track(**each) for each in json.loads(file.read_text("ascii"))]
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
