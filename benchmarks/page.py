@@ -2,6 +2,7 @@
 
     python benchmarks/page.py pictures [FOLDER]   empty, running, finished, failed; dark and light
     python benchmarks/page.py figures             seconds and megabytes, medians
+    python benchmarks/page.py large               a file of 4 GiB in, an archive of more out
 
 It needs the extras `ui`, `runtime` and `dev`, and chromium. Every figure is of this machine, with
 the real server, runtime and browser.
@@ -9,6 +10,8 @@ the real server, runtime and browser.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import re
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,8 +168,6 @@ def figures() -> None:
 
 def long_track(folder: Path, chromium: Any) -> None:  # noqa: ANN401 (as above)
     """Print the first sound and the memory of a track of an hour with five stems."""
-    import json  # noqa: PLC0415 (one figure needs it)
-
     rate, stems = 44100, ("kick", "snare", "toms", "hihat", "cymbals")
     out = folder / "hour"
     out.mkdir()
@@ -176,9 +178,7 @@ def long_track(folder: Path, chromium: Any) -> None:  # noqa: ANN401 (as above)
                 file.write(second)
     about = {"id": "hour", "title": "hour", "mix": "", "out": str(out), "frames": HOUR * rate,
              "stems": {each: f"{each}.wav" for each in stems}, "rate": rate}  # fmt: skip
-    note = folder / "home" / "ui" / platform.node() / "tracks.json"
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps([about]))
+    write_note(folder, about)
     with served(folder) as (process, address):
         page = chromium.new_context().new_page()
         page.goto(address)
@@ -209,6 +209,72 @@ def long_track(folder: Path, chromium: Any) -> None:  # noqa: ANN401 (as above)
         print(f"after a minute and ten seeks: {told}")
 
 
+def large() -> None:
+    """Print what 4 GiB take on their way in, and check an archive of more on its way out."""
+    with tempfile.TemporaryDirectory() as name, browser() as chromium:
+        folder = Path(name)
+        song = folder / "song.wav"
+        with song.open("wb") as file:
+            for number in range(4):
+                file.seek(number << 30)
+                file.write(os.urandom(MB))
+            file.truncate(4 << 30)
+        note_track(folder, {"kick": 3 << 30, "snare": 2 << 30})
+        with served(folder) as (process, address):
+            page = chromium.new_context().new_page()
+            page.goto(address)
+            page.wait_for_selector("#place:not(:text('Looking'))")
+            own = psutil.Process(process.pid)
+            before, most, slowest = own.memory_info().rss, 0, 0.0
+            begun = time.perf_counter()
+            page.locator("#files").set_input_files(song)
+            while not page.locator("#queue > li").count():
+                most = max(most, own.memory_info().rss)
+                asked = time.perf_counter()
+                page.evaluate("fetch('/api/state').then((answer) => answer.text())")
+                slowest = max(slowest, time.perf_counter() - asked)
+                time.sleep(0.05)
+            took = time.perf_counter() - begun
+            (copy,) = folder.rglob("uploads/*/song.wav")
+            same = digest(copy) == digest(song)
+            grown = (most - before) / MB
+            print(f"4 GiB in: {took:.0f} s, the same bytes: {same}")
+            print(f"  the server grew by {grown:.0f} MB, the slowest other answer {slowest:.2f} s")
+            with page.expect_download(timeout=300_000) as saved:
+                page.get_by_role("link", name="Save 2 stems as zip").click()
+            begun = time.perf_counter()
+            path = saved.value.path()
+            with zipfile.ZipFile(path) as archive:
+                whole = archive.testzip() is None
+            size = path.stat().st_size / (1 << 30)
+            print(f"{size:.2f} GiB out: {time.perf_counter() - begun:.0f} s, whole: {whole}")
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def note_track(folder: Path, stems: dict[str, int]) -> None:
+    """Have the server of a folder know a track whose stems have so many bytes of silence."""
+    out = folder / "stems"
+    out.mkdir()
+    for stem, size in stems.items():
+        with (out / f"{stem}.wav").open("wb") as file:
+            file.truncate(size)
+    about = {"id": "one", "title": "one.wav", "mix": "", "out": str(out), "frames": 1,
+             "stems": {each: f"{each}.wav" for each in stems}, "rate": 44100}  # fmt: skip
+    write_note(folder, about)
+
+
+def write_note(folder: Path, about: dict[str, Any]) -> None:
+    """Write the server's list of tracks."""
+    note = folder / "home" / "ui" / platform.node() / "tracks.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps([about]))
+
+
 WITHOUT = """(folder) => {
     const path = document.querySelector('#player code');
     path.textContent = path.textContent.replace(folder, '');
@@ -237,6 +303,8 @@ def main() -> None:
             pictures(Path(folder))
         case ["figures"]:
             figures()
+        case ["large"]:
+            large()
         case _:
             raise SystemExit(__doc__)
 

@@ -159,7 +159,10 @@ def test_plain_and_fast_agree_whatever_the_shape(kind, options, recipe, monkeypa
         small |= {"nfft": 256, **deep}
     built = drawn_for(recipe, kind(stems=2, **small, **options))
     mix = noise_of(recipe, 5001, batch=2)
-    assert error(run(built, mix), plainly(built, mix)) <= 1e-5
+    fast, plain = run(built, mix), plainly(built, mix)
+    # How much a network makes of roundings is its own: deep ones go beyond 1e-5 on some processors.
+    exact = plainly(built.double(), mix.double())
+    assert error(fast, exact) <= 3 * error(plain, exact) + 1e-6
 
 
 @pytest.mark.parametrize("name", ["htdemucs", "htdemucs-6s", "hdemucs-mmi"])

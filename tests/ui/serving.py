@@ -13,10 +13,10 @@ import time
 class Served:
     """A running `sep ui`."""
 
-    def __init__(self, folder, *words, **variables):
+    def __init__(self, folder, *words, python=sys.executable, **variables):
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sep_launcher", "ui", "--no-browser", *map(str, words)],
+            [python, "-P", "-m", "sep_launcher", "ui", "--no-browser", *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -78,3 +78,20 @@ class Served:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
+
+
+def till(page, true, within=30):
+    """Wait until an expression is true; the page's policy forbids Playwright's own way."""
+    end = time.monotonic() + within
+    while not page.evaluate(true):
+        assert time.monotonic() < end, true
+        page.wait_for_timeout(50)
+
+
+def until(true, within=30):
+    """Wait until something is true, and return it."""
+    end = time.monotonic() + within
+    while not (found := true()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found

@@ -82,7 +82,9 @@ def test_a_header_that_promises_too_much_gives_what_is_there(tmp_path):
     assert pcm.wav(path).frames == 5
 
 
-def test_an_archive_is_made_while_it_is_read(tmp_path):
+@pytest.mark.parametrize("limit", [zipfile.ZIP64_LIMIT, 1000])  # the second: as if it were large
+def test_an_archive_is_made_while_it_is_read(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
     files = []
     for name in ("a.wav", "b ü.wav"):
         (tmp_path / name).write_bytes(name.encode() * 1000)

@@ -165,7 +165,7 @@ def offer(screen: Screen, lack: Lack, *, yes: bool, offline: bool) -> None:
             _list(screen, "this will be fetched:", pull.described(manifest))
         if lack.models and (lack.engine == "container" or not carry_out):
             convert.check_ready(host)
-        if not (yes or screen.ask("go on?")):
+        if not (yes or _asked(screen)):
             raise why
         if carry_out:
             carry_out()
@@ -306,5 +306,13 @@ def _agree(screen: Screen, *, yes: bool) -> None:
         return
     if not screen.can_ask:
         raise UsageError("nothing was done: nobody is here to ask", hint="--yes answers for you")
-    if not screen.ask("go on?"):
+    if not _asked(screen):
         raise InterruptedJob("nothing was done")
+
+
+def _asked(screen: Screen) -> bool:
+    """Ask whether to go on; after a no nothing of the plan is left."""
+    agreed = screen.ask("go on?")
+    if not agreed:
+        removal.take_away(paths.cache() / "wheels")
+    return agreed

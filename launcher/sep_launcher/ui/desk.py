@@ -81,7 +81,8 @@ class Desk:
             folder = self.uploads.folder(wish.batch)
             every = self.uploads.of(wish.batch)
             found = (str(every[0].path if len(every) == 1 else folder),)
-            title = title_of([str(each.path) for each in every])
+            tops = dict.fromkeys(each.path.relative_to(folder).parts[0] for each in every)
+            title = title_of(list(tops))  # what was dropped: files, or folders with what is in them
         else:
             found = tuple(map(whole, wish.paths))
             title = title_of(list(found))
