@@ -1,5 +1,6 @@
 """What a page can have done, asked of the real server, whose runtime needs no torch."""
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -180,6 +181,20 @@ def test_who_missed_too_much_asks_again():
     assert feed._after(RING + 6) is None
     assert len(feed._after(5)) == RING
     assert feed._after(RING + 5) == []
+
+
+def test_a_stream_in_the_middle_hears_the_end():
+    from sep_launcher.ui.feed import Feed
+
+    async def heard():
+        feed = Feed()
+        stream = feed.stream(feed._number)
+        feed.put("one")
+        first = await anext(stream)
+        feed.bye()
+        return [first, *[each async for each in stream]]
+
+    assert ['"one"' in each or '"bye"' in each for each in asyncio.run(heard())] == [True, True]
 
 
 def test_a_second_command_hands_its_files_over(faked, sep, tmp_path):

@@ -87,7 +87,7 @@ class Feed:
                 for number, text in found:
                     yield f"id: {number}\ndata: {text}\n\n"
                     after = number
-                if self._over:
+                if self._over and after == self._number:
                     return
                 try:
                     await asyncio.wait_for(event.wait(), ALIVE_SECONDS)
