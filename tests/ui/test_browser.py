@@ -197,6 +197,22 @@ def test_a_copy_that_a_reload_cut_off_goes_on(faked, tab, tmp_path):
     assert copy.read_bytes() == data
 
 
+def test_copying_is_cancelled(faked, tab, tmp_path):
+    song = tmp_path / "ok-long.wav"
+    song.write_bytes(bytes(33 << 20))
+    page = tab(faked)
+    held = []
+    page.route("**/api/uploads/*offset=0", lambda route: held.append(route))
+    drop(page, song)
+    till(page, "document.querySelector('#uploading button')")
+    until(lambda: held or page.wait_for_timeout(50))
+    page.get_by_role("button", name="Cancel copying ok-long.wav").click()
+    held[0].continue_()
+    page.locator("#uploading button").wait_for(state="detached")
+    assert faked.state()["tasks"] == []
+    assert not list(faked.folder.rglob("ok-long.wav.*"))
+
+
 def test_what_songs_are_called_is_text(faked, tab):
     page = tab(faked)
     (song,) = faked.songs("ok-<img src=x onerror=alert(1)>")

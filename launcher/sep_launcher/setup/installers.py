@@ -174,7 +174,7 @@ def _install(installer: Installer, recipe: Recipe) -> tuple[str, ...]:
         command = [installer.program, "pip", "install", "--python", python]
     else:
         command = [python, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
-        # As with uv: what a run imports is compiled when it is, by the check; all of it takes 150 MB.
+        # As with uv: the check compiles what a run imports; all of it would take 150 MB.
         command += ["--no-compile", "--cache-dir", str(recipe.cache / "pip")]
     if recipe.wheelhouse or recipe.offline:
         command += ["--offline" if installer.kind == "uv" else "--isolated"]

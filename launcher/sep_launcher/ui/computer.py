@@ -38,7 +38,12 @@ def machine() -> dict[str, Any]:
         way = {"ready": False, "fault": fault.message, "hint": fault.hint}
     found = [*models.table(), *(models.row(each) for each in own.every())]
     told = ("name", "summary", "expects", "stems", "installed", "default", "bytes", "licence")
-    return {"route": way, "models": [{key: each.get(key) for key in told} for each in found]}
+    return {
+        "route": way,
+        "models": [{key: each.get(key) for key in told} for each in found],
+        "audio": sorted(ENDINGS),
+        "films": sorted(VIDEOS),
+    }
 
 
 def listed(folder: Path) -> dict[str, Any]:

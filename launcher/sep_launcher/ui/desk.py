@@ -16,7 +16,7 @@ from sep_launcher.planning import files, models
 from sep_launcher.ui.feed import Feed
 from sep_launcher.ui.kept import Keeper
 from sep_launcher.ui.reveal import can_reveal
-from sep_launcher.ui.tasks import Song, Task, title_of
+from sep_launcher.ui.tasks import Task, title_of
 from sep_launcher.ui.tracks import Tracks
 from sep_launcher.ui.turns import Queue
 from sep_launcher.ui.uploads import Uploads
@@ -26,7 +26,6 @@ from sep_protocol.version import __version__
 if TYPE_CHECKING:
     from sep_launcher.ui.face import Face
     from sep_launcher.ui.wish import Wish
-    from sep_protocol import TrackDone
 
 ONCE_SECONDS = 60.0  # that an address with a nonce is good for
 SEPARATED = "separated"  # the folder beside songs, as of the command line
@@ -43,7 +42,7 @@ class Desk:
         self.uploads.empty()
         self.tracks = Tracks(home / "tracks.json", self.feed)
         self.keeper = Keeper()
-        self.queue = Queue(self.feed, self.keeper, self._keep, self.uploads.drop_batch)
+        self.queue = Queue(self.feed, self.keeper, self.tracks.keep, self.uploads.drop_batch)
         self._nonces: dict[str, float] = {}
 
     def nonce(self) -> str:
@@ -131,10 +130,6 @@ class Desk:
         )
         self.queue.add(task)
         return task
-
-    def _keep(self, song: Song, event: TrackDone) -> None:
-        now = next((task for task in self.queue.tasks.values() if song in task.songs), None)
-        self.tracks.keep(song, event, now.model if now else "")
 
     def end(self) -> None:
         """End what is being done and take away what pages handed over."""

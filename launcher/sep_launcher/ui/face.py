@@ -39,7 +39,7 @@ TELL_SECONDS = 0.25  # between two signs of progress
 
 
 class Face:
-    """A Screen that is a page. `keep` gets every track that is done.
+    """A Screen that is a page. `keep` gets every track that is done, and the model of it.
 
     Whoever tells something here is ended by KeyboardInterrupt when a person wants that: so also
     what has no engine is, as a setup.
@@ -49,7 +49,9 @@ class Face:
     wants_command = False
     open = False
 
-    def __init__(self, task: Task, feed: Feed, keep: Callable[[Song, TrackDone], None]) -> None:
+    def __init__(
+        self, task: Task, feed: Feed, keep: Callable[[Song, TrackDone, str], None]
+    ) -> None:
         self.report = Report()
         self._task = task
         self._feed = feed
@@ -133,7 +135,7 @@ class Face:
         song.done = song.total = event.frames
         song.rate, song.clipped = event.sample_rate, dict(event.clipped)
         self._pace.end(event.track, counts=not event.resumed)
-        self._keep(song, event)
+        self._keep(song, event, self._task.model)
         self._song(event.track)
 
     def _progress(self, event: Progress) -> None:

@@ -32,7 +32,7 @@ class Queue:
         self,
         feed: Feed,
         keeper: Keeper,
-        keep: Callable[[Song, TrackDone], None],
+        keep: Callable[[Song, TrackDone, str], None],
         drop: Callable[[str], None],
     ) -> None:
         self._feed = feed

@@ -1,5 +1,5 @@
 // Songs in: dropped, chosen or typed; what is handed over comes in slices and can go on.
-import { Fault, get, post, put } from "./api.js";
+import { Fault, get, post, put, remove } from "./api.js";
 import { $, dialog, el, notice } from "./dom.js";
 import { look } from "./machine.js";
 import { chosen } from "./options.js";
@@ -7,15 +7,17 @@ import { state } from "./store.js";
 import { bytes, count, percent } from "./words.js";
 
 const SLICE = 16 << 20;
-// As the command line looks for them in folders.
-const ENDINGS = /\.(wav|wave|w64|flac|aiff?|aifc|caf|au|mp3|og[ga]|opus|m4a|aac|wma|mka|mp2|e?ac3|dts|wv|tta|ape|dsf|spx)$/i;
-const FILMS = /\.(mp4|m4v|mov|mkv|webm|avi)$/i;
+const sending = new Map(); // batch on its way -> {ids, stopped}
 
-const sending = new Set(); // batches that are on their way
+/** Return what the server knows: stems, models, which files are audio; null where it does not answer. */
+async function known() {
+  if (!state.machine) await look();
+  return state.machine;
+}
 
 /** Return the options; which stems and models there are must be known for that. */
 async function wished() {
-  if (!state.machine) await look();
+  await known();
   return chosen();
 }
 
@@ -34,7 +36,15 @@ export async function addPaths(paths) {
 /** Hand files over, [{file, path}], and have them split; `lost` could not be read. */
 async function send(found, lost = 0) {
   notice();
-  const songs = unlike(found.filter(({ path }) => !path.split("/").some((part) => part.startsWith(".")) && (ENDINGS.test(path) || (found.length === 1 && FILMS.test(path)))));
+  const machine = await known();
+  if (!machine) {
+    notice($("place").textContent);
+    return;
+  }
+  const { audio, films } = machine;
+  const ends = (path, among) => among.some((ending) => path.toLowerCase().endsWith(ending));
+  const songs = unlike(found.filter(({ path }) => !path.split("/").some((part) => part.startsWith("."))
+    && (ends(path, audio) || (found.length === 1 && ends(path, films)))));
   const others = found.length - songs.length;
   const told = [count(songs.length, "song")];
   if (others) told.push(count(others, "file is no audio", "files are no audio"));
@@ -43,34 +53,39 @@ async function send(found, lost = 0) {
     notice(`There is no audio in what was dropped (${told.slice(1).join(", ") || "nothing"}).`);
     return;
   }
-  const total = songs.reduce((sum, { file }) => sum + file.size, 0);
   const batch = await name(songs);
   if (sending.has(batch)) return;
-  const show = $("uploading");
-  sending.add(batch);
-  show.hidden = false;
+  const mine = { ids: [], stopped: false };
+  const text = el("span", {});
+  const line = el("p", { class: "row muted" }, text,
+    el("button", { type: "button", class: "quiet", "aria-label": `Cancel copying ${songs[0].path}`, onclick: () => { mine.stopped = true; } }, "Cancel"));
+  $("uploading").append(line);
+  sending.set(batch, mine);
+  const total = songs.reduce((sum, { file }) => sum + file.size, 0);
   let sent = 0;
   try {
     for (const song of songs) {
-      await hand(batch, song, (here) => {
-        show.textContent = `${told.join(", ")}: copying ${percent((sent + here) / Math.max(1, total))} of ${bytes(total)}`;
+      await hand(batch, song, mine, (here) => {
+        text.textContent = `${told.join(", ")}: copying ${percent((sent + here) / Math.max(1, total))} of ${bytes(total)}`;
       });
       sent += song.file.size;
     }
-    await post("/api/jobs", { batch, ...(await wished()) });
+    if (!mine.stopped) await post("/api/jobs", { batch, ...(await wished()) });
   } catch (fault) {
     notice(fault.message);
-  } finally {
-    sending.delete(batch);
-    show.hidden = sending.size === 0;
   }
+  if (mine.stopped) await Promise.allSettled(mine.ids.map((id) => remove(`/api/uploads/${id}`)));
+  sending.delete(batch);
+  line.remove();
 }
 
-/** Hand one file over, from where it ended the last time. */
-async function hand(batch, { file, path }, tell) {
+/** Hand one file over, from where it ended the last time, until it is there or nobody wants it. */
+async function hand(batch, { file, path }, mine, tell) {
+  if (mine.stopped) return;
   const begun = await post("/api/uploads", { batch, path, size: file.size });
+  mine.ids.push(begun.id);
   let here = begun.here;
-  while (here < file.size) {
+  while (here < file.size && !mine.stopped) {
     tell(here);
     let slice;
     try {
@@ -148,7 +163,7 @@ async function browse(path = "") {
     el("p", { class: "row" },
       el("button", { type: "button", onclick: () => browse(found.parent), disabled: found.parent === found.path }, "One up"),
       el("button", { type: "button", class: "main", disabled: !found.files.length && !found.folders.length,
-        onclick: async () => (await addPaths([found.path])) && box.close() }, "Split all in this folder")),
+        onclick: async () => (await addPaths([found.path])) && box.close() }, found.folders.length ? `Split all in here and below (${count(found.files.length, "song")} here)` : `Split ${count(found.files.length, "song")}`)),
     el("ul", { class: "list" },
       found.folders.map((each) => el("li", {}, el("button", { type: "button", class: "quiet", onclick: () => browse(below(each)) }, `${each}/`))),
       found.files.map((each) => el("li", {}, el("button", { type: "button", class: "quiet", onclick: async () => (await addPaths([below(each)])) && box.close() }, each)))),
