@@ -68,11 +68,11 @@ def rounded(sound: Signal, bits: int, *, companded: bool) -> Signal:
     """[T]: rounded to `bits`; companded: on the mu-law scale of ITU-T G.711, continuous."""
     steps = np.float32(2 ** (bits - 1))
     if not companded:
-        return np.round(sound * steps) / steps
+        return np.asarray(np.round(sound * steps) / steps, np.float32)
     mu = np.float32(255)
     code = np.sign(sound) * np.log1p(mu * np.abs(sound)) / np.log1p(mu)
     code = np.round(code * steps) / steps
-    return np.sign(code) * np.expm1(np.abs(code) * np.log1p(mu)) / mu
+    return np.asarray(np.sign(code) * np.expm1(np.abs(code) * np.log1p(mu)) / mu, np.float32)
 
 
 def ended(sound: Signal) -> Signal:

@@ -53,7 +53,7 @@ def add(first: Signal, second: Signal, gain: float, start: float = 0.0) -> Signa
 
 def decaying(t: Signal, decay: float) -> Signal:
     """[T]: an exponential of time constant `decay` in s."""
-    return np.exp(-t / np.float32(decay))
+    return np.asarray(np.exp(-t / np.float32(decay)), np.float32)
 
 
 def envelope(rng: np.random.Generator, t: Signal, decay: float) -> Signal:
@@ -65,7 +65,7 @@ def envelope(rng: np.random.Generator, t: Signal, decay: float) -> Signal:
     if kind < 0.55:
         return decaying(t, decay)
     if kind < 0.8:
-        return np.exp(-np.maximum(t - np.float32(decay * rng.uniform(0.2, 2)), 0) / decay)
+        return decaying(np.maximum(t - np.float32(decay * rng.uniform(0.2, 2)), 0), decay)
     end = decay * rng.uniform(1.2, 3)
     return np.asarray(np.clip(1 - t / end, 0, 1) ** rng.uniform(0.4, 2), np.float32)
 
@@ -85,9 +85,9 @@ def waved(phase: Signal, shape: str) -> Signal:
     """[T]: phase in turns to a sine, triangle, square or saw."""
     turn = phase - np.floor(phase)
     if shape == "sine":
-        return np.sin(np.float32(2 * np.pi) * turn)
+        return np.asarray(np.sin(np.float32(2 * np.pi) * turn), np.float32)
     if shape == "triangle":
-        return 4 * np.abs(turn - 0.5) - 1
+        return np.asarray(4 * np.abs(turn - 0.5) - 1, np.float32)
     if shape == "square":
         return np.where(turn < 0.5, np.float32(1), np.float32(-1))
     return 2 * turn - 1
@@ -96,7 +96,7 @@ def waved(phase: Signal, shape: str) -> Signal:
 def modulated(t: Signal, carrier: float, ratio: float, index: Signal) -> Signal:
     """[T]: two-operator FM (Chowning, 1973): a sine at `carrier` Hz, its phase moved by another."""
     inner = np.sin(np.float32(2 * np.pi * carrier * ratio) * t)
-    return np.sin(np.float32(2 * np.pi * carrier) * t + index * inner)
+    return np.asarray(np.sin(np.float32(2 * np.pi * carrier) * t + index * inner), np.float32)
 
 
 def noise(rng: np.random.Generator, length: int, low: float, high: float, order: int = 2) -> Signal:
