@@ -118,10 +118,12 @@ def kick(rng: np.random.Generator, lean: Odds, pitch: float) -> Signal:
         if rng.uniform() < 0.6:
             body = lowpassed(body, log_uniform(rng, 400, 9000))
     if rng.uniform() < 0.2:
-        body = risen(body, log_uniform(rng, 0.001, 0.02))
+        body = risen(body, log_uniform(rng, 0.001, 0.05))
     body = level(body)
     if rng.uniform() < 0.75:
         body = add(body, click(rng), log_uniform(rng, 0.03, 0.9))
+    if rng.uniform() < 0.12:  # a snare's or a hat's noise over it
+        body = add(body, hiss(rng, log_uniform(rng, 0.01, 0.12)), log_uniform(rng, 0.03, 0.4))
     if rng.uniform() < 0.12:
         body = add(
             level(body), level(kick(rng, {}, pitch * rng.uniform(1, 1.6))), rng.uniform(0.2, 1)
@@ -179,15 +181,17 @@ def snare(rng: np.random.Generator, lean: Odds) -> Signal:
         out = add(out, click(rng), rng.uniform(0.1, 0.7))
     if rng.uniform() < 0.2:
         out = np.tanh(level(out) * np.float32(log_uniform(rng, 1.5, 10)))
+    if rng.uniform() < 0.08:  # as through a low-pass
+        out = lowpassed(out, log_uniform(rng, 700, 4000), int(rng.integers(1, 6)))
     return thumped(rng, out)
 
 
 def thumped(rng: np.random.Generator, body: Signal) -> Signal:
-    """[T]: one in eight with a kick's sweep below, as layered snares have."""
-    if rng.uniform() > 0.12:
+    """[T]: one in six with a kick's sweep below, as layered snares have."""
+    if rng.uniform() > 1 / 6:
         return body
-    low = bridged(rng, log_uniform(rng, 45, 110), log_uniform(rng, 0.03, 0.2))
-    return add(level(body), level(low), log_uniform(rng, 0.2, 1.6))
+    low = bridged(rng, log_uniform(rng, 42, 110), log_uniform(rng, 0.03, 0.25))
+    return add(level(body), level(low), log_uniform(rng, 0.2, 2))
 
 
 def clap(rng: np.random.Generator) -> Signal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import effects
 import metals
 import numpy as np
 from machine_drums import Odds, kind_of
@@ -62,12 +63,12 @@ def source(rng: np.random.Generator, kind: str, length: int, low: float) -> Sign
     if kind == "metal":  # a sampled plate
         decay = length / RATE
         ring = metals.ringing(rng, length, (low * 0.6, 15000), decay, int(rng.integers(5, 25)))
-        body = add(alloy(rng, length, low * 0.5), level(ring[0]), log_uniform(rng, 0.1, 1.5))
-        if rng.uniform() < 0.4:  # the plate's low modes, as a close microphone hears them
+        body = add(alloy(rng, length, low * 0.5), level(ring[0]), log_uniform(rng, 0.03, 0.9))
+        if rng.uniform() < 0.3:  # the plate's low modes, as a close microphone hears them
             gong = metals.ringing(rng, length, (200, 1100), decay, int(rng.integers(1, 7)))
-            body = add(level(body), level(gong[0]), log_uniform(rng, 0.1, 1.2))
+            body = add(level(body), level(gong[0]), log_uniform(rng, 0.05, 0.9))
         return level(body)
-    count = int(rng.integers(2, 7))
+    count = int(rng.integers(3, 7))
     if kind == "squares":
         own = np.array(METAL_808)[-count:] * np.exp(rng.normal(0, 0.15, count))
         body = squares(rng, length, own * tune)
@@ -94,7 +95,7 @@ def hats(rng: np.random.Generator, lean: Odds) -> dict[str, Signal]:
     """Return closed, pedal and open [T]: one source, three lengths; now and then a shaker."""
     kind = kind_of(rng, KINDS, lean)
     low = log_uniform(rng, 250, 1500) if rng.uniform() < 0.15 else log_uniform(rng, 1500, 9000)
-    longest = log_uniform(rng, 0.07, 0.9)
+    longest = log_uniform(rng, 0.07, 0.6)
     body = source(rng, kind, int(RATE * min(longest * 6, 2.2)) + 2000, low)
     shortest = log_uniform(rng, 0.008, min(0.09, longest / 2))
     between = log_uniform(rng, shortest, min(shortest * 3, longest))
@@ -102,7 +103,9 @@ def hats(rng: np.random.Generator, lean: Odds) -> dict[str, Signal]:
     found = {}
     for role, decay in (("closed", shortest), ("pedal", between), ("open", longest)):
         count = min(len(body), int(RATE * decay * 7) + 600)
-        out = body[:count] * envelope(rng, times(count), decay)
+        t = times(count)
+        # An open hat that is held would never seem to be struck.
+        out = body[:count] * (decaying(t, decay) if role == "open" else envelope(rng, t, decay))
         if role == "pedal":
             out = lowpassed(out, log_uniform(rng, 3000, 16000), 1)
         if stick:
@@ -133,12 +136,16 @@ def shaken(rng: np.random.Generator) -> Signal:
 
 def cymbals(rng: np.random.Generator, lean: Odds) -> dict[str, Signal]:
     """Return crash, ride and bell [T]: the first long, the others pitched."""
-    kind = kind_of(rng, KINDS, lean)
+    kind = kind_of(rng, KINDS | {"hiss": 1.5, "metal": 6}, lean)
     decay = log_uniform(rng, 0.12, 0.4) if rng.uniform() < 0.3 else log_uniform(rng, 0.35, 1.4)
     length = int(RATE * min(decay * 5, 3.2))
     t = times(length)
     body = source(rng, kind, length, log_uniform(rng, 250, 5500))
-    crash = body * envelope(rng, t, decay)
+    if rng.uniform() < 0.5:  # the high end dies first, most often
+        falls = decay * 2 ** np.cumsum(rng.normal(-0.3, 0.4, 5))
+        crash = level(effects.banded(body[None], tuple(falls.tolist()))[0])
+    else:
+        crash = body * envelope(rng, t, decay)
     if rng.uniform() < 0.5:
         crash = risen(crash, log_uniform(rng, 0.0005, 0.03))
     if rng.uniform() < 0.04:
@@ -154,6 +161,7 @@ def cymbals(rng: np.random.Generator, lean: Odds) -> dict[str, Signal]:
     ride = add(level(wash), level(tone), log_uniform(rng, 0.1, 1.5))
     bell = add(level(tone), level(wash), log_uniform(rng, 0.03, 0.4))
     if one_of(rng, {"tone": 2, "squares": 1}) == "squares":
-        pair = resonator(squares(rng, length, pings[:2]), base * 1.5, rng.uniform(0.7, 3))
+        pair = squares(rng, length, pings[:2] * log_uniform(rng, 1, 2))
+        pair = resonator(pair, base * rng.uniform(1, 4), rng.uniform(0.7, 3))
         bell = add(level(pair * envelope(rng, t, short)), level(wash), log_uniform(rng, 0.03, 0.3))
     return {"crash": crash, "ride": ride, "bell": bell}

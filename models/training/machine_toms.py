@@ -35,7 +35,7 @@ def toms(rng: np.random.Generator, lean: Odds, kick_pitch: float) -> list[Signal
     One seed draws all three, so that they differ by their pitch and a little in length.
     """
     kind = kind_of(rng, KINDS, lean)
-    span = {"conga": (130, 320), "bell": (350, 800), "block": (400, 1100), "zap": (60, 300)}
+    span = {"conga": (130, 320), "bell": (250, 550), "block": (400, 1100), "zap": (60, 300)}
     low, high = span.get(kind, (58, 210))
     ratio = log_uniform(rng, 1.15, 1.7)
     pitch = max(log_uniform(rng, low, high), kick_pitch * log_uniform(rng, 1.2, 2))

@@ -100,7 +100,7 @@ def draw_character(rng: np.random.Generator) -> Character:
         tone=filters,
         ratio=float(2 ** (rng.uniform(-7, 7) / 12)) if rng.uniform() < 0.25 else 1.0,
         shorter=log_uniform(rng, 0.06, 0.6) if rng.uniform() < 0.25 else 0.0,
-        gate=log_uniform(rng, 0.08, 0.5) if rng.uniform() < 0.2 else 0.0,
+        gate=log_uniform(rng, 0.08, 0.5) if rng.uniform() < 0.3 else 0.0,
     )
 
 
@@ -110,7 +110,7 @@ def draw_machine(rng: np.random.Generator, stems: tuple[str, ...] = STEMS) -> Ki
     lean = machine_drums.LEANS[
         one_of(rng, {"analogue": 3, "digital": 2.5, "sampled": 2.5, "fm": 0.7, "any": 2})
     ]
-    pitch = log_uniform(rng, 36, 95)
+    pitch = log_uniform(rng, 33, 92)
     sounds: dict[str, Signal] = {}
     if "kick" in stems:
         sounds["kick"] = machine_drums.kick(rng, lean, pitch)

@@ -65,7 +65,7 @@ def envelope(rng: np.random.Generator, t: Signal, decay: float) -> Signal:
     if kind < 0.55:
         return decaying(t, decay)
     if kind < 0.8:
-        return decaying(np.maximum(t - np.float32(decay * rng.uniform(0.2, 2)), 0), decay)
+        return decaying(np.maximum(t - np.float32(decay * rng.uniform(0.2, 1.2)), 0), decay)
     end = decay * rng.uniform(1.2, 3)
     return np.asarray(np.clip(1 - t / end, 0, 1) ** rng.uniform(0.4, 2), np.float32)
 
