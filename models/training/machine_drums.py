@@ -102,8 +102,8 @@ def kick(rng: np.random.Generator, lean: Odds, pitch: float) -> Signal:
         body *= envelope(rng, t, decay)
     elif kind == "membrane":
         body = membrane(rng, pitch, min(decay, 0.3), rng.uniform(0.1, 0.8))
-        hiss = noise(rng, len(body), 60, log_uniform(rng, 800, 6000), 1)
-        room = hiss * decaying(times(len(body)), decay * rng.uniform(0.1, 0.5))
+        dull = noise(rng, len(body), 60, log_uniform(rng, 800, 6000), 1)
+        room = dull * decaying(times(len(body)), decay * rng.uniform(0.1, 0.5))
         body = add(level(body), room, log_uniform(rng, 0.02, 0.3))
     else:
         t = seconds(min(decay * 6, 2))
@@ -149,7 +149,11 @@ def snare(rng: np.random.Generator, lean: Odds) -> Signal:
         centre, octaves = log_uniform(rng, 500, 6500), rng.uniform(0.3, 4)
         t = seconds(min(long * 6, 2))
         wide = float(2 ** (octaves / 2))
-        burst = noise(rng, t.size, centre / wide, centre * wide, int(rng.integers(1, 4)))
+        if rng.uniform() < 0.25:  # a band that moves: dull noise carried by a sweep
+            carrier = swept(t, centre * rng.uniform(0.6, 2.5), centre, long * rng.uniform(0.2, 2))
+            burst = noise(rng, t.size, 20, centre * (wide - 1) / wide) * carrier
+        else:
+            burst = noise(rng, t.size, centre / wide, centre * wide, int(rng.integers(1, 4)))
         return thumped(rng, burst * envelope(rng, t, long))
     low = log_uniform(rng, 300, 620) if rng.uniform() < 0.15 else log_uniform(rng, 120, 320)
     ring = decay * log_uniform(rng, 0.25, 1.5)
