@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -145,3 +146,17 @@ def layered(rng: np.random.Generator, sound: Signal, role: str, *, accented: boo
         for at, hit in hits
     ]
     return voice(pcm, 1 / LOUDEST, "machine")
+
+
+def main() -> None:
+    """Print how long a machine takes to draw."""
+    taken = []
+    for seed in range(40):
+        started = time.process_time()
+        draw_machine(np.random.default_rng(seed))
+        taken.append(1000 * (time.process_time() - started))
+    print(f"{np.mean(taken):.0f} ms a machine, {max(taken):.0f} at most")
+
+
+if __name__ == "__main__":
+    main()

@@ -73,7 +73,7 @@ def draw_filters(rng: np.random.Generator, role: str) -> tuple[effects.Filter, .
         for _ in range(int(rng.integers(1, 4))):
             frequency = float(np.exp(rng.uniform(np.log(220), np.log(1100))))
             q = float(np.exp(rng.uniform(np.log(0.7), np.log(8))))
-            filters += (effects.Filter("peak", frequency, float(rng.uniform(3, 18)), q),)
+            filters += (effects.Filter("peak", frequency, float(rng.uniform(2, 14)), q),)
     return filters
 
 
@@ -111,8 +111,8 @@ def draw_hats(
         if partner is not None:
             voices = kits.find(partner, source)
             voice = kits.blended(rng, voice, voices[int(rng.integers(len(voices)))], share)
-        if rng.uniform() < {"pedal": 0.4, "closed": 0.1}.get(role, 0):
-            voice = kits.blended(rng, voice, kits.thud(rng), float(rng.uniform(0.05, 0.8)))
+        if rng.uniform() < {"pedal": 0.3, "closed": 0.08}.get(role, 0):
+            voice = kits.blended(rng, voice, kits.thud(rng), float(rng.uniform(0.03, 0.4)))
         gain = place[0] * decibels(rng.normal(0, 2))
         part = draw_part(rng, voice, role, (gain, place[1]), shorten=shorten)
         if shared:
@@ -122,7 +122,7 @@ def draw_hats(
             if not shorten:
                 part = replace(part, bands=tuple(each * longer / 3 for each in bands))
         if role == "pedal" and rng.uniform() < 0.5:  # two plates that meet: a dull, short chick
-            edge, gain_db = float(rng.uniform(150, 600)), float(rng.uniform(0, 14))
+            edge, gain_db = float(rng.uniform(150, 600)), float(rng.uniform(0, 10))
             part = replace(part, filters=(*part.filters, effects.Filter("lowshelf", edge, gain_db)))
             if rng.uniform() < 0.5:
                 part = replace(part, decay=float(rng.uniform(0.015, 0.08)))
@@ -139,6 +139,8 @@ def draw_part(
     spread = {"kick": 0.1, "snare": 0.12, "toms": 0.2, "hihat": 0.25, "cymbals": 0.18}[stem]
     shortest = {"kick": 0.05, "snare": 0.03, "toms": 0.04, "hihat": 0.04, "cymbals": 0.25}[stem]
     longest = {"kick": 0.6, "snare": 0.5, "toms": 0.9, "hihat": 0.6, "cymbals": 2.5}[stem]
+    if role == "open":
+        shortest, longest = 0.12, 1.2
     decay = float(np.exp(rng.uniform(np.log(shortest), np.log(longest))))
     if shorten:
         decay = float(np.exp(rng.uniform(np.log(0.02), np.log(0.18))))
