@@ -164,4 +164,6 @@ def cymbals(rng: np.random.Generator, lean: Odds) -> dict[str, Signal]:
         pair = squares(rng, length, pings[:2] * log_uniform(rng, 1, 2))
         pair = resonator(pair, base * rng.uniform(1, 4), rng.uniform(0.7, 3))
         bell = add(level(pair * envelope(rng, t, short)), level(wash), log_uniform(rng, 0.03, 0.3))
-    return {"crash": crash, "ride": ride, "bell": bell}
+    if rng.uniform() < 0.2:  # one cymbal is all there is
+        ride = crash
+    return {"crash": crash, "ride": ride, "bell": ride if rng.uniform() < 0.2 else bell}

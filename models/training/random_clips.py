@@ -89,27 +89,39 @@ def draw_plain(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
     return record
 
 
-def draw_machine_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
-    """Return parts of one machine; a stem may be another machine's or an acoustic kit's."""
+def draw_mixture(rng: np.random.Generator, bank: dict[str, Kit]) -> Kit:
+    """Draw a machine; in one of three, some stems are those of an acoustic kit or another machine.
+
+    Kits that people call electronic often have real hats and cymbals beside made drums.
+    """
     machine = draw_machine(rng)
+    odds = 0.45 if rng.uniform() < 0.35 else 0.06
+    for stem in STEMS:
+        if rng.uniform() > odds:
+            continue
+        roles = [role for role, owner in ROLES.items() if owner == stem and role in machine]
+        able = [name for name in sorted(bank) if kits.find(bank[name], roles[0])]
+        other = bank[draw_kit(rng, able)] if rng.uniform() < 0.7 else draw_machine(rng, (stem,))
+        machine |= {role: kits.find(other, role) for role in roles}
+    return machine
+
+
+def draw_machine_record(rng: np.random.Generator, machine: Kit) -> Record:
+    """Return parts of a machine, treated less than a kit's: that is done in the machine."""
     alone, centred = rng.uniform() < 0.6, rng.uniform() < 0.6
     record: Record = {}
     for stem in STEMS:
         roles = [role for role, owner in ROLES.items() if owner == stem]
-        source, chance = machine, rng.uniform()
-        if chance < 0.08:
-            able = [name for name in sorted(bank) if kits.find(bank[name], roles[0])]
-            source = bank[draw_kit(rng, able)]
-        elif chance < 0.16:
-            source = draw_machine(rng, (stem,))
         gain = decibels(rng.normal(*LEVELS[stem]))
         ratio = float(np.exp(rng.normal(0, 0.12))) if rng.uniform() < 0.3 else 1.0
         tone = draw_filters(rng, roles[0]) if rng.uniform() < 0.3 else ()
         pan = 0.5 if centred or stem == "kick" else rng.normal(0.5, 0.12)
         for number, role in enumerate(roles):
             apart = 0.0 if centred or stem not in ("toms", "cymbals") else 0.15 * (number - 1)
+            voice, shorten = draw_voice(rng, machine, role)
             record[role] = Part(
-                draw_voice(rng, source, role)[0],
+                voice,
+                decay=float(np.exp(rng.uniform(*np.log((0.02, 0.18))))) if shorten else None,
                 gain=gain * decibels(rng.normal(0, 1)),
                 pan=float(np.clip(pan + apart, 0, 1)),
                 ratio=ratio,
@@ -140,12 +152,16 @@ def draw_clip(rng: np.random.Generator, bank: dict[str, Kit], grooves: list[Groo
     """[5, 2, T]: twelve seconds of a drawn record in a drawn room, or of a plain kit in none."""
     machine = bool(rng.uniform() < MACHINE)
     notes = draw_notes(rng, grooves, PATTERNS[machine])
-    length = int(SECONDS * RATE)
-    if rng.uniform() < PLAIN:
-        kit = {"machine": draw_machine(rng)} if machine else bank
-        return render(rng, draw_plain(rng, kit), notes, length)
-    draw = draw_machine_record if machine else draw_record
-    stems = roomed(rng, render(rng, draw(rng, bank), notes, length), machine=machine)
+    plain = rng.uniform() < PLAIN
+    if machine:
+        kit = draw_mixture(rng, bank)
+        record = draw_plain(rng, {"machine": kit}) if plain else draw_machine_record(rng, kit)
+    else:
+        record = draw_plain(rng, bank) if plain else draw_record(rng, bank)
+    stems = render(rng, record, notes, int(SECONDS * RATE))
+    if plain:
+        return stems
+    stems = roomed(rng, stems, machine=machine)
     return treated(rng, stems) if rng.uniform() < TREATED else stems
 
 

@@ -213,7 +213,18 @@ def test_a_voice_of_its_own_ends_the_hit_before(code, several):
 
 
 def test_a_machine_s_record_plays_every_role(code, several):
-    record = code.random_clips.draw_machine_record(
-        np.random.default_rng(3), {"kit": several[0], "other": several[1]}
-    )
-    assert set(record) == set(code.stems.ROLES)
+    bank = {"kit": several[0], "other": several[1]}
+    foreign = 0
+    for seed in range(6):
+        kit = code.random_clips.draw_mixture(np.random.default_rng(seed), bank)
+        assert set(kit) == set(several[0])
+        theirs = {
+            id(voice) for other in bank.values() for voices in other.values() for voice in voices
+        }
+        foreign += any(id(voice) in theirs for voices in kit.values() for voice in voices)
+        record = code.random_clips.draw_machine_record(np.random.default_rng(seed), kit)
+        assert set(record) == set(code.stems.ROLES)
+        assert {id(part.voice) for part in record.values()} <= {
+            id(voice) for voices in kit.values() for voice in voices
+        }
+    assert 0 < foreign < 6
