@@ -23,7 +23,6 @@ Arrays = dict[str, np.ndarray]
 # What stands in where a kit has no sample for a role.
 INSTEAD = {"rim": "snare", "side": "rim", "pedal": "closed", "open": "closed", "bell": "ride"}
 INSTEAD |= {"ride": "crash", "crash": "ride", "closed": "open", "snare": "rim"}
-ELECTRONIC = 45  # of 100 procedural snares and toms, those of drum machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +159,16 @@ def synthetic(rng: np.random.Generator, role: str, seed: int | None = None) -> V
         own = np.random.default_rng(seed)
         if textured:
             sound = metals.hihat(own, role) if ROLES[role] == "hihat" else metals.cymbal(own, role)
-        elif role in ("snare", "rim", "tom1", "tom2", "tom3") and seed % 100 < ELECTRONIC:
-            sound = synth.electronic(own, role)
         else:
             sound = synth.hit(own, role)
         gain = 32000 * (velocity / 120) ** 1.5 * rng.uniform(0.9, 1)
         sound = sound / max(float(np.abs(sound).max()), 1e-6)
         hits.append((velocity, np.round(sound.T * gain).astype(np.int16)))
     return voice(hits, 1 / 32000, "synthetic")
+
+
+def thud(rng: np.random.Generator) -> Voice:
+    """Draw what a foot's hat has below the plates' sound."""
+    sound = metals.thud(rng)
+    pcm = np.round(sound.T * (32000 / max(float(np.abs(sound).max()), 1e-6))).astype(np.int16)
+    return voice([(100, pcm)], 1 / 32000, "thud")

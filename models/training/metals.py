@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from oscillators import log_uniform
 from scipy import fft
 from stems import RATE, Audio
 from synth import partials
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BANDS = 18
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def texture(
@@ -86,40 +83,49 @@ def _shaped(rng: np.random.Generator, audio: Audio, rise: float) -> Audio:
     return audio
 
 
+def thud(rng: np.random.Generator) -> Audio:
+    """[2, T]: the dull knock of a stand, of two plates' middles, of a foot on its pedal."""
+    low = log_uniform(rng, 60, 300)
+    decay = log_uniform(rng, 0.008, 0.05)
+    length = int(RATE * decay * 6) + 441
+    audio = ringing(rng, length, (low, low * rng.uniform(1.5, 5)), decay, int(rng.integers(1, 8)))
+    return _shaped(rng, audio, log_uniform(rng, 0.001, 0.008))
+
+
 def hihat(rng: np.random.Generator, role: str) -> Audio:
     """[2, T] for closed, pedal or open, from tight and bright to half open, dark and sizzling."""
     low, high = {"closed": (0.012, 0.16), "pedal": (0.02, 0.14), "open": (0.09, 1.1)}[role]
-    decay = _log_uniform(rng, low, high)
+    decay = log_uniform(rng, low, high)
     length = int(RATE * min(decay * 6, 2.5)) + 882
-    floor = _log_uniform(rng, 250, 5000)
+    floor = log_uniform(rng, 250, 5000)
     audio = texture(rng, length, floor, decay, rng.uniform(-5, 5))
     ring = ringing(rng, length, (max(floor, 300), 15000), decay, int(rng.integers(15, 70)))
-    audio += ring * np.float32(_log_uniform(rng, 0.05, 3) * np.abs(audio).max())
+    audio += ring * np.float32(log_uniform(rng, 0.05, 3) * np.abs(audio).max())
     if rng.uniform() < 0.5:  # the plate's own low modes, as a close microphone hears them
         gong = ringing(rng, length, (220, 1000), decay * rng.uniform(0.3, 1.5), 6)
-        loud = _log_uniform(rng, 0.1, 1.5) * np.abs(audio).max() / max(np.abs(gong).max(), 1e-6)
+        loud = log_uniform(rng, 0.1, 1.5) * np.abs(audio).max() / max(np.abs(gong).max(), 1e-6)
         audio += gong * np.float32(loud)
     if role == "open" and rng.uniform() < 0.5:
         audio *= rattle(rng, length)
-    rise = _log_uniform(rng, 0.002, 0.012) if role == "pedal" else _log_uniform(rng, 0.0001, 0.002)
+    rise = log_uniform(rng, 0.002, 0.012) if role == "pedal" else log_uniform(rng, 0.0001, 0.002)
     return _shaped(rng, audio, rise)
 
 
 def cymbal(rng: np.random.Generator, role: str) -> Audio:
     """[2, T] for crash, ride or bell; a crash may be a splash or a china."""
     short = role == "crash" and rng.uniform() < 0.25
-    decay = _log_uniform(rng, 0.15, 0.5) if short else _log_uniform(rng, 0.5, 2.2)
+    decay = log_uniform(rng, 0.15, 0.5) if short else log_uniform(rng, 0.5, 2.2)
     length = int(RATE * min(decay * 3.5, 4.5))
-    floor = _log_uniform(rng, 120, 900)
+    floor = log_uniform(rng, 120, 900)
     audio = texture(rng, length, floor, decay, rng.uniform(-5, 2))
     ring = ringing(rng, length, (max(floor, 200), 12000), decay, int(rng.integers(30, 110)))
-    audio += ring * np.float32(_log_uniform(rng, 0.05, 3) * np.abs(audio).max())
+    audio += ring * np.float32(log_uniform(rng, 0.05, 3) * np.abs(audio).max())
     if role == "crash":
-        return _shaped(rng, audio, _log_uniform(rng, 0.0005, 0.02))
-    audio *= np.float32(_log_uniform(rng, 0.03, 0.7) / np.abs(audio).max())
+        return _shaped(rng, audio, log_uniform(rng, 0.0005, 0.02))
+    audio *= np.float32(log_uniform(rng, 0.03, 0.7) / np.abs(audio).max())
     base = rng.uniform(350, 1300)
     modes = base * np.array([1, 1.47, 2.09, 2.76, 3.9, 5.4, 7.1]) * rng.uniform(0.94, 1.06, 7)
     rings = decay * rng.uniform(0.05, 0.6, 7)
     strength = rng.uniform(0.05, 0.4) if role == "ride" else rng.uniform(0.4, 1)
     audio += partials(rng, length, modes, rings, strength * rng.uniform(0.1, 0.5, 7))
-    return _shaped(rng, audio, _log_uniform(rng, 0.0001, 0.001))
+    return _shaped(rng, audio, log_uniform(rng, 0.0001, 0.001))

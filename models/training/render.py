@@ -34,6 +34,7 @@ class Part:
     filters: tuple[effects.Filter, ...] = ()
     bands: tuple[float, ...] = ()  # s; decays from low to high frequencies
     crush: tuple[int, float] | None = None  # samples held, drive
+    alone: bool = False  # a hit ends the one before it, as in machines of one voice a sound
 
     def sound(self, index: int) -> Audio:
         """[2, T]: one hit, with all that does not depend on the note."""
@@ -76,8 +77,9 @@ def render(rng: np.random.Generator, record: Record, notes: Notes, length: int) 
         if (role, index) not in cache:
             cache[role, index] = part.sound(index)
         sound = cache[role, index] * np.float32(gain * decibels(rng.normal(0, 0.4)))
-        if ROLES[role] == "hihat":
-            later = hats[hats > time + 0.005]
+        if ROLES[role] == "hihat" or part.alone:
+            others = hats if ROLES[role] == "hihat" else notes[notes[:, 1] == number, 0]
+            later = others[others > time + 0.005]
             if later.size:
                 sound = choked(sound, int((later[0] - time) * RATE))
         place(stems[stem_index(role)], sound, int(time * RATE))

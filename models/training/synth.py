@@ -6,22 +6,17 @@ import itertools
 
 import numpy as np
 from numpy.typing import NDArray
+from oscillators import METAL_808, log_uniform
 from stems import RATE, Audio
 
 Spectrum = NDArray[np.complex64]
 
 # Ratios of the first modes of an ideal circular membrane (zeros of Bessel functions over 2.405).
 MEMBRANE = (1.0, 1.594, 2.136, 2.296, 2.653, 2.918)
-# Square-wave oscillators of the TR-808's metallic voices, in Hz.
-METAL_808 = (205.3, 304.4, 369.6, 522.7, 540.0, 800.0)
 
 
 def _seconds(length: int) -> NDArray[np.float32]:
     return np.arange(length, dtype=np.float32) / np.float32(RATE)
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _faded(audio: Audio) -> Audio:
@@ -91,22 +86,22 @@ def _swept(
 
 def kick(rng: np.random.Generator) -> Audio:
     """[2, T]: a falling sine with a click and soft clipping."""
-    decay = _log_uniform(rng, 0.06, 0.5)
+    decay = log_uniform(rng, 0.06, 0.5)
     t = _seconds(int(RATE * min(decay * 6, 1.6)))
     end = rng.uniform(42, 70)
-    body = _swept(t, end * rng.uniform(2, 9), end, _log_uniform(rng, 0.008, 0.04), decay)
+    body = _swept(t, end * rng.uniform(2, 9), end, log_uniform(rng, 0.008, 0.04), decay)
     drive = rng.uniform(1, 4)
     out = _mono(np.tanh(body * drive) / np.float32(np.tanh(drive)))
     click = rng.uniform(1500, 6000)
     out += rng.uniform(0.02, 0.35) * band_noise(
-        rng, t.size, [(click / 3, click, _log_uniform(rng, 0.002, 0.012), 1.0)]
+        rng, t.size, [(click / 3, click, log_uniform(rng, 0.002, 0.012), 1.0)]
     )
     return _faded(out)
 
 
 def snare(rng: np.random.Generator) -> Audio:
     """[2, T]: two shell modes and the wires' noise."""
-    decay = _log_uniform(rng, 0.05, 0.22)
+    decay = log_uniform(rng, 0.05, 0.22)
     t = _seconds(int(RATE * min(decay * 7, 1.2)))
     low = rng.uniform(150, 260)
     ratio = rng.uniform(1.5, 1.95)
@@ -123,32 +118,6 @@ def snare(rng: np.random.Generator) -> Audio:
     return _faded(_mono(body * np.float32(rng.uniform(0.3, 1))) + wires * rng.uniform(0.4, 1.2))
 
 
-def electronic(rng: np.random.Generator, role: str) -> Audio:
-    """[2, T]: what drum machines make of snares and toms: a swept oscillator and plain noise.
-
-    The oscillator may be a triangle, the end gated.
-    """
-    spans = {"tom1": (140, 300), "tom2": (100, 200), "tom3": (55, 130)}
-    low, high = spans.get(role, (140, 330))
-    noisy = 0.35 if role in spans else 1.0  # the greatest part of noise
-    decay = _log_uniform(rng, 0.04, 0.45)
-    t = _seconds(int(RATE * min(decay * 6, 1.5)))
-    end = _log_uniform(rng, low, high)
-    body = _swept(t, end * rng.uniform(1, 4), end, _log_uniform(rng, 0.005, 0.12), decay)
-    if rng.uniform() < 0.3:
-        body = np.asarray(np.arcsin(np.clip(body, -1, 1)) * np.float32(2 / np.pi), np.float32)
-    edge = _log_uniform(rng, 200, 4000)
-    hiss = decay * _log_uniform(rng, 0.15, 1.8)
-    noise = band_noise(rng, t.size, [(edge, rng.uniform(5000, 18000), hiss, 1.0)])
-    noise /= np.float32(max(float(np.abs(noise).max()), 1e-6))
-    share = noisy * rng.uniform(*((0.3, 1) if noisy == 1 else (0, 1))) ** (1 if noisy > 0.5 else 2)
-    out = _mono(body * np.float32(1 - share)) + noise * np.float32(share)
-    if rng.uniform() < 0.2:
-        out = out[:, : int(RATE * rng.uniform(0.06, 0.3))].copy()
-    drive = _log_uniform(rng, 0.3, 5)
-    return _faded(np.asarray(np.tanh(out * drive), np.float32))
-
-
 def rim(rng: np.random.Generator) -> Audio:
     """[2, T]: a short woody knock."""
     length = int(RATE * 0.15)
@@ -160,7 +129,7 @@ def rim(rng: np.random.Generator) -> Audio:
 
 def tom(rng: np.random.Generator, pitch: float) -> Audio:
     """[2, T]: membrane modes at `pitch` Hz that glide down a little, and the stick."""
-    decay = _log_uniform(rng, 0.12, 0.6)
+    decay = log_uniform(rng, 0.12, 0.6)
     t = _seconds(int(RATE * min(decay * 6, 2)))
     glide = rng.uniform(1.05, 1.5)
     body = np.zeros(t.size, np.float32)
@@ -204,7 +173,7 @@ def metal(rng: np.random.Generator, length: int, low: float, decay: float, noise
 
 def hihat(rng: np.random.Generator, *, opened: bool) -> Audio:
     """[2, T]: a closed or open hi-hat."""
-    decay = _log_uniform(rng, 0.15, 0.7) if opened else _log_uniform(rng, 0.015, 0.07)
+    decay = log_uniform(rng, 0.15, 0.7) if opened else log_uniform(rng, 0.015, 0.07)
     length = int(RATE * min(decay * 7, 3)) + 441
     if rng.uniform() < 0.3:
         return _faded(_square_metal(rng, length, decay))
@@ -213,7 +182,7 @@ def hihat(rng: np.random.Generator, *, opened: bool) -> Audio:
 
 def cymbal(rng: np.random.Generator, kind: str) -> Audio:
     """[2, T]: `kind` is crash, ride or bell."""
-    decay = _log_uniform(rng, 0.5, 1.8)
+    decay = log_uniform(rng, 0.5, 1.8)
     length = int(RATE * min(decay * 4, 4))
     if kind == "crash":
         if rng.uniform() < 0.15:

@@ -16,8 +16,8 @@ import losses
 import torch
 import validation
 from mini import CHUNK, OVERLAP, SHAPE
+from notes import SECONDS
 from pool import Pool, vary
-from random_clips import SECONDS
 from safetensors.torch import load_file, save_file
 from score import Tally, score_net
 from stems import RATE, STEMS

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from random_clips import SECONDS, draw_clip, quantised
+from notes import SECONDS
+from random_clips import draw_clip, quantised
 from stems import RATE, STEMS
 
 if TYPE_CHECKING:

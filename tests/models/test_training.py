@@ -27,6 +27,7 @@ def code():
     import kits
     import losses
     import random_clips
+    import random_parts
     import render
     import score
     import stems
@@ -38,6 +39,7 @@ def code():
         kits=kits,
         losses=losses,
         random_clips=random_clips,
+        random_parts=random_parts,
         render=render,
         score=score,
         stems=stems,
@@ -81,7 +83,7 @@ def test_hats_of_one_kit_share_their_tuning_and_tone(code, bank):
     shared = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        hats = code.random_clips.draw_hats(rng, bank["made"], None, (1.0, 0.5))
+        hats = code.random_parts.draw_hats(rng, bank["made"], None, (1.0, 0.5))
         ratios = np.array([part.ratio for part in hats.values()])
         shared += bool(np.ptp(np.log(ratios)) < 0.12 and hats["open"].filters)
     assert 12 <= shared <= 30
@@ -97,7 +99,7 @@ def test_a_set_of_toms_or_a_snare_shares_its_tuning_and_tone(code, bank):
         shared += bool(np.ptp(np.log(ratios)) < 0.15 and alike)
     assert 20 <= shared < 40
     drums = [
-        code.random_clips.draw_drum(np.random.default_rng(seed), stem)
+        code.random_parts.draw_drum(np.random.default_rng(seed), stem)
         for seed in range(20)
         for stem in ("kick", "hihat", "cymbals")
     ]
