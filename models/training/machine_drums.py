@@ -194,8 +194,8 @@ def thumped(rng: np.random.Generator, body: Signal) -> Signal:
     """[T]: one in six with a kick's sweep below, as layered snares have."""
     if rng.uniform() > 1 / 6:
         return body
-    low = bridged(rng, log_uniform(rng, 42, 110), log_uniform(rng, 0.03, 0.25))
-    return add(level(body), level(low), log_uniform(rng, 0.2, 2))
+    low = bridged(rng, log_uniform(rng, 42, 110), log_uniform(rng, 0.03, 0.15))
+    return add(level(body), level(low), log_uniform(rng, 0.2, 1.2))
 
 
 def clap(rng: np.random.Generator) -> Signal:

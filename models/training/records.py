@@ -169,7 +169,7 @@ def coded(rng: np.random.Generator, stems: Audio) -> Audio:
     spectrum = fft.rfft(frames * window)
     power = np.abs(spectrum.sum(axis=0)).mean(axis=0)  # [frames, bins]
     near = uniform_filter1d(power, 33, axis=-1)
-    cut = int(rng.uniform(9000, 17000) / RATE * size)
+    cut = int(rng.uniform(11000, 17000) / RATE * size)
     gain = np.where(power > near * np.float32(rng.uniform(0.05, 0.5)), 1, rng.uniform(0, 0.3))
     gain[:, cut:] = 0
     parts = fft.irfft(spectrum * gain.astype(np.float32), size).astype(np.float32) * window
