@@ -172,7 +172,8 @@ def test_ctrl_c_during_imports_is_quiet(home, tmp_path, command, module, way):
             break
     process.send_signal(signal.SIGINT)
     out, told = process.communicate(timeout=20)
-    assert process.returncode in (130, 2, 3), told
+    # A Python that is about to end has given signals back to the system: shells say 130 then, too.
+    assert process.returncode in (130, 2, 3, -signal.SIGINT), told
     assert out == "" or process.returncode != 130
     assert not [line for line in told.splitlines() if "Traceback" in line or "Interrupt" in line]
 

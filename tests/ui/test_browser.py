@@ -202,7 +202,11 @@ def test_copying_is_cancelled(faked, tab, tmp_path):
     song.write_bytes(bytes(33 << 20))
     page = tab(faked)
     held = []
-    page.route("**/api/uploads/*offset=0", held.append)
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/api/uploads/*offset=0", hold)
     drop(page, song)
     till(page, "document.querySelector('#uploading button')")
     until(lambda: held or page.wait_for_timeout(50))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -194,7 +195,10 @@ def test_a_stream_in_the_middle_hears_the_end():
         feed.bye()
         return [first, *[each async for each in stream]]
 
-    assert ['"one"' in each or '"bye"' in each for each in asyncio.run(heard())] == [True, True]
+    with ThreadPoolExecutor(1) as pool:  # the browser's loop may be in this thread
+        first, last = pool.submit(asyncio.run, heard()).result()
+    assert '"one"' in first
+    assert '"bye"' in last
 
 
 def test_a_second_command_hands_its_files_over(faked, sep, tmp_path):
