@@ -47,6 +47,7 @@ class Tally:
     si_sdr: dict[str, list[float | None]] = field(default_factory=_lists)
     leakage: dict[str, list[float | None]] = field(default_factory=_lists)  # RMS in dBFS
     rest: list[float] = field(default_factory=list)  # mix less the sum of stems, to the mix
+    named: list[list[list[float]]] = field(default_factory=list)  # clips of `named`; nan: silent
 
     def add(self, stems: Tensor, found: Tensor, active: list[bool]) -> None:
         """Count a clip of references and estimates [5, 2, T]."""
@@ -91,6 +92,21 @@ def oracle(stems: Tensor, shape: Stft) -> Tensor:
     return torch.nn.functional.pad(found, (0, stems.shape[-1] - chunk))
 
 
+def named(stems: Tensor, found: Tensor, shape: Stft) -> Tensor:
+    """[5, 2, T] twice to [5, 5]: the part of each stem's energy (row) that each estimate gets.
+
+    A bin goes to the estimates by their magnitudes there; the row of a silent stem is nan.
+    """
+    length = stems.shape[-1] // shape.hop * shape.hop
+    power = shape(stems[..., :length]).abs().square().double()
+    size = shape(found[..., :length]).abs().double()
+    share = size / size.sum(0, keepdim=True).clamp_min(1e-9)
+    energy = power.flatten(1).sum(1)
+    parts: Tensor = torch.einsum("actf,bctf->ab", power, share) / energy.clamp_min(1e-12)[:, None]
+    parts[energy < 1e-4 * energy.sum()] = math.nan
+    return parts
+
+
 @torch.inference_mode()
 def separated(net: TfcTdf, mix: Tensor, cut: Chunking) -> Tensor:
     """[2, T] to [5, 2, T], as sep separates."""
@@ -119,6 +135,7 @@ def score_net(
         found = separated(net, near.sum(0), cut)
         taken += time.perf_counter() - started
         tally.add(near, found.to(device), validation.active(near, rules))
+        tally.named.append(named(near, found.to(device), net.stft).tolist())
     return tally, sum(clip.shape[-1] for clip in clips) / RATE / taken
 
 
@@ -182,6 +199,9 @@ def report(
     if model:
         print(table({"network": rows["network"]}, "si_sdr"))
         print(table({"network": rows["network"]}, "leakage"))
+        print("where the energy of each stem is heard, %")
+        for stem, row in zip(STEMS, np.nanmean(rows["network"].named, axis=0), strict=True):
+            print(f"{stem:26}" + "".join(f"{100 * part:9.1f}" for part in row))
         print(f"sum of stems to the mix: {max(rows['network'].rest):.0f} dB at worst")
         print(f"{speed:.2f} x real time on {torch.get_num_threads()} threads")
     return {
