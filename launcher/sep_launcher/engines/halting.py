@@ -8,12 +8,13 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from sep_launcher.engines.around import Around
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sep_launcher.engines import Engine
     from sep_launcher.planning.plan import Plan
-    from sep_launcher.planning.workers import By
     from sep_protocol import Event
 
 LOOK_SECONDS = 0.1  # between two looks at the button
@@ -21,7 +22,7 @@ AGAIN_SECONDS = 0.5
 JOIN_SECONDS = 30.0
 
 
-class Halting:
+class Halting(Around):
     """An Engine around another one: `halt` raises KeyboardInterrupt in who hears its events.
 
     That is what Ctrl-C does to a command; a page's run is in a thread that gets no signals. One
@@ -29,20 +30,11 @@ class Halting:
     """
 
     def __init__(self, inner: Engine, halt: threading.Event, *, kept: bool) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._halt = halt
         self._kept = kept
         self._whole = True  # whether nothing is being done
         self._thread = threading.Thread()
-
-    @property
-    def by(self) -> By | None:
-        """Who said the last event."""
-        return self._inner.by
-
-    def ready(self) -> str:
-        """Return the name of the machine."""
-        return self._inner.ready()
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the events; raise KeyboardInterrupt when the button is pressed."""
@@ -84,15 +76,3 @@ class Halting:
             self._thread.join(AGAIN_SECONDS)  # it may have been about to begin
             self._inner.stop()
         self._inner.kill()
-
-    def kill(self) -> None:
-        """End the runtime now."""
-        self._inner.kill()
-
-    def pause(self) -> None:
-        """Let the runtime rest."""
-        self._inner.pause()
-
-    def go_on(self) -> None:
-        """Let it work again."""
-        self._inner.go_on()

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from sep_launcher.engines.around import Around
 from sep_launcher.engines.commit import Made, commit
 from sep_launcher.engines.staging import expected, size
 from sep_launcher.machine import storage
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from sep_launcher.engines import Engine
     from sep_launcher.engines.staging import Staging
     from sep_launcher.planning.plan import Plan
-    from sep_launcher.planning.workers import By
     from sep_protocol import Event, Track
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class _Unit:
             yield str(Path(self.local.out).parent), storage.parent(self.track.out)
 
 
-class Staged:
+class Staged(Around):
     """An Engine whose Jobs may have addresses in stores where others have paths.
 
     `may_commit` is asked with the Job's id and a track's index before anything of it is stored:
@@ -89,19 +89,10 @@ class Staged:
         *,
         may_commit: Callable[[str, int], bool] = lambda *_: True,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._staging = staging
         self._may_commit = may_commit
         self._behind = _Behind()
-
-    @property
-    def by(self) -> By | None:
-        """Who said the event that was yielded last."""
-        return self._inner.by
-
-    def ready(self) -> str:
-        """Wait until the inner engine can begin."""
-        return self._inner.ready()
 
     def start(self, plan: Plan) -> Generator[Event, None, None]:
         """Yield the events of all tracks as of one Job; the inner engine's where it has none."""
@@ -131,15 +122,7 @@ class Staged:
     def kill(self) -> None:
         """End the runtime now."""
         self._behind.over.set()
-        self._inner.kill()
-
-    def pause(self) -> None:
-        """Let the runtime rest."""
-        self._inner.pause()
-
-    def go_on(self) -> None:
-        """Let it work again."""
-        self._inner.go_on()
+        super().kill()
 
 
 class _Behind:
