@@ -56,16 +56,17 @@ def run(
     dry_run: bool,
     yes: bool,
     offline: bool,
-    engines: Engines = following.engine_of,
+    engines: Engines | None = None,
 ) -> int:
     """Separate what the request names; return the exit code.
 
-    `engines` gives the engine of a plan; who conducts many runs may keep one.
+    `engines` gives the engine of a plan to who conducts many runs; such a run notes nothing of
+    libraries. Without it a run has an engine of its own.
     """
 
     def work() -> None:
         request = make()
-        if engines is following.engine_of:  # an engine that is given is the only worker
+        if engines is None:
             request = replace(request, noted=_is_noted(request))
         plan = _plan(request, screen)
         if request.shard:
@@ -89,7 +90,7 @@ def run(
             _offer(why, plan, screen, yes=yes, offline=offline)
             plan = _plan(request, screen)
             over = _over(plan)
-        _begin(request, plan, over, screen, engines)
+        _begin(request, plan, over, screen, engines or following.engine_of)
 
     return _told(work, screen)
 
