@@ -36,16 +36,13 @@ def serve(home, tmp_path):
 
 
 @pytest.fixture
-def faked(serve, fake, tmp_path, monkeypatch):
-    """A server whose runtime needs no torch and does what songs are called; and its songs."""
-    notes = tmp_path / "notes"
-    notes.mkdir()
+def songs(home, fake, tmp_path, monkeypatch):
+    """Make songs of these names; servers that begin now have a runtime that does what they say."""
+    (tmp_path / "notes").mkdir()
     monkeypatch.setenv("SEP_RUNTIME_PYTHON", fake.installed(tmp_path))
-    monkeypatch.setenv("SEP_FAKE_NOTES", str(notes))
-    served = serve()
-    served.notes = lambda what: [each for each in fake.notes(notes) if each["what"] == what]
+    monkeypatch.setenv("SEP_FAKE_NOTES", str(tmp_path / "notes"))
 
-    def songs(*names):
+    def make(*names):
         made = []
         for each in names:
             path = tmp_path / "music" / f"{each}.wav"
@@ -54,6 +51,15 @@ def faked(serve, fake, tmp_path, monkeypatch):
             made.append(path)
         return made
 
+    return make
+
+
+@pytest.fixture
+def faked(songs, serve, fake, tmp_path):
+    """A server whose runtime needs no torch and does what songs are called; and its songs."""
+    served = serve()
+    notes = tmp_path / "notes"
+    served.notes = lambda what: [each for each in fake.notes(notes) if each["what"] == what]
     served.songs = songs
     served.out = tmp_path / "music" / "separated"
     return served

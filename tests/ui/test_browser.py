@@ -197,6 +197,20 @@ def test_a_copy_that_a_reload_cut_off_goes_on(faked, tab, tmp_path):
     assert copy.read_bytes() == data
 
 
+def test_stems_in_a_folder_that_is_dropped_are_left_out(faked, tab, tmp_path):
+    folder = tmp_path / "set"
+    (folder / "separated" / "ok-1").mkdir(parents=True)
+    for path in ("ok-1.wav", "notes.txt", "separated/ok-1/kick.wav", "separated/ok-1/sep.json"):
+        (folder / path).write_bytes(b"x")
+    page = tab(faked)
+    drop(page, folder)
+    task = until(lambda: page.wait_for_timeout(50) or next(iter(faked.state()["tasks"]), None))
+    page.wait_for_selector("#queue .state.done")
+    assert [each["title"] for each in faked.task(task["id"])["songs"]] == ["ok-1.wav"]
+    told = page.locator("#notice").text_content()
+    assert told == "Left out: 1 stem that sep made, 1 file that is no audio."
+
+
 def test_copying_is_cancelled(faked, tab, tmp_path):
     song = tmp_path / "ok-long.wav"
     song.write_bytes(bytes(33 << 20))
@@ -259,7 +273,7 @@ def test_stems_that_are_there_are_asked_about(faked, tab):
     page = tab(faked)
     page.get_by_label("or type where they are").fill(str(song))
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Replace them").click()
+    page.get_by_role("button", name="Make all anew").click()
     till(page, "document.querySelectorAll('#queue .state.done').length == 2")
     assert len(faked.notes("begin")) == 2
 

@@ -181,6 +181,31 @@ def test_a_hidden_tab_plays_on(heard, tab):
     assert page.evaluate("engine.level(0)") > 0.03
 
 
+def test_what_was_chosen_stays_in_the_player_when_songs_finish(songs, heard, tab):
+    served, _ = heard()
+    page = tab(served)
+    page.locator("#tracks button").click()
+    page.keyboard.press("Space")  # after a click on its title it plays
+    page.wait_for_selector("button[aria-label=Pause]")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("m")
+    assert page.get_by_role("button", name="Mute snare").get_attribute("aria-pressed") == "true"
+    served.wait(served.run(*songs("ok-1")), "done")
+    page.wait_for_selector("#tracks li >> nth=1")
+    page.wait_for_timeout(300)
+    assert page.locator("#player-title").text_content() == "song.wav"
+
+
+def test_a_loop_is_drawn_on_every_lane(heard, tab):
+    served, _ = heard()
+    page = tab(served)
+    page.locator("body").click(position={"x": 5, "y": 5})
+    page.keyboard.press("l")
+    assert page.locator(".loop-part:visible").count() == 2
+
+
 def test_space_after_a_click_plays_and_after_tab_presses(heard, tab):
     served, _ = heard()
     page = tab(served)

@@ -101,7 +101,7 @@ def _serve(home: Path, files: list[str], *, port: int | None, browser: bool) -> 
         with stoppable():
             if files:
                 desk.run(Wish(paths=tuple(files)))
-            _tell(number, token)
+            render.lines([_told(number, token), "Ctrl-C ends it"])
             if browser:
                 _open(f"{_address(number)}/enter?once={desk.nonce()}")
             Server(config).run(sockets=[listening])
@@ -157,8 +157,8 @@ def _address(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
 
-def _tell(port: int, token: str) -> None:
-    render.lines([f"sep is at {_address(port)}/enter?token={token}", "Ctrl-C ends it"])
+def _told(port: int, token: str) -> str:
+    return f"sep is at {_address(port)}/enter?token={token}"
 
 
 def _open(address: str) -> None:
@@ -178,7 +178,7 @@ def _hand_over(home: Path, files: list[str], *, browser: bool) -> int:
         raise EngineError("another sep ui is starting or ending", hint=hint) from fault
     if files:
         _post(port, token, "/api/jobs", {"paths": files})
-    _tell(port, token)
+    render.lines([_told(port, token), "it runs already, and Ctrl-C where it was started ends it"])
     if browser:
         once = _post(port, token, "/api/nonce", {})["once"]
         _open(f"{_address(port)}/enter?once={once}")

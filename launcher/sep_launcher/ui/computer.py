@@ -15,6 +15,7 @@ from sep_launcher.planning import models, own
 from sep_launcher.planning import route as routes
 from sep_launcher.planning.files import ENDINGS, VIDEOS
 from sep_launcher.planning.places import place
+from sep_launcher.ui.desk import music
 from sep_protocol.errors import EngineError, SepError
 
 MOST_NAMES = 5000  # of a folder that are shown
@@ -37,13 +38,22 @@ def machine() -> dict[str, Any]:
     except SepError as fault:
         way = {"ready": False, "fault": fault.message, "hint": fault.hint}
     found = [*models.table(), *(models.row(each) for each in own.every())]
-    told = ("name", "summary", "expects", "stems", "installed", "default", "bytes", "licence")
     return {
         "route": way,
-        "models": [{key: each.get(key) for key in told} for each in found],
+        "devices": ["cpu", *(["cuda"] if host.gpus else []), *(["mps"] if host.apple_gpu else [])],
+        "music": str(music()),
+        "models": [_told(each) for each in found],
         "audio": sorted(ENDINGS),
         "films": sorted(VIDEOS),
     }
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of a model."""
+    told = ("name", "summary", "expects", "stems", "installed", "default", "bytes", "licence")
+    sources = row.get("sources") or []
+    fetchable = bool(sources) and all(each["urls"] for each in sources)
+    return {**{key: row.get(key) for key in told}, "fetchable": fetchable}
 
 
 def listed(folder: Path) -> dict[str, Any]:

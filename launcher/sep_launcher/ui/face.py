@@ -229,7 +229,6 @@ class Face:
         with self._feed.changing:
             task.seconds = time.monotonic() - self._begun
             task.phase, task.meter, task.left = "", None, None
-            task.findings = [asdict(each) for each in report.findings]
             ended = report.error and report.error["error"] == InterruptedJob.__name__
             if task.halted:
                 task.state, task.question = "cancelled", None
@@ -239,6 +238,7 @@ class Face:
                 task.state = "cancelled"
             else:
                 task.error = report.error
+                task.findings = [asdict(each) for each in report.findings]
                 failed = report.error or any(each.state == "failed" for each in task.songs)
                 task.state = "failed" if failed else "done"
             for song in task.songs:

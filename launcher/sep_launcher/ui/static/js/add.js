@@ -9,6 +9,29 @@ import { bytes, count, percent } from "./words.js";
 const SLICE = 16 << 20;
 const sending = new Map(); // batch on its way -> {ids, stopped}
 
+const above = (path) => path.slice(0, path.lastIndexOf("/"));
+
+/** Remember what is being copied, for the page that comes after a reload. */
+function cut(path) {
+  try {
+    if (path) sessionStorage.setItem("sep.copying", path);
+    else sessionStorage.removeItem("sep.copying");
+  } catch {
+    // nobody is told then
+  }
+}
+
+/** Return what an earlier page of this tab was copying, once. */
+function wasCut() {
+  try {
+    const found = sessionStorage.getItem("sep.copying");
+    cut(null);
+    return found;
+  } catch {
+    return null;
+  }
+}
+
 /** Return what the server knows: stems, models, which files are audio; null where it does not answer. */
 async function known() {
   if (!state.machine) await look();
@@ -43,14 +66,18 @@ async function send(found, lost = 0) {
   }
   const { audio, films } = machine;
   const ends = (path, among) => among.some((ending) => path.toLowerCase().endsWith(ending));
-  const songs = unlike(found.filter(({ path }) => !path.split("/").some((part) => part.startsWith("."))
-    && (ends(path, audio) || (found.length === 1 && ends(path, films)))));
-  const others = found.length - songs.length;
-  const told = [count(songs.length, "song")];
-  if (others) told.push(count(others, "file is no audio", "files are no audio"));
-  if (lost) told.push(`${count(lost, "file")} could not be read`);
+  const seen = found.filter(({ path }) => !path.split("/").some((part) => part.startsWith(".")));
+  const made = new Set(seen.filter(({ path }) => path.endsWith("/sep.json")).map(({ path }) => above(path)));
+  const heard = seen.filter(({ path }) => ends(path, audio) || (found.length === 1 && ends(path, films)));
+  const songs = unlike(heard.filter(({ path }) => !made.has(above(path))));
+  const left = [];
+  if (heard.length > songs.length) left.push(`${count(heard.length - songs.length, "stem")} that sep made`);
+  const others = seen.length - heard.length - made.size;
+  if (others) left.push(count(others, "file that is no audio", "files that are no audio"));
+  if (lost) left.push(`${count(lost, "file")} that could not be read`);
+  if (left.length) notice(`Left out: ${left.join(", ")}.`);
   if (!songs.length) {
-    notice(`There is no audio in what was dropped (${told.slice(1).join(", ") || "nothing"}).`);
+    notice(`There is no song in it.${left.length ? ` ${$("notice").textContent}` : ""}`);
     return;
   }
   const batch = await name(songs);
@@ -61,12 +88,13 @@ async function send(found, lost = 0) {
     el("button", { type: "button", class: "quiet", "aria-label": `Cancel copying ${songs[0].path}`, onclick: () => { mine.stopped = true; } }, "Cancel"));
   $("uploading").append(line);
   sending.set(batch, mine);
+  cut(songs[0].path);
   const total = songs.reduce((sum, { file }) => sum + file.size, 0);
   let sent = 0;
   try {
     for (const song of songs) {
       await hand(batch, song, mine, (here) => {
-        text.textContent = `${told.join(", ")}: copying ${percent((sent + here) / Math.max(1, total))} of ${bytes(total)}`;
+        text.textContent = `${count(songs.length, "song")}: copying ${percent((sent + here) / Math.max(1, total))} of ${bytes(total)}`;
       });
       sent += song.file.size;
     }
@@ -77,6 +105,7 @@ async function send(found, lost = 0) {
   if (mine.stopped) await Promise.allSettled(mine.ids.map((id) => remove(`/api/uploads/${id}`)));
   sending.delete(batch);
   line.remove();
+  if (!sending.size) cut(null);
 }
 
 /** Hand one file over, from where it ended the last time, until it is there or nobody wants it. */
@@ -162,8 +191,8 @@ async function browse(path = "") {
     el("p", {}, el("code", {}, found.path)),
     el("p", { class: "row" },
       el("button", { type: "button", onclick: () => browse(found.parent), disabled: found.parent === found.path }, "One up"),
-      el("button", { type: "button", class: "main", disabled: !found.files.length && !found.folders.length,
-        onclick: async () => (await addPaths([found.path])) && box.close() }, found.folders.length ? `Split all in here and below (${count(found.files.length, "song")} here)` : `Split ${count(found.files.length, "song")}`)),
+      el("button", { type: "button", class: found.files.length ? "main" : "", disabled: !found.files.length && !found.folders.length,
+        onclick: async () => (await addPaths([found.path])) && box.close() }, found.folders.length ? `Split all in here (${count(found.files.length, "song")}) and below` : `Split ${count(found.files.length, "song")}`)),
     el("ul", { class: "list" },
       found.folders.map((each) => el("li", {}, el("button", { type: "button", class: "quiet", onclick: () => browse(below(each)) }, `${each}/`))),
       found.files.map((each) => el("li", {}, el("button", { type: "button", class: "quiet", onclick: async () => (await addPaths([below(each)])) && box.close() }, each)))),
@@ -173,6 +202,8 @@ async function browse(path = "") {
 
 /** Take what is dropped anywhere, and what is chosen. */
 export function listen() {
+  const begun = wasCut();
+  if (begun) notice(`The copy of ${begun} was cut off: drop or choose the same again, and it goes on where it was.`);
   let over = 0;
   const files = (event) => event.dataTransfer?.types.includes("Files"); // text may go into the field
   const drag = (on) => document.body.classList.toggle("dragging", on);
@@ -207,7 +238,7 @@ export function listen() {
   }
   $("path-form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const path = $("path").value.trim().replace(/^"(.*)"$/, "$1"); // as Windows copies it
+    const path = $("path").value.trim().replace(/^(["'])(.*)\1$/, "$2"); // as systems copy it
     if (path && (await addPaths([path]))) $("path").value = "";
   });
   addEventListener("beforeunload", (event) => { if (sending.size) event.preventDefault(); });

@@ -11,7 +11,7 @@ export class Fault extends Error {
 async function answer(response) {
   if (response.ok) return response.status === 204 ? null : response.json();
   if (response.status === 401 || response.status === 403) {
-    throw new Fault("This page is not signed in any more", "type sep ui again", response.status, {});
+    throw new Fault("This page is not signed in any more", "open the address that sep ui says", response.status, {});
   }
   const about = (await response.json().catch(() => ({}))).error ?? {};
   throw new Fault(about.message ?? response.statusText, about.hint, response.status, about);

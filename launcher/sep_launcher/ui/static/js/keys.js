@@ -42,6 +42,9 @@ function step(by) {
   lanes[Math.max(0, Math.min(lanes.length - 1, here < 0 ? 0 : here + by))]?.root.focus();
 }
 
+/** Say whether the arrows are the player's, and do not scroll a list or the page. */
+const steps = (target) => target !== document.body && !target.closest?.(".songs");
+
 function act(event) {
   const { key, shiftKey, target } = event;
   const slider = target.matches?.("input[type=range]") && target !== player?.seeker;
@@ -58,8 +61,7 @@ function act(event) {
   if (key === "ArrowLeft") return player.skip(shiftKey ? -1 : -5);
   if (key === "ArrowRight") return player.skip(shiftKey ? 1 : 5);
   if (key === "ArrowUp" || key === "ArrowDown") {
-    const inside = player.lanes.some((each) => each.root.contains(document.activeElement));
-    return inside ? step(key === "ArrowUp" ? -1 : 1) : false;
+    return steps(target) ? step(key === "ArrowUp" ? -1 : 1) : false;
   }
   if (!letters()) return false;
   if (/^[1-9]$/.test(key) && player.lanes[key - 1]) return player.solo(player.lanes[key - 1], shiftKey);
@@ -80,7 +82,12 @@ function act(event) {
 
 export function listen() {
   addEventListener("pointerdown", (event) => { clicked = event.target.closest?.(PRESSED) ?? null; });
-  addEventListener("focusin", (event) => { if (event.target !== clicked) clicked = null; });
+  // Drawn anew it is another element with the same key, and still what the mouse has pressed.
+  addEventListener("focusin", ({ target }) => {
+    if (target === clicked) return;
+    const same = clicked && target.dataset?.key && target.dataset.key === clicked.dataset.key;
+    clicked = same ? target : null;
+  });
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || writes(event.target) || document.querySelector("dialog[open]")) return;
     if (act(event) !== false) event.preventDefault();

@@ -15,7 +15,7 @@ export class Lane {
     this.#mixer = mixer;
     this.mute = el("button", { type: "button", "aria-pressed": "false", "aria-label": `Mute ${stem}`, title: "Mute (M)", onclick: () => mixer.mute(this) }, "M");
     this.alone = el("button", { type: "button", "aria-pressed": "false", "aria-label": `Solo ${stem}`, title: "Solo (S); with Shift this one only", onclick: (event) => mixer.solo(this, event.shiftKey) }, "S");
-    this.fader = el("input", { type: "range", min: "0", max: String(MOST_GAIN), step: "0.01", ".value": "1", "aria-label": `Volume of ${stem}`, oninput: () => this.setGain(Number(this.fader.value)), ondblclick: () => this.setGain(1) });
+    this.fader = el("input", { type: "range", min: "0", max: String(MOST_GAIN), step: "0.02", ".value": "1", "aria-label": `Volume of ${stem}`, oninput: () => this.setGain(Number(this.fader.value)), ondblclick: () => this.setGain(1) });
     this.shown = el("span", { class: "gain", "aria-hidden": "true" });
     this.canvas = el("canvas", { role: "img", "aria-label": `Waveform of ${stem}` });
     this.wave = el("div", { class: "wave" }, this.canvas);
@@ -61,6 +61,7 @@ export class Lane {
     const part = this.#held > 0 ? Math.max(0, 1 + (20 * Math.log10(this.#held)) / 60) : 0;
     this.level.style.transform = `scaleX(${Math.min(1, part).toFixed(3)})`;
     this.meter.classList.toggle("clips", this.#held > 1);
+    this.root.classList.toggle("plays", this.#held > 0);
     return this.#held === 0;
   }
 }

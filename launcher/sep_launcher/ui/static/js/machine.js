@@ -43,12 +43,12 @@ function computer() {
 }
 
 function models() {
-  const every = state.machine?.models ?? [];
+  const every = [...(state.machine?.models ?? [])].sort((one, other) => Number(other.installed) - Number(one.installed));
   dialog("Models",
     el("ul", {}, every.map((each) => el("li", {},
       el("div", { class: "row top" },
         el("h3", {}, each.name),
-        each.installed ? el("span", { class: "done" }, "is here") : el("button", { type: "button", onclick: begin(`/api/models/${encodeURIComponent(each.name)}`) }, `Get it${each.bytes ? ` (${bytes(each.bytes)})` : ""}`)),
+        each.installed ? el("span", { class: "done" }, "is here") : !each.fetchable ? el("span", { class: "muted" }, "not to be fetched") : el("button", { type: "button", onclick: begin(`/api/models/${encodeURIComponent(each.name)}`) }, `Get it${each.bytes ? ` (${bytes(each.bytes)})` : ""}`)),
       el("p", {}, each.summary),
       el("p", { class: "muted" }, `for ${each.expects}: ${(each.stems ?? []).join(", ")}. Licence: ${each.licence ?? "not known"}`)))));
 }

@@ -45,8 +45,6 @@ export class Mixer {
     this.time = el("span", { class: "time" });
     this.looper = el("button", { type: "button", "aria-pressed": "false", title: "Loop (L); drag with Shift over a waveform to choose", onclick: () => this.toggleLoop() }, "Loop");
     this.mix = el("button", { type: "button", "aria-pressed": "false", title: "Hold B to hear it for a moment", onclick: () => this.setWhole(!this.whole) }, "All together");
-    this.head = el("div", { class: "head-line" });
-    this.part = el("div", { class: "loop-part", hidden: true });
     this.heard = el("p", { class: "muted" });
     fill($("player"),
       el("div", { class: "top" },
@@ -72,11 +70,10 @@ export class Mixer {
         leave: () => this.#place(),
       });
     }
-    this.lanes[0]?.wave.append(this.part, this.head);
-    this.marks = this.lanes.slice(1).map((lane) => {
-      const head = el("div", { class: "head-line" });
-      lane.wave.append(head);
-      return head;
+    this.marks = this.lanes.map((lane) => {
+      const mark = { part: el("div", { class: "loop-part", hidden: true }), head: el("div", { class: "head-line" }) };
+      lane.wave.append(mark.part, mark.head);
+      return mark;
     });
   }
 
@@ -94,9 +91,11 @@ export class Mixer {
   #mark(one, other) {
     const { begin, end } = this.view;
     const at = (frame) => Math.min(1, Math.max(0, (frame - begin) / (end - begin)));
-    this.part.hidden = false;
-    this.part.style.left = `${at(Math.min(one, other)) * 100}%`;
-    this.part.style.width = `${Math.abs(at(other) - at(one)) * 100}%`;
+    for (const { part } of this.marks) {
+      part.hidden = false;
+      part.style.left = `${at(Math.min(one, other)) * 100}%`;
+      part.style.width = `${Math.abs(at(other) - at(one)) * 100}%`;
+    }
   }
 
   async #shapes() {
@@ -210,12 +209,12 @@ export class Mixer {
     const { begin, end } = this.view;
     const at = (frame) => (frame - begin) / (end - begin);
     const share = at(now);
-    for (const line of [this.head, ...this.marks]) {
-      line.style.left = `${(share * 100).toFixed(3)}%`;
-      line.hidden = share < 0 || share > 1;
-    }
     const { loop } = this.engine;
-    this.part.hidden = !loop;
+    for (const { head, part } of this.marks) {
+      head.style.left = `${(share * 100).toFixed(3)}%`;
+      head.hidden = share < 0 || share > 1;
+      part.hidden = !loop;
+    }
     if (loop) this.#mark(loop.begin, loop.end);
     if (this.dragging) return;
     this.seeker.value = String(now);

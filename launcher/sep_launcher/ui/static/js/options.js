@@ -16,6 +16,7 @@ const FORMATS = {
 };
 
 const DEVICES = { auto: "the fastest that is here", cpu: "the processor", cuda: "the NVIDIA GPU", mps: "the Apple GPU" };
+const devices = () => Object.fromEntries(Object.entries(DEVICES).filter(([name]) => ["auto", ...(state.machine?.devices ?? [])].includes(name)));
 
 const models = () => state.machine?.models ?? [];
 const here = () => models().filter((each) => each.installed);
@@ -23,7 +24,7 @@ const preferred = () => models().find((each) => each.default);
 const named = () => here().find((each) => each.name === wish.model);
 const stems = () => (named() ?? preferred() ?? {}).stems ?? [];
 const format = () => (wish.format in FORMATS ? wish.format : "wav");
-const device = () => (wish.device in DEVICES ? wish.device : "auto");
+const device = () => (wish.device in devices() ? wish.device : "auto");
 
 /** Return what the form says, as a job has it; stems that nobody wants are none. */
 export function chosen() {
@@ -84,16 +85,18 @@ export function draw() {
     type: "text", "data-key": "out", spellcheck: "false", placeholder: "beside the songs", ".value": wish.out ?? "",
     oninput: (event) => set({ out: event.target.value.trim() }),
   }); // kept: somebody may be writing in it
+  const music = state.machine?.music ?? "your music folder";
   fill(
     $("option-form"),
     el("fieldset", {}, el("legend", {}, "What the files are"),
       el("div", { class: "checks" }, check("whole songs: take out their drums first", "song", Boolean(wish.song)))),
     choice("Model", "model", names, named()?.name ?? ""),
     el("fieldset", {}, el("legend", {}, "Stems"),
-      el("div", { class: "checks" }, stems().map(stem), check("what is left", "rest", Boolean(wish.rest)))),
+      el("div", { class: "checks" }, stems().map(stem), check("what is left (residual)", "rest", Boolean(wish.rest)))),
     choice("Files", "format", FORMATS, format()),
-    choice("Computed on", "device", DEVICES, device()),
-    el("label", {}, "Folder for the stems", out),
+    choice("Computed on", "device", devices(), device()),
+    el("div", {}, el("label", {}, "Folder for the stems", out),
+      el("small", { class: "muted" }, `Without one: beside songs that are opened, in ${music} for those that are dropped or chosen.`)),
   );
 }
 

@@ -35,10 +35,18 @@ function draw(task) {
   );
   const list = card.root.querySelector(".songs");
   if (list) list.scrollTop = card.scrolled;
+  const working = task.songs.findIndex((each) => each.state === "running");
+  if (list && working >= 0 && working !== card.working) {
+    const row = list.children[working];
+    list.scrollTop = row.offsetTop - list.offsetTop - (list.clientHeight - row.clientHeight) / 2;
+    card.working = working;
+  }
   move(card, task);
   say(task, done);
   return card.root;
 }
+
+const ended = (task) => !["waiting", "running", "asking"].includes(task.state);
 
 function where(task, open) {
   if (!task.place && !task.device) return null;
@@ -56,7 +64,7 @@ function songs(task) {
       el("div", { class: "top row" },
         el("span", {}, song.title),
         el("span", { class: song.state === "failed" ? "bad" : song.state === "done" ? "done" : "muted" },
-          song.resumed ? "done before" : song.state === "running" ? "working" : song.state)),
+          song.resumed ? "done before" : song.state === "running" ? "working" : song.state === "waiting" && ended(task) ? "not done" : song.state)),
       song.error ? el("p", { class: "bad" }, song.error.replaceAll("{path}", () => song.mix)) : null,
       song.hint ? el("p", { class: "muted" }, song.hint) : null)));
 }
@@ -70,13 +78,15 @@ function growing(task) {
 function asked(task) {
   if (!task.question) return null;
   const { kind, lines } = task.question;
-  const text = lines.map((each) => el("li", {}, each));
+  const text = lines.map((each) => el("li", {}, each.replace(/^sep: /, "")));
   if (kind === "exists") {
     return el("div", { role: "group", "aria-label": `${task.title}: a question` },
+      el("p", {}, "There are stems of this already:"),
       el("ul", { class: "list" }, text),
+      el("p", { class: "muted" }, "Kept are tracks whose files are all there as sep made them; a track with one that is missing or changed is made again as a whole."),
       el("p", { class: "row" },
-        button("Keep them", `keep ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, { existing: "keep" })), "main"),
-        button("Replace them", `replace ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, { existing: "replace" })))));
+        button("Keep what is whole", `keep ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, { existing: "keep" })), "main"),
+        button("Make all anew", `replace ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, { existing: "replace" })))));
   }
   return el("div", { role: "group", "aria-label": `${task.title}: a question` },
     el("ul", { class: "list" }, text),
@@ -101,12 +111,12 @@ export function finding(each) {
 }
 
 function buttons(task) {
-  const open = ["waiting", "running", "asking"].includes(task.state);
-  const failed = task.songs.filter((each) => each.state === "failed").length;
+  const open = !ended(task);
+  const left = task.songs.filter((each) => each.state !== "done").length;
   return [
     open ? button("Cancel", `cancel ${task.id}`, () => act(post(`/api/jobs/${task.id}/cancel`))) : null,
     !open && task.state !== "done" && !task.spent
-      ? button(failed ? `Try ${count(failed, "song")} again` : "Try again", `again ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, {})))
+      ? button(left ? `Try ${count(left, "song")} again` : "Try again", `again ${task.id}`, () => act(post(`/api/jobs/${task.id}/again`, {})))
       : null,
     open ? null : el("button", { type: "button", class: "quiet", "data-key": `remove ${task.id}`, "aria-label": `Remove ${task.title} from the queue`, onclick: () => act(remove(`/api/jobs/${task.id}`)) }, "Remove"),
   ];

@@ -29,18 +29,27 @@ export const STATES = {
   cancelled: "cancelled",
 };
 
+// Before that the model's loading weighs more than its speed.
+const SETTLED = 0.08; // of the whole
+const SETTLED_SECONDS = 30; // of a song
+
 /** Say how a task is, in one line. */
 export function status(task, share) {
+  const all = task.songs.length;
+  const well = task.songs.filter((each) => each.state === "done").length;
+  if (["failed", "cancelled"].includes(task.state) && well) return `${STATES[task.state]}: ${well} of ${all} done`;
   if (task.state !== "running") return STATES[task.state];
+  if (task.phase === "stopping") return "stopping";
   const told = [];
-  if (task.songs.length > 1) {
-    const done = task.songs.filter((each) => each.state === "done" || each.state === "failed").length;
-    told.push(`${Math.min(done + 1, task.songs.length)} of ${task.songs.length}`);
+  if (all > 1) {
+    const failed = task.songs.filter((each) => each.state === "failed").length;
+    told.push(`${Math.min(well + failed + 1, all)} of ${all}`);
   }
   if (task.phase) told.push(task.phase);
   if (task.meter) told.push(`${task.meter.what}${task.meter.done ? ` ${bytes(task.meter.done)}` : ""}`);
   if (share !== null) told.push(percent(share));
-  if (task.left !== null && task.speed > 0) told.push(`${rough(task.left)} left`);
-  if (task.speed > 0) told.push(`${task.speed.toFixed(1)} × real time`);
+  const settled = share >= SETTLED || task.songs.some((each) => each.done > SETTLED_SECONDS * each.rate);
+  if (settled && task.left !== null) told.push(`${rough(task.left)} left`);
+  if (settled && task.speed > 0) told.push(`${task.speed.toFixed(1)} × real time`);
   return told.join(", ") || "starting";
 }
