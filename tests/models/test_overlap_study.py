@@ -12,6 +12,7 @@ import torch
 
 from sep_runtime.streams.overlap import Chunking, OverlapAdd
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("scipy")
 pytest.importorskip("mido")
 

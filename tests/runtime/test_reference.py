@@ -83,10 +83,10 @@ def at_work(masks, *, stems=("a",), batch=1):
     return larsnet.LarsNet(runner, replace(sep_models.find("larsnet"), stems=stems))
 
 
-LONG = pytest.param("larsnet-long", marks=pytest.mark.slow)
+SLOW = [pytest.param(f"larsnet-{name}", marks=pytest.mark.slow) for name in ("short", "long")]
 
 
-@pytest.mark.parametrize("name", ["larsnet-tiny", "larsnet-short", LONG])
+@pytest.mark.parametrize("name", ["larsnet-tiny", *SLOW])
 @pytest.mark.parametrize("wiener", [False, True])
 def test_larsnet(name, wiener, recipe):
     facts, arrays = vector(name)
