@@ -83,7 +83,7 @@ def _serve(home: Path, files: list[str], *, port: int | None, browser: bool) -> 
 
         def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401 (uvicorn's)
             # A signal comes in the middle of anything, also of what reads the feed in this thread.
-            threading.Thread(target=desk.feed.bye, daemon=True).start()
+            threading.Thread(target=desk.bye, daemon=True).start()
             super().handle_exit(sig, frame)
 
     config = uvicorn.Config(

@@ -131,6 +131,11 @@ class Desk:
         self.queue.add(task)
         return task
 
+    def bye(self) -> None:
+        """Tell the pages that the server ends, and read no more for them."""
+        self.tracks.over.set()
+        self.feed.bye()
+
     def end(self) -> None:
         """End what is being done and take away what pages handed over."""
         self.tracks.over.set()
