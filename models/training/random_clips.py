@@ -10,6 +10,7 @@ import numpy as np
 from kits import Groove, Kit
 from machines import draw_machine
 from notes import SECONDS, draw_notes
+from oscillators import log_uniform
 from random_parts import METAL, draw_drum, draw_filters, draw_hats, draw_kit, draw_part, draw_voice
 from records import treated
 from render import LEVELS, Part, Record, render
@@ -121,7 +122,7 @@ def draw_machine_record(rng: np.random.Generator, machine: Kit) -> Record:
             voice, shorten = draw_voice(rng, machine, role)
             record[role] = Part(
                 voice,
-                decay=float(np.exp(rng.uniform(*np.log((0.02, 0.18))))) if shorten else None,
+                decay=log_uniform(rng, 0.02, 0.18) if shorten else None,
                 gain=gain * decibels(rng.normal(0, 1)),
                 pan=float(np.clip(pan + apart, 0, 1)),
                 ratio=ratio,

@@ -56,7 +56,7 @@ def test_they_are_separated(sep, music, with_tiny, args, cwd, folders):
     assert [each["resumed"] for each in events if each["event"] == "track-done"] == [True] * len(
         folders
     )
-    if len(folders) > 1:
+    if len(folders) > 1:  # once is enough for each way of naming folders
         sep("run", *args, "--overwrite", *with_tiny, cwd=music / cwd)
 
 

@@ -1,49 +1,27 @@
 """What training draws beside kits and grooves: drum machines, their patterns, records."""
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
 pytest.importorskip("mido")
 
-CODE = Path(__file__).parent.parent.parent / "models" / "training"
 RATE = 44100
 
 
 @pytest.fixture(scope="module")
-def code():
-    """The modules of the training folder, which are no package."""
-    before = dict(sys.modules)
-    sys.path.insert(0, str(CODE))
-    import machine_drums
-    import machine_toms
-    import machines
-    import patterns
-    import random_clips
-    import records
-    import render
-    import stems
-    import styles
-
-    yield argparse.Namespace(
-        machine_drums=machine_drums,
-        machine_toms=machine_toms,
-        machines=machines,
-        patterns=patterns,
-        random_clips=random_clips,
-        records=records,
-        render=render,
-        stems=stems,
-        styles=styles,
+def code(training):
+    return training(
+        "machine_drums",
+        "machine_toms",
+        "machines",
+        "patterns",
+        "random_clips",
+        "records",
+        "render",
+        "stems",
+        "styles",
     )
-    sys.path.remove(str(CODE))
-    for name in set(sys.modules) - set(before):
-        if str(CODE) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 def drawn(code, seed, *stems):

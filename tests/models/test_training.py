@@ -18,39 +18,20 @@ CODE = Path(__file__).parent.parent.parent / "models" / "training"
 
 
 @pytest.fixture(scope="module")
-def code():
-    """The modules of the training folder, which are no package."""
-    before = dict(sys.modules)
-    sys.path.insert(0, str(CODE))
-    import check_renders
-    import effects
-    import kits
-    import losses
-    import random_clips
-    import random_parts
-    import render
-    import score
-    import stems
-    import synth
-    import train
-
-    yield argparse.Namespace(
-        effects=effects,
-        kits=kits,
-        losses=losses,
-        random_clips=random_clips,
-        random_parts=random_parts,
-        render=render,
-        score=score,
-        stems=stems,
-        synth=synth,
-        train=train,
-        check_renders=check_renders,
+def code(training):
+    return training(
+        "check_renders",
+        "effects",
+        "kits",
+        "losses",
+        "random_clips",
+        "random_parts",
+        "render",
+        "score",
+        "stems",
+        "synth",
+        "train",
     )
-    sys.path.remove(str(CODE))
-    for name in set(sys.modules) - set(before):
-        if str(CODE) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

@@ -381,11 +381,11 @@ def test_files_leave_as_attachments_whatever_they_are_called(faked):
     part = {**faked.signed, "range": "bytes=0-1,2-3,5-6"}
     assert faked.raw("GET", f"/api/tracks/{track['id']}/files/kick", headers=part)[0] in (200, 206)
     many = {**faked.signed, "range": "bytes=" + ",".join(f"{each}-" for each in range(1000))}
-    begun = time.monotonic()
-    _, _, data = faked.raw("GET", f"/api/tracks/{track['id']}/files/kick", headers=many)
-    assert time.monotonic() - begun < 2
-    assert len(data) < 10 * next(faked.out.rglob("kick.wav")).stat().st_size + 10_000
     link = next(faked.out.rglob("kick.wav"))
+    link.write_bytes(bytes(50_000))
+    status, _, data = faked.raw("GET", f"/api/tracks/{track['id']}/files/kick", headers=many)
+    assert status in (200, 206)
+    assert len(data) < 60_000  # they overlap: what was asked for is 49 MB
     link.unlink()
     link.symlink_to("/etc/passwd")
     assert faked.raw("GET", f"/api/tracks/{track['id']}/files/kick", headers=faked.signed)[0] == 404
