@@ -347,6 +347,10 @@ def test_progress_is_the_share_of_the_work(noise):
     assert pipeline.worked(200_000) == 200_000
     assert sum(each.shape[-1] for each in stems) == 200_000
     assert pipeline.models == 2
+    first, second = pipeline._stream.stages
+    for work in range(1, 200):  # what is done is done, however long it took
+        first.work, second.work = work / 7, work / 11
+        assert pipeline.worked(200_000) == 200_000
 
 
 def test_shares_of_stages():

@@ -93,7 +93,7 @@ class Pipeline:
 
         Models that follow each other count by what they cost.
         """
-        return int(frames * share(self._stream.stages, frames / self._rate))
+        return round(frames * share(self._stream.stages, frames / self._rate))
 
     def run(self, blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
         """[C, n] each to [S, C, m] each; together as many samples come out as went in.
