@@ -1,9 +1,13 @@
-"""Make a second folder of one-shot samples from freely licensed Debian packages.
+"""Make a second folder of one-shot samples from freely licensed packages.
 
-Packages (unpacked with `dpkg -x` into one folder, or installed, then the folder is /):
+Debian's (unpacked with `dpkg -x` into one folder ROOT):
 fluid-soundfont-gm (MIT), musescore-general-soundfont (MIT, marching drums CC0),
 sonic-pi-samples (the files used: CC0), hydrogen-drumkits (rumpf_kit_z01: CC BY 3.0; Audiophob:
-CC0).
+CC0), stk (a permissive licence of its own, much like MIT).
+npm's (got with `npm pack NAME@VERSION`; the folder `package` of the archive is ROOT/npm/NAME):
+@coderline/alphatab@1.8.4 (soundfont/sonivox.sf2, Android's wavetable: Apache-2.0),
+scratch-vm@0.2.0-prerelease.20181004183534 and scratch-audio@0.1.0-prerelease.1516198804
+(BSD-3-Clause; later versions are not).
 The soundfonts are played note by note by `fluidsynth`, without reverb and chorus.
 """
 
@@ -28,12 +32,23 @@ FLUID = SAMPLES / "sounds/sf2/FluidR3_GM.sf2"
 MUSESCORE = SAMPLES / "sounds/sf3/MuseScore_General_Full.sf3"
 SONIC_PI = SAMPLES / "sonic-pi/samples"
 HYDROGEN = SAMPLES / "hydrogen/data/drumkits"
+STK = SAMPLES / "stk/rawwaves"
+NPM = Path("npm")
+SONIVOX = NPM / "@coderline/alphatab/dist/soundfont"
+SCRATCH_VM = NPM / "scratch-vm"
+SCRATCH_AUDIO = NPM / "scratch-audio"
 COPYRIGHTS = (
     "fluid-soundfont-gm",
     "musescore-general-soundfont",
     "sonic-pi-samples",
     "hydrogen-drumkits",
+    "stk",
 )
+LICENCES = {
+    "sonivox": SONIVOX / "LICENSE",
+    "scratch-vm": SCRATCH_VM / "LICENSE",
+    "scratch-audio": SCRATCH_AUDIO / "LICENSE",
+}
 
 # Notes of General MIDI's drum map: (stem, piece, articulation).
 GM = {
@@ -63,7 +78,8 @@ GM = {
 DRUMS = (35, 36, 38, 40, 41, 43, 45, 47, 48, 50)
 ALL = tuple(GM)
 # Program of the drum bank: (kit, notes, velocities); what repeats another program is left out.
-PROGRAMS: dict[int, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
+Programs = dict[int, tuple[str, tuple[int, ...], tuple[int, ...]]]
+PROGRAMS: Programs = {
     0: ("fluid_standard", ALL, (45, 85, 122)),
     8: ("fluid_room", (*DRUMS, 42, 44, 46), (60, 115)),
     16: ("fluid_power", (*DRUMS, 42, 44, 46), (60, 115)),
@@ -75,10 +91,20 @@ PROGRAMS: dict[int, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
     program: (f"fluid_{program:02d}", DRUMS[:4], (60, 115))
     for program in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 17, 18, 19, 33, 34)
 }
+# Sonivox has one layer, so velocity is only loudness. Left out: notes that repeat another's sample
+# a semitone away (its bell is its ride, its pedal its closed hi-hat), in other programs also those
+# that they share with the first.
+SONIVOX_PROGRAMS: Programs = {
+    0: ("sonivox", (*DRUMS[1:], 37, 39, 42, 46, 49, 57, 55, 51), (110,)),
+    8: ("sonivox_room", (41, 43, 47, 48, 50), (110,)),
+    32: ("sonivox_jazz", (36,), (110,)),
+    40: ("sonivox_brush", (38, 40), (110,)),
+}
 # Marching drums of the MuseScore soundfont: the program and its notes by (stem, articulation).
 MARCHING: dict[int, dict[tuple[str, str], tuple[int, ...]]] = {
     56: {("snare", ""): (50, 57), ("snare", "rimshot"): (52,), ("snare", "rim"): (53,)},
     96: {("toms", ""): (36, 48, 60, 72, 84, 96)},
+    58: {("cymbals", "crash"): (70, 72)},
 }
 # Kits for choosing and reporting; the others are for training.
 VALIDATION = ("sonic_pi",)
@@ -125,7 +151,44 @@ FILES: dict[str, tuple[Path, dict[str, str]]] = {
             "elec_cymbal",
         },
     ),
+    "scratch": (  # its bass drum is Sonic Pi's bd_ada, which is for validation
+        SCRATCH_VM / "src/extensions/scratch3_music/assets/drums",
+        {
+            "snare": "1-snare",
+            "snare sidestick": "3-side-stick",
+            "snare clap": "8-hand-clap",
+            "hihat closed": "6-closed-hi-hat",
+            "hihat open": "5-open-hi-hat",
+            "cymbals crash": "4-crash-cymbal",
+        },
+    ),
+    "scratch_22k": (
+        SCRATCH_AUDIO / "sound-files/drums",
+        {
+            "kick": "BassDrum(1b)_22k",
+            "snare": "SnareDrum(1)_22k",
+            "snare sidestick": "SideStick(1)_22k",
+            "snare clap": "Clap(1)_22k",
+            "toms": "Tom(1)_22k",
+            "hihat closed": "HiHatClosed(1)_22k",
+            "hihat foot": "HiHatPedal(1)_22k",
+            "hihat open": "HiHatOpen(2)_22k",
+            "cymbals crash": "Crash(2)_22k",
+        },
+    ),
+    "stk": (
+        STK,
+        {
+            "kick": "bassdrum",
+            "snare": "snardrum",
+            "toms": "tomlowdr tommiddr tomhidrm",
+            "hihat closed": "hihatcym",
+            "cymbals ride": "ridecymb",
+            "cymbals crash": "crashcym",
+        },
+    ),
 }
+STK_RATE = 22050
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +204,17 @@ class Shot:
 
 
 def notes_played(
-    font: Path, program: int, notes: list[tuple[int, int]], seconds: float
+    font: Path, program: int, notes: list[tuple[int, int]], seconds: float, held: int = 1
 ) -> list[Audio]:
-    """Return [T, 2] for each (note, velocity) of a program of the drum bank."""
+    """Return [T, 2] for each (note, velocity) of a program of the drum bank, held for seconds."""
     ticks = 480
     track = mido.MidiTrack()
     track.append(mido.MetaMessage("set_tempo", tempo=1_000_000))  # a tick is 1 / 480 s
     track.append(mido.Message("program_change", channel=9, program=program))
     for index, (note, velocity) in enumerate(notes):
-        wait = round(seconds * ticks) - ticks if index else ticks // 2
+        wait = round((seconds - held) * ticks) if index else ticks // 2
         track.append(mido.Message("note_on", channel=9, note=note, velocity=velocity, time=wait))
-        track.append(mido.Message("note_off", channel=9, note=note, time=ticks))
+        track.append(mido.Message("note_off", channel=9, note=note, time=held * ticks))
     file = mido.MidiFile(ticks_per_beat=ticks, tracks=[track])
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
@@ -173,11 +236,11 @@ def onset_first(audio: Audio) -> Audio:
     return audio[max(int(loud[0]) - RATE // 1000, 0) :]
 
 
-def from_programs(font: Path) -> list[Shot]:
+def from_programs(font: Path, programs: Programs) -> list[Shot]:
     """Play the General MIDI kits of a soundfont."""
     shots = []
     seen = set()
-    for program, (kit, notes, velocities) in PROGRAMS.items():
+    for program, (kit, notes, velocities) in programs.items():
         asked = [(note, velocity) for note in notes for velocity in velocities]
         for (note, velocity), audio in zip(
             asked, notes_played(font, program, asked, 6.0), strict=True
@@ -192,18 +255,27 @@ def from_programs(font: Path) -> list[Shot]:
 
 
 def from_marching(font: Path) -> list[Shot]:
-    """Play the marching snare and tenors."""
+    """Play the marching snare, tenors and cymbals, which a note's end would choke."""
     shots = []
     for program, parts in MARCHING.items():
         for (stem, articulation), notes in parts.items():
             asked = [(note, velocity) for note in notes for velocity in (60, 115)]
-            played = notes_played(font, program, asked, 3.0)
+            ring = 5 if stem == "cymbals" else 1
+            played = notes_played(font, program, asked, ring + 2.0, held=ring)
             for (note, velocity), audio in zip(asked, played, strict=True):
                 if np.abs(audio).max() > 1e-3:
                     shots.append(
                         Shot("marching", stem, f"{stem}{note}", articulation, velocity, audio)
                     )
     return shots
+
+
+def read(path: Path) -> tuple[Audio, int]:
+    """Return [T, C] and the rate of a sample file; the raw ones are those of STK."""
+    if path.suffix == ".raw":
+        return (np.fromfile(path, ">i2") / 32768).astype(np.float32)[:, None], STK_RATE
+    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return audio, rate
 
 
 def from_files(root: Path) -> list[Shot]:
@@ -214,7 +286,7 @@ def from_files(root: Path) -> list[Shot]:
             stem, _, articulation = what.partition(" ")
             for name in names.split():
                 (path,) = (root / folder).glob(f"*{name}.*")
-                audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+                audio, rate = read(path)
                 if rate != RATE:
                     audio = resample_poly(audio, RATE, rate, axis=0).astype(np.float32)
                 shots.append(Shot(kit, stem, name, articulation, 110, onset_first(audio)))
@@ -248,13 +320,16 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("/"), help="where packages are unpacked")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    shots = from_programs(options.root / FLUID)
+    shots = from_programs(options.root / FLUID, PROGRAMS)
+    shots += from_programs(options.root / SONIVOX / "sonivox.sf2", SONIVOX_PROGRAMS)
     shots += from_marching(options.root / MUSESCORE)
     shots += from_files(options.root)
     write(shots, options.out)
     for name in COPYRIGHTS:
         source = options.root / SAMPLES / "doc" / name / "copyright"
         shutil.copy(source, options.out / f"{name}.copyright")
+    for name, licence in LICENCES.items():
+        shutil.copy(options.root / licence, options.out / f"{name}.licence")
     counts: dict[str, int] = {}
     for shot in shots:
         counts[f"{shot.kit} {shot.stem}"] = counts.get(f"{shot.kit} {shot.stem}", 0) + 1
