@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Errors count down to this part of a stem's energy (25 dB SDR).
 FINEST = 3e-3
@@ -15,6 +16,7 @@ AUDIBLE = 1e-4
 LEAKS = (3e-3, 1e-4)
 # How much each stem's error counts: metal is quiet and hard, a kick is neither.
 WEIGHTS = (0.8, 1.0, 1.0, 1.7, 1.3)
+MOMENTS = 0.0
 FALLING = (0.5, 0.9)  # parts of the budget between which it falls
 
 
@@ -88,9 +90,27 @@ def cross_entropy(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
     return (entropy * weight).mean()
 
 
+def moments(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
+    """Shapes as `spectral_error`, to []: the cross-entropy of stems' shares of whole moments.
+
+    All bins of four frames together, so a hit under another name counts as a whole.
+    """
+
+    def shares(magnitudes: Tensor) -> tuple[Tensor, Tensor]:
+        parts = functional.avg_pool1d(magnitudes.mean((2, 3)), 4, 2)  # [B, 5, T']
+        whole = parts.sum(1, keepdim=True)
+        return (parts + 1e-4) / (whole + 5e-4), whole.squeeze(1)
+
+    found, _ = shares((masks + 1e-6).sqrt() * compressed(mix).unsqueeze(1))
+    reference, weight = shares(compressed(stems))
+    weight = weight / weight.mean(1, keepdim=True).clamp_min(0.05)
+    return (-(reference * found.log()).sum(1) * weight).mean()
+
+
 def shape_errors(masks: Tensor, mix: Tensor, stems: Tensor) -> Tensor:
-    """Shapes as `spectral_error`, to []: magnitudes' error and cross-entropy."""
-    return 5 * spectral_error(masks, mix, stems) + 5 * cross_entropy(masks, mix, stems)
+    """Shapes as `spectral_error`, to []: magnitudes' error and cross-entropies."""
+    bins = 5 * spectral_error(masks, mix, stems) + 5 * cross_entropy(masks, mix, stems)
+    return bins + MOMENTS * moments(masks, mix, stems)
 
 
 def spectral_loss(masks: Tensor, mix: Tensor, stems: Tensor, leak: Tensor) -> Tensor:

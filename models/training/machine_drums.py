@@ -186,8 +186,20 @@ def snare(rng: np.random.Generator, lean: Odds) -> Signal:
     if rng.uniform() < 0.2:
         out = np.tanh(level(out) * np.float32(log_uniform(rng, 1.5, 10)))
     if rng.uniform() < 0.08:  # as through a low-pass
-        out = lowpassed(out, log_uniform(rng, 700, 4000), int(rng.integers(1, 6)))
-    return thumped(rng, out)
+        return thumped(rng, lowpassed(out, log_uniform(rng, 700, 4000), int(rng.integers(1, 6))))
+    return brightened(rng, thumped(rng, out), decay)
+
+
+def brightened(rng: np.random.Generator, body: Signal, decay: float) -> Signal:
+    """[T]: with more noise where hardly any energy lies above 2 kHz: that would be a tom."""
+    least = log_uniform(rng, 0.03, 0.15)
+    bright = float(np.square(body - lowpassed(body, 2000, 4)).sum() / np.square(body).sum())
+    if bright >= least:
+        return body
+    wires = hiss(rng, decay)
+    wires = wires - lowpassed(wires, 1500, 2)
+    size = least * float(np.square(body).sum()) / max(float(np.square(wires).sum()), 1e-9)
+    return add(body, wires, float(np.sqrt(size)))
 
 
 def thumped(rng: np.random.Generator, body: Signal) -> Signal:

@@ -91,11 +91,13 @@ def source(rng: np.random.Generator, kind: str, length: int, low: float) -> Sign
     return level(body)
 
 
-def hats(rng: np.random.Generator, lean: Odds) -> dict[str, Signal]:
-    """Return closed, pedal and open [T]: one source, three lengths; now and then a shaker."""
+def hats(rng: np.random.Generator, lean: Odds, longest: float) -> dict[str, Signal]:
+    """Return closed, pedal and open [T]: one source, three lengths; now and then a shaker.
+
+    `longest` is the open one's decay in s.
+    """
     kind = kind_of(rng, KINDS, lean)
     low = log_uniform(rng, 250, 1500) if rng.uniform() < 0.15 else log_uniform(rng, 1500, 9000)
-    longest = log_uniform(rng, 0.07, 0.6)
     body = source(rng, kind, int(RATE * min(longest * 6, 2.2)) + 2000, low)
     shortest = log_uniform(rng, 0.008, min(0.09, longest / 2))
     between = log_uniform(rng, shortest, min(shortest * 3, longest))
@@ -134,10 +136,14 @@ def shaken(rng: np.random.Generator) -> Signal:
     return jingles * gain
 
 
-def cymbals(rng: np.random.Generator, lean: Odds) -> dict[str, Signal]:
-    """Return crash, ride and bell [T]: the first long, the others pitched."""
+def cymbals(rng: np.random.Generator, lean: Odds, hat: float) -> dict[str, Signal]:
+    """Return crash, ride and bell [T]: the first longer than an open hat, the others pitched.
+
+    `hat` is that one's decay in s: within a machine the longer one is the cymbal.
+    """
     kind = kind_of(rng, KINDS | {"hiss": 1.5, "metal": 6}, lean)
     decay = log_uniform(rng, 0.12, 0.4) if rng.uniform() < 0.3 else log_uniform(rng, 0.35, 1.4)
+    decay = max(decay, hat * rng.uniform(1.2, 3))
     length = int(RATE * min(decay * 5, 3.2))
     t = times(length)
     body = source(rng, kind, length, log_uniform(rng, 250, 5500))

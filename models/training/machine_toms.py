@@ -25,8 +25,8 @@ from oscillators import (
 if TYPE_CHECKING:
     from oscillators import Signal
 
-KINDS: Odds = {"bridged": 4, "swept": 3, "fm": 1, "membrane": 4, "conga": 1.2, "bell": 0.35}
-KINDS |= {"block": 0.3, "zap": 0.4}
+KINDS: Odds = {"bridged": 4, "swept": 3, "fm": 1, "membrane": 4, "conga": 0.6, "bell": 0.2}
+KINDS |= {"block": 0.15, "zap": 0.3}
 
 
 def toms(rng: np.random.Generator, lean: Odds, kick_pitch: float) -> list[Signal]:
@@ -36,9 +36,9 @@ def toms(rng: np.random.Generator, lean: Odds, kick_pitch: float) -> list[Signal
     """
     kind = kind_of(rng, KINDS, lean)
     span = {"conga": (130, 320), "bell": (250, 550), "block": (400, 1100), "zap": (60, 300)}
-    low, high = span.get(kind, (58, 210))
-    ratio = log_uniform(rng, 1.15, 1.7)
-    pitch = max(log_uniform(rng, low, high), kick_pitch * log_uniform(rng, 1.2, 2))
+    low, high = span.get(kind, (58, 150))
+    ratio = log_uniform(rng, 1.12, 1.5)
+    pitch = max(log_uniform(rng, low, high), kick_pitch * log_uniform(rng, 1.1, 1.7))
     decay = log_uniform(rng, 0.05, 0.45) * (0.4 if kind in ("block", "zap") else 1)
     longer = rng.uniform(0.8, 1.3)
     seed = int(rng.integers(1 << 62))

@@ -111,7 +111,7 @@ def draw_machine(rng: np.random.Generator, stems: tuple[str, ...] = STEMS) -> Ki
     lean = machine_drums.LEANS[
         one_of(rng, {"analogue": 3, "digital": 2.5, "sampled": 2.5, "fm": 0.7, "any": 2})
     ]
-    pitch = log_uniform(rng, 33, 92)
+    pitch, ringing = log_uniform(rng, 33, 92), log_uniform(rng, 0.07, 0.6)
     sounds: dict[str, Signal] = {}
     if "kick" in stems:
         sounds["kick"] = machine_drums.kick(rng, lean, pitch)
@@ -121,9 +121,9 @@ def draw_machine(rng: np.random.Generator, stems: tuple[str, ...] = STEMS) -> Ki
         three = machine_toms.toms(rng, lean, pitch)
         sounds |= dict(zip(("tom1", "tom2", "tom3"), three, strict=True))
     if "hihat" in stems:
-        sounds |= machine_metal.hats(rng, lean)
+        sounds |= machine_metal.hats(rng, lean, ringing)
     if "cymbals" in stems:
-        sounds |= machine_metal.cymbals(rng, lean)
+        sounds |= machine_metal.cymbals(rng, lean, ringing)
     accented = rng.uniform() < 0.5
     kit: Kit = {
         role: [layered(rng, character.applied(sound, role), role, accented=accented)]

@@ -15,6 +15,7 @@ from stems import ROLES, decibels
 WEIGHTS = {"muldjord": 3.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.4}
 WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4, "gogodze_phu_2_retro": 1.5}
 WEIGHTS |= {"fluid_standard": 2.0, "fluid_electronic": 1.5, "marching": 0.5, "fluid_808": 0.5}
+WEIGHTS |= {"sonivox": 0.8, "scratch": 0.6, "scratch_22k": 0.3, "stk": 0.3}
 OTHERS = 0.5  # the weight of soundfont programs that have but a kick and a snare of their own
 METAL = ("hihat", "cymbals")
 

@@ -21,6 +21,7 @@ from pool import Pool, vary
 from safetensors.torch import load_file, save_file
 from score import Tally, score_net
 from stems import RATE, STEMS
+from together import Together
 from torch import Tensor
 from workers import Renderers
 
@@ -61,10 +62,11 @@ def parse() -> argparse.Namespace:
 class Trainer:
     """Network, moving average, optimizer and where training stands."""
 
-    def __init__(self, options: argparse.Namespace, device: torch.device) -> None:
+    def __init__(self, options: argparse.Namespace, together: Together) -> None:
         torch.manual_seed(options.seed)
         self.options = options
-        self.device = device
+        self.together = together
+        self.device = device = together.device
         self.net = TfcTdf(SHAPE).to(device)
         self.ema = TfcTdf(SHAPE).to(device).eval().requires_grad_(requires_grad=False)
         self.ema.load_state_dict(self.net.state_dict())
@@ -90,7 +92,7 @@ class Trainer:
         self.rows: list[dict[str, float]] = []
         self._load()
         # Renderers and batches of every run differ: their seeds hold the step it starts from.
-        torch.manual_seed(options.seed + 7919 * self.step)
+        torch.manual_seed(options.seed + 7919 * self.step + 104729 * together.rank)
 
     def _load(self) -> None:
         options = self.options
@@ -101,8 +103,10 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
         elif options.warm:
-            saved = load_file(options.warm)
-            self.net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
+            saved = {key: tensor.float() for key, tensor in load_file(options.warm).items()}
+            missing, surplus = self.net.load_state_dict(saved, strict=False)
+            if surplus or any(not key.startswith("context.") for key in missing):
+                raise SystemExit(f"{options.warm} is of another network")
         elif options.start:
             for name, net in (("net", self.net), ("ema", self.ema)):
                 saved = load_file(options.start / f"{name}.safetensors")
@@ -281,16 +285,23 @@ class Trainer:
         if self.options.budget is None:
             self.budget = self.minutes + (until - last) / 60
         began = (self.step, last)
-        while time.perf_counter() < until and self.minutes < self.budget:
+        steps, going = 0, True
+        while going:
             total += self.update(pool)
             count += 1
+            steps += 1
             if count % 10 == 0:
                 self._wait()
             if count % 50 == 0:
                 self.recover(50)
+            if steps % self.together.every:
+                continue
+            self.together.mean(self.net.parameters())
             now = time.perf_counter()
             self.minutes += (now - last) / 60
             last = now
+            told = self.together.first(self.minutes, now < until and self.minutes < self.budget)
+            self.minutes, going = told[0], bool(told[1])
             if self.minutes >= next_score:
                 self.report(clips, float(total / count), began)
                 total.zero_()
@@ -302,7 +313,9 @@ class Trainer:
             self.report(clips, float(total / count), began)
 
     def report(self, clips: list[list[Tensor]], loss: float, began: tuple[int, float]) -> None:
-        """Score, print and record a line of the curve, and save weights."""
+        """Score, print and record a line of the curve, and save weights; the first process does."""
+        if self.together.rank:
+            return
         pace = (self.step - began[0]) / max(time.perf_counter() - began[1], 1e-6)
         row = {"step": self.step, "minutes": round(self.minutes, 2), "loss": round(loss, 3)}
         cut = cut_for(SHAPE, CHUNK, OVERLAP, batch=4)
@@ -342,7 +355,8 @@ def main() -> None:
     until = time.perf_counter()
     options = parse()
     until += options.minutes * 60
-    seed = options.seed
+    together = Together()
+    seed = options.seed + 1000 * together.rank
     if options.state.exists():
         seed += int(options.state.stat().st_mtime)
     elif not options.start and (options.out / "progress.json").exists():
@@ -351,17 +365,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     bank, grooves = kits.load(options.pack / "train.npz")
     renderers = Renderers(bank, grooves, processes=options.workers, seed=seed)
+    together.start()
     rules = validation.RULES["set"]
     validation_bank, validation_grooves = kits.load(options.pack / "validation.npz")
     clips = [
-        validation.clips(kit, validation_grooves, options.clips, rules)
+        validation.clips(kit, validation_grooves, 0 if together.rank else options.clips, rules)
         for kit in validation_bank.values()
     ]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = together.device
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    trainer = Trainer(options, device)
+    trainer = Trainer(options, together)
     clips = [[clip.to(device) for clip in set_] for set_ in clips]
     pool = Pool(options.slots, int(SECONDS * RATE), device)
     renderers.feed(pool, options.first, options.per_second)
@@ -375,7 +390,8 @@ def main() -> None:
         renderers.more.set()
         trainer.run(pool, clips, until)
     except KeyboardInterrupt:
-        trainer.save()
+        if not together.rank:
+            trainer.save()
         print(f"stopped at step {trainer.step}; the same command goes on from there", flush=True)
         raise SystemExit(130) from None
     finally:
