@@ -16,7 +16,7 @@ AUDIBLE = 1e-4
 LEAKS = (3e-3, 1e-4)
 # How much each stem's error counts: metal is quiet and hard, a kick is neither.
 WEIGHTS = (0.8, 1.0, 1.0, 1.7, 1.3)
-MOMENTS = 0.0
+MOMENTS = 3.0
 FALLING = (0.5, 0.9)  # parts of the budget between which it falls
 
 
