@@ -122,9 +122,9 @@ def kick(rng: np.random.Generator, lean: Odds, pitch: float) -> Signal:
         body = risen(body, log_uniform(rng, 0.001, 0.05))
     body = level(body)
     if rng.uniform() < 0.75:
-        body = add(body, click(rng), log_uniform(rng, 0.03, 0.9))
-    if rng.uniform() < 0.5:  # a beater
-        body = brightened(body, click(rng), log_uniform(rng, 0.0005, 0.03))
+        tick = click(rng)
+        body = add(body, tick, log_uniform(rng, 0.03, 0.9))
+        body = brightened(body, tick, log_uniform(rng, 0.0001, 0.02))
     if rng.uniform() < 0.12:  # a snare's or a hat's noise over it
         body = add(body, hiss(rng, log_uniform(rng, 0.01, 0.12)), log_uniform(rng, 0.03, 0.4))
     if rng.uniform() < 0.12:

@@ -180,7 +180,7 @@ def cymbals(rng: np.random.Generator, lean: Odds, hat: float) -> dict[str, Signa
         pair = resonator(pair, base * rng.uniform(1, 4), rng.uniform(0.7, 3))
         bell = add(level(pair * envelope(rng, t, short)), level(wash), log_uniform(rng, 0.03, 0.3))
     ride, bell = (
-        placed(ride, log_uniform(rng, 2200, 7000)),
+        placed(ride, log_uniform(rng, 2800, 8000)),
         placed(bell, log_uniform(rng, 1000, 5000)),
     )
     if rng.uniform() < 0.2:  # one cymbal is all there is

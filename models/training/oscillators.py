@@ -121,9 +121,9 @@ def lowpassed(signal: Signal, edge: float, order: int = 2) -> Signal:
 
 
 def placed(audio: NDArray[np.float32], centre: float) -> NDArray[np.float32]:
-    """[..., T]: tilted by a power of the frequency until the mean of its energy lies at `centre` Hz.
+    """[..., T]: tilted by a power of the frequency until its energy lies around `centre` Hz.
 
-    The mean of the logarithm; from 100 Hz on, by at most 24 dB an octave.
+    By the mean of the logarithm; from 100 Hz on, and by at most 24 dB an octave.
     """
     size = fft.next_fast_len(audio.shape[-1] + 256, real=True)
     spectrum = fft.rfft(audio, size)
