@@ -12,7 +12,6 @@ import numpy as np
 import pack
 import soundfile
 import synth
-from oscillators import log_uniform, placed
 from stems import RATE, ROLES, Pcm
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 # What stands in where a kit has no sample for a role.
 INSTEAD = {"rim": "snare", "side": "rim", "pedal": "closed", "open": "closed", "bell": "ride"}
-# Where the energy of procedural cymbals lies, in Hz, as that of real ones does.
-CENTRES = {"crash": (1800, 7500), "ride": (2400, 7000), "bell": (1200, 5000)}
 INSTEAD |= {"ride": "crash", "crash": "ride", "closed": "open", "snare": "rim"}
 
 
@@ -164,8 +161,6 @@ def synthetic(rng: np.random.Generator, role: str, seed: int | None = None) -> V
             sound = metals.hihat(own, role) if ROLES[role] == "hihat" else metals.cymbal(own, role)
         else:
             sound = synth.hit(own, role)
-        if role in CENTRES:
-            sound = placed(sound, log_uniform(own, *CENTRES[role]))
         gain = 32000 * (velocity / 120) ** 1.5 * rng.uniform(0.9, 1)
         sound = sound / max(float(np.abs(sound).max()), 1e-6)
         hits.append((velocity, np.round(sound.T * gain).astype(np.int16)))

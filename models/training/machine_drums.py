@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from oscillators import (
     add,
-    brightened,
     decaying,
     envelope,
     level,
@@ -122,9 +121,7 @@ def kick(rng: np.random.Generator, lean: Odds, pitch: float) -> Signal:
         body = risen(body, log_uniform(rng, 0.001, 0.05))
     body = level(body)
     if rng.uniform() < 0.75:
-        tick = click(rng)
-        body = add(body, tick, log_uniform(rng, 0.03, 0.9))
-        body = brightened(body, tick, log_uniform(rng, 0.0001, 0.02))
+        body = add(body, click(rng), log_uniform(rng, 0.03, 0.9))
     if rng.uniform() < 0.12:  # a snare's or a hat's noise over it
         body = add(body, hiss(rng, log_uniform(rng, 0.01, 0.12)), log_uniform(rng, 0.03, 0.4))
     if rng.uniform() < 0.12:
@@ -190,8 +187,19 @@ def snare(rng: np.random.Generator, lean: Odds) -> Signal:
         out = np.tanh(level(out) * np.float32(log_uniform(rng, 1.5, 10)))
     if rng.uniform() < 0.08:  # as through a low-pass
         return thumped(rng, lowpassed(out, log_uniform(rng, 700, 4000), int(rng.integers(1, 6))))
-    # With less energy above 2 kHz it would be a tom.
-    return brightened(thumped(rng, out), hiss(rng, decay), log_uniform(rng, 0.03, 0.15))
+    return brightened(rng, thumped(rng, out), decay)
+
+
+def brightened(rng: np.random.Generator, body: Signal, decay: float) -> Signal:
+    """[T]: with more noise where hardly any energy lies above 2 kHz: that would be a tom."""
+    least = log_uniform(rng, 0.03, 0.15)
+    bright = float(np.square(body - lowpassed(body, 2000, 4)).sum() / np.square(body).sum())
+    if bright >= least:
+        return body
+    wires = hiss(rng, decay)
+    wires = wires - lowpassed(wires, 1500, 2)
+    size = least * float(np.square(body).sum()) / max(float(np.square(wires).sum()), 1e-9)
+    return add(body, wires, float(np.sqrt(size)))
 
 
 def thumped(rng: np.random.Generator, body: Signal) -> Signal:

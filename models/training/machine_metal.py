@@ -19,7 +19,6 @@ from oscillators import (
     modulated,
     noise,
     one_of,
-    placed,
     resonator,
     risen,
     seconds,
@@ -98,10 +97,8 @@ def hats(rng: np.random.Generator, lean: Odds, longest: float) -> dict[str, Sign
     `longest` is the open one's decay in s.
     """
     kind = kind_of(rng, KINDS, lean)
-    dark = rng.uniform() < 0.15
-    low = log_uniform(rng, 250, 1500) if dark else log_uniform(rng, 1500, 9000)
+    low = log_uniform(rng, 250, 1500) if rng.uniform() < 0.15 else log_uniform(rng, 1500, 9000)
     body = source(rng, kind, int(RATE * min(longest * 6, 2.2)) + 2000, low)
-    body = placed(body, log_uniform(rng, 1500, 5000) if dark else log_uniform(rng, 3500, 13000))
     shortest = log_uniform(rng, 0.008, min(0.09, longest / 2))
     between = log_uniform(rng, shortest, min(shortest * 3, longest))
     stick = log_uniform(rng, 2000, 9000) if rng.uniform() < 0.4 else 0.0
@@ -113,9 +110,6 @@ def hats(rng: np.random.Generator, lean: Odds, longest: float) -> dict[str, Sign
         out = body[:count] * (decaying(t, decay) if role == "open" else envelope(rng, t, decay))
         if role == "pedal":
             out = lowpassed(out, log_uniform(rng, 3000, 16000), 1)
-            if rng.uniform() < 0.5:  # a foot: a third of it lies below 1 kHz
-                thud = noise(rng, count, 120, 1000) * decaying(t, log_uniform(rng, 0.01, 0.05))
-                out = add(level(out), risen(thud, 0.004), log_uniform(rng, 0.1, 1))
         if stick:
             t = seconds(0.02)
             tick = noise(rng, t.size, stick, 16000) * decaying(t, 0.002)
@@ -124,12 +118,6 @@ def hats(rng: np.random.Generator, lean: Odds, longest: float) -> dict[str, Sign
     if rng.uniform() < 0.1:
         found["closed"] = shaken(rng)
     return found
-
-
-def fallen(rng: np.random.Generator, body: Signal, decay: float) -> Signal:
-    """[T] at peak 1: dying away in `decay` s, the high end first, most often."""
-    falls = decay * 2 ** np.cumsum(rng.normal(-0.25, 0.3, 5))
-    return level(effects.banded(body[None], tuple(falls.tolist()))[0])
 
 
 def shaken(rng: np.random.Generator) -> Signal:
@@ -159,8 +147,11 @@ def cymbals(rng: np.random.Generator, lean: Odds, hat: float) -> dict[str, Signa
     length = int(RATE * min(decay * 5, 3.2))
     t = times(length)
     body = source(rng, kind, length, log_uniform(rng, 250, 5500))
-    body = placed(body, log_uniform(rng, 2800, 9500))
-    crash = fallen(rng, body, decay) if rng.uniform() < 0.7 else body * envelope(rng, t, decay)
+    if rng.uniform() < 0.5:  # the high end dies first, most often
+        falls = decay * 2 ** np.cumsum(rng.normal(-0.3, 0.4, 5))
+        crash = level(effects.banded(body[None], tuple(falls.tolist()))[0])
+    else:
+        crash = body * envelope(rng, t, decay)
     if rng.uniform() < 0.5:
         crash = risen(crash, log_uniform(rng, 0.0005, 0.03))
     if rng.uniform() < 0.04:
@@ -172,17 +163,13 @@ def cymbals(rng: np.random.Generator, lean: Odds, hat: float) -> dict[str, Signa
     for ping in pings * rng.uniform(0.96, 1.04, len(pings)):
         fall = decaying(t, short * rng.uniform(0.1, 1))
         tone += np.float32(rng.uniform(0.2, 1)) * np.sin(np.float32(2 * np.pi * ping) * t) * fall
-    wash = fallen(rng, body, short) if rng.uniform() < 0.7 else crash
+    wash = body * decaying(t, short) if rng.uniform() < 0.7 else crash
     ride = add(level(wash), level(tone), log_uniform(rng, 0.1, 1.5))
     bell = add(level(tone), level(wash), log_uniform(rng, 0.03, 0.4))
     if one_of(rng, {"tone": 2, "squares": 1}) == "squares":
         pair = squares(rng, length, pings[:2] * log_uniform(rng, 1, 2))
         pair = resonator(pair, base * rng.uniform(1, 4), rng.uniform(0.7, 3))
         bell = add(level(pair * envelope(rng, t, short)), level(wash), log_uniform(rng, 0.03, 0.3))
-    ride, bell = (
-        placed(ride, log_uniform(rng, 2800, 8000)),
-        placed(bell, log_uniform(rng, 1000, 5000)),
-    )
     if rng.uniform() < 0.2:  # one cymbal is all there is
         ride = crash
     return {"crash": crash, "ride": ride, "bell": ride if rng.uniform() < 0.2 else bell}

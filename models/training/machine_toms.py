@@ -8,7 +8,6 @@ import numpy as np
 from machine_drums import Odds, bridged, click, kind_of, membrane
 from oscillators import (
     add,
-    brightened,
     decaying,
     envelope,
     level,
@@ -21,9 +20,7 @@ from oscillators import (
     seconds,
     squares,
     swept,
-    times,
 )
-from stems import RATE
 
 if TYPE_CHECKING:
     from oscillators import Signal
@@ -103,9 +100,4 @@ def coloured(rng: np.random.Generator, body: Signal, decay: float) -> Signal:
         body = np.tanh(body * np.float32(log_uniform(rng, 1, 12)))
         if rng.uniform() < 0.5:
             body = lowpassed(body, log_uniform(rng, 500, 8000))
-    if rng.uniform() < 0.7:  # sticks: real toms have 0.5 to 4 % of their energy above 2 kHz
-        brief = log_uniform(rng, 0.001, 0.03)
-        stick = noise(rng, int(RATE * 5 * brief) + 64, 1500, log_uniform(rng, 4000, 16000))
-        stick *= decaying(times(len(stick)), brief)
-        body = brightened(body, stick, log_uniform(rng, 0.002, 0.05))
     return body

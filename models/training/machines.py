@@ -53,7 +53,7 @@ class Character:
             sound = sound * decaying(times(len(sound)), self.shorter * slack)
         if self.gate:
             shut = sound[: int(self.gate * slack * RATE)].copy()
-            sound = shut if np.abs(shut).max() > 0.1 else sound  # one that rises
+            sound = shut if np.abs(shut).max() > 0.1 else sound  # one that rises is not cut
         return level(ended(np.asarray(sound, np.float32)))
 
 
@@ -94,7 +94,7 @@ def draw_character(rng: np.random.Generator) -> Character:
         dull = effects.Filter("highshelf", log_uniform(rng, 2000, 9000), float(rng.uniform(-18, 0)))
         filters = (*filters, dull)
     return Character(
-        rate=log_uniform(rng, 11000, 42000) if crude else float(RATE),
+        rate=log_uniform(rng, 8000, 40000) if crude else float(RATE),
         bits=int(rng.integers(7, 13)) if crude and rng.uniform() < 0.7 else 0,
         companded=bool(rng.uniform() < 0.4),
         smooth=bool(rng.uniform() < 0.6),

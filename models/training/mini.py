@@ -11,7 +11,6 @@ SHAPE = TfcTdfShape(
     subbands=8,
     output="mask",
     input="magnitude",
-    context=256,
     peak=0.7,  # within what `pool.vary` draws, and that of the validation sets
 )
 CHUNK = SHAPE.chunk(16)  # samples; training and inference alike, as InstanceNorm sees the chunk

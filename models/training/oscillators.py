@@ -120,40 +120,6 @@ def lowpassed(signal: Signal, edge: float, order: int = 2) -> Signal:
     return np.asarray(out, np.float32)
 
 
-def placed(audio: NDArray[np.float32], centre: float) -> NDArray[np.float32]:
-    """[..., T]: tilted by a power of the frequency until its energy lies around `centre` Hz.
-
-    By the mean of the logarithm; from 100 Hz on, and by at most 24 dB an octave.
-    """
-    size = fft.next_fast_len(audio.shape[-1] + 256, real=True)
-    spectrum = fft.rfft(audio, size)
-    frequency = fft.rfftfreq(size, 1 / RATE).astype(np.float32)
-    octave = np.log2(np.maximum(frequency, 100) / np.float32(centre))
-    edges = np.linspace(octave[0], octave[-1], 97)
-    power = np.square(np.abs(spectrum)).reshape(-1, len(octave)).sum(0)
-    power, _ = np.histogram(octave, edges, weights=power)
-    middle = (edges[1:] + edges[:-1]) / 2
-    low, high = -8.0, 8.0  # of the power; a tilt moves the mean one way only
-    for _ in range(12):
-        tilt = (low + high) / 2
-        if float((power * 2 ** (tilt * middle) * middle).sum()) < 0:
-            low = tilt
-        else:
-            high = tilt
-    out = fft.irfft(spectrum * np.float32(2) ** (np.float32(tilt / 2) * octave), size)
-    return np.asarray(out[..., : audio.shape[-1]], np.float32)
-
-
-def brightened(body: Signal, hiss: Signal, share: float) -> Signal:
-    """[T]: with so much of a noise that at least `share` of the energy lies above 2 kHz."""
-    power = float(np.square(body).sum())
-    if np.square(body - lowpassed(body, 2000, 4)).sum() >= share * power:
-        return body
-    high = hiss - lowpassed(hiss, 2000, 2)
-    gain = share * power / max(float(np.square(high).sum()), 1e-9)
-    return add(body, high, float(np.sqrt(gain)))
-
-
 def resonator(signal: Signal, centre: float, q: float) -> Signal:
     """[T]: a band-pass of the Audio EQ Cookbook (R. Bristow-Johnson), 0 dB at `centre` Hz."""
     w = 2 * np.pi * min(centre, 0.45 * RATE) / RATE

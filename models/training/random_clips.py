@@ -17,11 +17,11 @@ from render import LEVELS, Part, Record, render
 from stems import RATE, ROLES, STEMS, Audio, Pcm, decibels
 
 # How often a stem is played by procedural sounds.
-SYNTHETIC = {"kick": 0.15, "snare": 0.2, "toms": 0.3, "hihat": 0.35, "cymbals": 0.35}
+SYNTHETIC = {"kick": 0.12, "snare": 0.1, "toms": 0.12, "hihat": 0.3, "cymbals": 0.28}
 PLAIN = 0.2  # of clips: a kit's samples as they are, without a room
 MACHINE = 0.35  # of clips: a drum machine
 DIGITAL = 0.5  # of procedural stems beside real ones: those of a drum machine
-LAYERED = 0.25  # of drums and cymbals: two kits' samples struck at once
+LAYERED = 0.12  # of drums and cymbals: two kits' samples struck at once
 PATTERNS = {False: 0.25, True: 0.7}  # of clips without and with a machine: a machine's pattern
 TREATED = 0.5  # of clips that are not plain: as records are
 

@@ -14,13 +14,10 @@ from stems import ROLES, decibels
 # How kits are weighted where they have a stem.
 WEIGHTS = {"muldjord": 3.0, "karoryfer_mixed": 3.0, "gogodze_phu_2": 3.0, "vcsl_concert": 0.4}
 WEIGHTS |= {"pearl_master_studio": 2.0, "boochi44_lofi808": 0.4, "gogodze_phu_2_retro": 1.5}
-WEIGHTS |= {"fluid_standard": 2.0, "fluid_electronic": 1.0, "marching": 0.3, "fluid_808": 0.5}
+WEIGHTS |= {"fluid_standard": 2.0, "fluid_electronic": 1.5, "marching": 0.5, "fluid_808": 0.5}
 WEIGHTS |= {"sonivox": 0.8, "scratch": 0.6, "scratch_22k": 0.3, "stk": 0.3}
 OTHERS = 0.5  # the weight of soundfont programs that have but a kick and a snare of their own
 METAL = ("hihat", "cymbals")
-# The longest decay in s where bands die apart, and how often they do.
-BANDED = {"kick": (0.6, 0.1), "snare": (1.0, 0.25), "toms": (1.5, 0.25), "cymbals": (4.0, 0.3)}
-BANDED["hihat"] = (0.9, 0.1)
 
 
 def weight(name: str) -> float:
@@ -140,7 +137,7 @@ def draw_part(
     """Return a voice with its own tuning, length and tone at a place (gain, pan)."""
     gain, pan = place
     stem = ROLES[role]
-    spread = {"kick": 0.12, "snare": 0.18, "toms": 0.25, "hihat": 0.25, "cymbals": 0.25}[stem]
+    spread = {"kick": 0.1, "snare": 0.12, "toms": 0.2, "hihat": 0.25, "cymbals": 0.18}[stem]
     shortest = {"kick": 0.05, "snare": 0.03, "toms": 0.04, "hihat": 0.04, "cymbals": 0.25}[stem]
     longest = {"kick": 0.6, "snare": 0.5, "toms": 0.9, "hihat": 0.6, "cymbals": 2.5}[stem]
     if role == "open":
@@ -158,7 +155,7 @@ def draw_part(
         decay=decay if shorten or rng.uniform() < 0.5 else None,
         attack=draw_attack(rng),
         filters=draw_filters(rng, role) if rng.uniform() < 0.85 else (),
-        bands=draw_bands(rng, BANDED[stem][0]) if rng.uniform() < BANDED[stem][1] else (),
+        bands=draw_bands(rng, 4.0) if stem == "cymbals" and rng.uniform() < 0.2 else (),
         crush=draw_crush(rng) if rng.uniform() < 0.04 else None,
     )
 
@@ -178,8 +175,8 @@ def draw_drum(
     """
     if stem not in ("snare", "toms") or rng.uniform() < 0.2:
         return None
-    ratio = float(np.clip(np.exp(rng.normal(0, 0.22)), 0.6, 1.7))
-    tone = effects.random_filters(rng, 4.0) if rng.uniform() < 0.85 else ()
+    ratio = float(np.clip(np.exp(rng.normal(0, 0.17)), 0.6, 1.7))
+    tone = effects.random_filters(rng, 3.0) if rng.uniform() < 0.85 else ()
     return ratio, tone + draw_ring(rng)
 
 

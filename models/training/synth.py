@@ -129,7 +129,7 @@ def rim(rng: np.random.Generator) -> Audio:
 
 def tom(rng: np.random.Generator, pitch: float) -> Audio:
     """[2, T]: membrane modes at `pitch` Hz that glide down a little, and the stick."""
-    decay = log_uniform(rng, 0.03, 0.5)
+    decay = log_uniform(rng, 0.12, 0.6)
     t = _seconds(int(RATE * min(decay * 6, 2)))
     glide = rng.uniform(1.05, 1.5)
     body = np.zeros(t.size, np.float32)
@@ -137,13 +137,9 @@ def tom(rng: np.random.Generator, pitch: float) -> Audio:
         gain = np.float32(1 if index == 0 else rng.uniform(0.05, 0.5) / index)
         mode = pitch * ratio
         body += gain * _swept(t, mode * glide, mode, 0.05, decay / (1 + 0.7 * index))
-    stick = band_noise(
-        rng, t.size, [(rng.uniform(800, 2000), 9000, log_uniform(rng, 0.003, 0.02), 1.0)]
-    )
-    hiss = band_noise(rng, t.size, [(200, 5000, decay * rng.uniform(0.1, 0.5), 1.0)])
-    return _faded(
-        _mono(body) + stick * log_uniform(rng, 0.05, 0.8) + hiss * log_uniform(rng, 0.02, 0.3)
-    )
+    stick = band_noise(rng, t.size, [(rng.uniform(800, 2000), 6000, 0.008, 1.0)])
+    hiss = band_noise(rng, t.size, [(200, 3000, decay * 0.2, 1.0)])
+    return _faded(_mono(body) + stick * rng.uniform(0.02, 0.2) + hiss * rng.uniform(0, 0.08))
 
 
 def _square_metal(rng: np.random.Generator, length: int, decay: float) -> Audio:

@@ -103,10 +103,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
         elif options.warm:
-            saved = {key: tensor.float() for key, tensor in load_file(options.warm).items()}
-            missing, surplus = self.net.load_state_dict(saved, strict=False)
-            if surplus or any(not key.startswith("context.") for key in missing):
-                raise SystemExit(f"{options.warm} is of another network")
+            saved = load_file(options.warm)
+            self.net.load_state_dict({key: tensor.float() for key, tensor in saved.items()})
         elif options.start:
             for name, net in (("net", self.net), ("ema", self.ema)):
                 saved = load_file(options.start / f"{name}.safetensors")

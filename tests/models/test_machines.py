@@ -33,6 +33,13 @@ def several(code):
     return [drawn(code, seed) for seed in range(6)]
 
 
+def test_no_voice_is_silent_whatever_is_cut(code):
+    crash = drawn(code, [77, 114], ("hihat", "cymbals"))["crash"][
+        0
+    ]  # one that rises, behind a gate
+    assert max(int(np.abs(hit).max()) for hit in crash.hits) > 1000
+
+
 def test_a_machine_has_a_sound_for_every_role(code, several):
     for kit in several:
         assert set(kit) == set(code.stems.ROLES) - {"tom2", "tom3"}

@@ -30,6 +30,7 @@ def code(training):
         "score",
         "stems",
         "synth",
+        "together",
         "train",
     )
 
@@ -170,10 +171,43 @@ def trainer(code, tmp_path, monkeypatch):
 
     def make(name):
         paths = {"state": tmp_path / name / "state.pt", "out": tmp_path / name, "start": None}
-        made = code.train.Trainer(argparse.Namespace(**options, **paths), torch.device("cpu"))
+        made = code.train.Trainer(argparse.Namespace(**options, **paths), code.together.Together())
         return made, Fixed(tiny.chunk(8))
 
     return make
+
+
+def test_a_hit_under_another_name_costs_a_whole_moment(code):
+    mix, stems = torch.zeros(1, 2, 16, 32, 2), torch.zeros(1, 5, 2, 16, 32, 2)
+    hits = {1: slice(0, 8), 3: slice(8, 32)}
+    for stem, frames in hits.items():
+        mix[..., frames, :] = stems[:, stem, ..., frames, :] = 30
+    masks = stems[..., 0] / 30
+    renamed = masks[:, [0, 2, 1, 3, 4]]
+    right, wrong = (float(code.losses.moments(each, mix, stems)) for each in (masks, renamed))
+    assert right < 0.3
+    assert wrong > 1
+
+
+def test_processes_take_the_mean_of_their_weights(tmp_path):
+    script = tmp_path / "each.py"
+    script.write_text(f"""
+import sys
+sys.path.insert(0, {str(CODE)!r})
+import torch
+from together import Together
+together = Together()
+together.start()
+weights = [torch.full((2, 3), 1.0 + together.rank), torch.full((4,), 10.0 * together.rank)]
+together.mean(weights)
+told = together.first(7.5 + together.rank, together.rank == 0)
+print([sorted(set(each.flatten().tolist())) for each in weights], told, flush=True)
+""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("[[1.5], [5.0]] [7.5, 1.0]") == 2
 
 
 def test_losses_fall_and_are_finite(trainer):

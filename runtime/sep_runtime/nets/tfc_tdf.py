@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from sep_runtime.accel import operators as ops
-from sep_runtime.nets.attention import Transformer
 from sep_runtime.nets.stft import Stft
 
 if TYPE_CHECKING:
@@ -39,10 +38,6 @@ LIMITS = {
 }
 
 LONGEST_NAME = 80  # characters of a norm's or activation's name that an error shows
-
-# Frames attend to each other behind so many scales, in heads of so many numbers; possible widths.
-ATTENDING, LAYERS, HEAD = 2, 2, 32
-CONTEXTS = tuple(range(0, 1025, HEAD))
 
 # Mixes with a lower peak are raised no further than one with this: silence stays silence.
 FAINTEST = 1e-4
@@ -69,7 +64,6 @@ class TfcTdfShape:
     output: Literal["mapping", "mask"] = "mapping"
     input: Literal["complex", "magnitude"] = "complex"  # of a network that gives masks
     peak: float | None = None  # as input, too: the peak that it sees every mix at
-    context: int = 0  # width of the tokens by which frames attend to each other; 0: they do not
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is absurd or the frequency axis cannot be split."""
@@ -88,12 +82,6 @@ class TfcTdfShape:
         if self.peak is not None and not (self.output == "mask" and FAINTEST < self.peak <= 1):
             msg = f"peak must be up to 1 and of a network that gives masks, not {self.peak}"
             raise ValueError(msg)
-        if self.context not in CONTEXTS or (self.context and self.scales <= ATTENDING):
-            msg = f"context must be one of {CONTEXTS}, in more than {ATTENDING} scales"
-            raise ValueError(msg)
-        self._check_frequency()
-
-    def _check_frequency(self) -> None:
         if self.dim_f > self.n_fft // 2 + 1:
             msg = f"dim_f {self.dim_f} is more than the {self.n_fft // 2 + 1} bins of n_fft"
             raise ValueError(msg)
@@ -256,32 +244,6 @@ class _Decoder(nn.Module):
         return self.tfc_tdf(torch.cat((self.upscale(x), skip), 1))  # type: ignore[no-any-return]
 
 
-class _Context(nn.Module):
-    """A Transformer along time: convolutions hear what is near, this compares all hits of a chunk.
-
-    One token for each frame of its scale; what comes out is added to what went in.
-    """
-
-    def __init__(self, shape: TfcTdfShape, c: int, f: int) -> None:
-        super().__init__()
-        self.before = nn.Sequential(_norm(shape.norm, c), _act(shape.act))
-        self.to_tokens = nn.Linear(c * f, shape.context, bias=False)
-        heads = shape.context // HEAD
-        self.transformer = Transformer(
-            shape.context, depth=LAYERS, heads=heads, dim_head=HEAD, norm_output=True
-        )
-        self.to_bins = nn.Linear(shape.context, c * f, bias=False)
-        nn.init.zeros_(self.to_bins.weight)  # a network that is trained begins without it
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, c, T, F] to the same."""
-        seen = self.before(x) if ops.only_plain() else ops.norm_act(x, *self.before)
-        tokens = self.transformer(self.to_tokens(seen.transpose(1, 2).flatten(2)))
-        bins = self.to_bins(tokens).unflatten(2, (x.shape[1], x.shape[3]))
-        out: Tensor = x + bins.transpose(1, 2)
-        return out
-
-
 class TfcTdf(nn.Module):
     """[B, C, T] mixes to [B, S, C, T] stems; T must satisfy `TfcTdfShape.fits`.
 
@@ -302,9 +264,7 @@ class TfcTdf(nn.Module):
         c, f = shape.channels, shape.dim_f // shape.subbands
         self.first_conv = nn.Conv2d(spectral, c, 1, bias=False)
         self.encoder_blocks = nn.ModuleList()
-        for scale in range(shape.scales):
-            if shape.context and scale == ATTENDING:
-                self.context = _Context(shape, c, f)
+        for _ in range(shape.scales):
             self.encoder_blocks.append(_Encoder(shape, c, f))
             c, f = c + shape.growth, f // shape.scale[1]
         self.bottleneck_block = _TfcTdf(shape, c, c, f)
@@ -367,9 +327,7 @@ class TfcTdf(nn.Module):
         first = self.first_conv(mix)
         x = first
         skips = []
-        for scale, encode in enumerate(self.encoder_blocks):
-            if self.shape.context and scale == ATTENDING:
-                x = self.context(x)
+        for encode in self.encoder_blocks:
             skip, x = encode(x)
             skips.append(skip)
         x = self.bottleneck_block(x)
