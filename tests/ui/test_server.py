@@ -49,6 +49,9 @@ def test_a_bad_song_among_good_ones_fails_alone_and_only_it_is_tried_again(faked
     assert {name: each["state"] for name, each in by_title.items()} == {
         "ok-1.wav": "done", "fail-1.wav": "failed", "ok-2.wav": "done"}  # fmt: skip
     assert "no audio" in by_title["fail-1.wav"]["error"]
+    # A page that still saw it running asks for its shapes.
+    assert faked.ask("GET", f"/api/tracks/{by_title['fail-1.wav']['id']}/peaks") == {}
+    assert faked.raw("GET", "/api/tracks/none/peaks", headers=faked.signed)[0] == 404
     before = len(faked.notes("begin"))
     faked.ask("POST", f"/api/jobs/{task['id']}/again", {})
     faked.wait(task["id"], "failed")

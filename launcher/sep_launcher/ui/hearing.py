@@ -72,16 +72,20 @@ async def pcm(request: Request) -> Response:
 
 @answering
 async def peaks(request: Request) -> Response:
-    """Return the shapes of all stems, of a track that is done or in the making."""
+    """Return the shapes of all stems, of a track that is done or in the making.
+
+    A song that has just failed, as a page may not know yet, has none.
+    """
     desk: Desk = request.app.state.desk
     name = request.path_params["id"]
-    found = None
+    found: dict[str, bytes] = {}
     with desk.feed.changing:
         songs = (song for task in desk.queue.tasks.values() for song in task.songs)
-        song = next((each for each in songs if each.id == name and each.state == "running"), None)
-        if song is not None:
+        song = next((each for each in songs if each.id == name), None)
+        running = song is not None and song.state == "running"
+        if song is not None and running:
             found = {stem: bytes(each) for stem, each in song.peaks.items()}
-    if found is None:
+    if song is None or (not running and name in desk.tracks.every):
         found = await run_in_threadpool(desk.tracks.peaks, _track(request))
     return document({stem: base64.b64encode(each).decode() for stem, each in found.items()})
 
