@@ -14,6 +14,7 @@ from oscillators import (
     add,
     decaying,
     envelope,
+    highpassed,
     level,
     log_uniform,
     lowpassed,
@@ -193,12 +194,11 @@ def snare(rng: np.random.Generator, lean: Odds) -> Signal:
 def brightened(rng: np.random.Generator, body: Signal, decay: float) -> Signal:
     """[T]: with more noise where hardly any energy lies above 2 kHz: that would be a tom."""
     least = log_uniform(rng, 0.03, 0.15)
-    bright = float(np.square(body - lowpassed(body, 2000, 4)).sum() / np.square(body).sum())
-    if bright >= least:
+    power = float(np.square(body).sum())
+    if np.square(highpassed(body, 2000, 4)).sum() >= least * power:
         return body
-    wires = hiss(rng, decay)
-    wires = wires - lowpassed(wires, 1500, 2)
-    size = least * float(np.square(body).sum()) / max(float(np.square(wires).sum()), 1e-9)
+    wires = highpassed(hiss(rng, decay), 1500, 2)
+    size = least * power / max(float(np.square(wires).sum()), 1e-9)
     return add(body, wires, float(np.sqrt(size)))
 
 

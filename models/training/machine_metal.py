@@ -13,6 +13,7 @@ from oscillators import (
     add,
     decaying,
     envelope,
+    highpassed,
     level,
     log_uniform,
     lowpassed,
@@ -32,14 +33,6 @@ if TYPE_CHECKING:
     from oscillators import Signal
 
 KINDS: Odds = {"squares": 3, "ring": 1, "fm": 1, "hiss": 2.5, "metal": 3.5}
-
-
-def highpassed(signal: Signal, edge: float, order: int) -> Signal:
-    """[T]: zero-phase high-pass at `edge` Hz."""
-    size = fft.next_fast_len(len(signal) + 256, real=True)
-    frequency = np.maximum(fft.rfftfreq(size, 1 / RATE), 1).astype(np.float32)
-    shape = 1 / np.sqrt(1 + (np.float32(edge) / frequency) ** (2 * order))
-    return np.asarray(fft.irfft(fft.rfft(signal, size) * shape, size)[: len(signal)], np.float32)
 
 
 def alloy(rng: np.random.Generator, length: int, low: float) -> Signal:

@@ -120,6 +120,14 @@ def lowpassed(signal: Signal, edge: float, order: int = 2) -> Signal:
     return np.asarray(out, np.float32)
 
 
+def highpassed(signal: Signal, edge: float, order: int) -> Signal:
+    """[T]: zero-phase high-pass at `edge` Hz."""
+    size = fft.next_fast_len(len(signal) + 256, real=True)
+    frequency = np.maximum(fft.rfftfreq(size, 1 / RATE), 1).astype(np.float32)
+    shape = 1 / np.sqrt(1 + (np.float32(edge) / frequency) ** (2 * order))
+    return np.asarray(fft.irfft(fft.rfft(signal, size) * shape, size)[: len(signal)], np.float32)
+
+
 def resonator(signal: Signal, centre: float, q: float) -> Signal:
     """[T]: a band-pass of the Audio EQ Cookbook (R. Bristow-Johnson), 0 dB at `centre` Hz."""
     w = 2 * np.pi * min(centre, 0.45 * RATE) / RATE

@@ -34,9 +34,8 @@ def several(code):
 
 
 def test_no_voice_is_silent_whatever_is_cut(code):
-    crash = drawn(code, [77, 114], ("hihat", "cymbals"))["crash"][
-        0
-    ]  # one that rises, behind a gate
+    machine = drawn(code, [77, 114], ("hihat", "cymbals"))
+    (crash,) = machine["crash"]  # one that rises, behind a gate
     assert max(int(np.abs(hit).max()) for hit in crash.hits) > 1000
 
 
