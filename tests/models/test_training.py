@@ -202,7 +202,7 @@ weights = [torch.full((2, 3), 1.0 + together.rank), torch.full((4,), 10.0 * toge
 together.mean(weights)
 told = together.first(7.5 + together.rank, together.rank == 0)
 found = [sorted(set(each.flatten().tolist())) for each in weights]
-open({str(tmp_path)!r} + f"/{{together.rank}}.txt", "w").write(str((found, told)))
+open({str(tmp_path)!r} + "/%d.txt" % together.rank, "w").write(str((found, told)))
 """)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", str(script)]
