@@ -36,6 +36,11 @@ class Together:
         if self.count > 1:
             distributed.init_process_group("gloo" if self.device.type == "cpu" else "nccl")
 
+    def end(self) -> None:
+        """Leave the others; a process that ends without this can be aborted by its own threads."""
+        if self.count > 1:
+            distributed.destroy_process_group()
+
     @torch.no_grad()
     def mean(self, parameters: Iterable[torch.Tensor]) -> None:
         """Give all processes the mean of their parameters, in place."""

@@ -387,6 +387,7 @@ def main() -> None:
             trainer.choose(pool)
         renderers.more.set()
         trainer.run(pool, clips, until)
+        together.end()
     except KeyboardInterrupt:
         if not together.rank:
             trainer.save()
