@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("scipy")
 pytest.importorskip("mido")
@@ -267,3 +268,39 @@ def test_a_run_whose_state_is_lost_is_not_begun_over(tmp_path):
     assert done.returncode == 1
     assert f"--start {tmp_path}" in done.stderr
     assert left.read_text() == "{}"
+
+
+def test_weights_that_ship_take_shares_of_runs_by_part(training, tmp_path, monkeypatch, capsys):
+    code = training("export").export
+    state = code.TfcTdf(code.SHAPE).state_dict()
+    files = [tmp_path / f"{level}.safetensors" for level in (0, 1, 3)]
+    for path, level in zip(files, (0.0, 1.0, 3.0), strict=True):
+        beside = {"context.gamma": torch.ones(1)}
+        save_file({key: torch.full_like(one, level) for key, one in state.items()} | beside, path)
+    out = tmp_path / "new" / "weights.safetensors"
+
+    def export(*arguments):
+        monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
+        code.main()
+        made = load_file(out)
+        assert made.keys() == state.keys()
+        assert {one.dtype for one in made.values()} == {torch.float16}
+        return {key: float(one.flatten()[0]) for key, one in made.items()}
+
+    shares = ("--encoder", 0.75, "--decoder", 0.25, "--sharpen", 2)
+    for key, level in export(*files, out, *shares).items():
+        if key == "final_conv.2.weight":
+            assert level == 1.0
+        else:
+            decodes = key.startswith(("decoder_blocks", "final_conv"))
+            assert level == (0.5 if decodes else 1.5)
+    assert set(export(*files, out).values()) == {float(torch.tensor(4 / 3).half())}
+    kept = out.read_bytes()
+    for wrong, words in (
+        ([files[0], out, "--encoder", 0.5], "second checkpoint"),
+        ([*files, out, "--sharpen", 1e9], "not finite"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            export(*wrong)
+        assert words in str(stopped.value.code) + capsys.readouterr().err
+    assert out.read_bytes() == kept
