@@ -10,6 +10,7 @@ import sys
 import termios
 import time
 
+import psutil
 import pytest
 import soundfile
 
@@ -54,6 +55,13 @@ class Terminal:
                 break
             self.seen += told.decode("utf-8", "replace")
         return self.seen
+
+    def waits(self, seconds=60.0):
+        """Wait until the command sleeps, as one that reads does."""
+        end = time.monotonic() + seconds
+        while psutil.Process(self.process.pid).status() != psutil.STATUS_SLEEPING:
+            assert time.monotonic() < end, self.seen
+            time.sleep(0.01)
 
     def close(self):
         self.process.kill()
@@ -133,6 +141,7 @@ def test_ctrl_c_at_a_question(home, tmp_path, terminal):
     shown.read(r"go on\? \[Y/n\]|error")
     if "go on?" not in shown.seen:
         pytest.skip("nothing is to be asked here")
+    shown.waits()  # a person is not as quick as this test: between question and reading it is lost
     shown.process.send_signal(signal.SIGINT)
     seen = shown.read()
     assert shown.process.wait(20) == 130
