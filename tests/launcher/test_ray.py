@@ -176,6 +176,46 @@ def test_a_worker_asks_before_it_commits_and_hears_the_answer():
     thread.join(10)
 
 
+CUT_OFF = """
+import os, sys, threading
+from sep_launcher.engines.ray import actor as module
+from sep_protocol.errors import RuntimeFailedError
+
+class Killed:
+    def __init__(self):
+        self.ended, self.told = threading.Event(), threading.Event()
+
+    def start(self, plan):
+        yield from ()
+        self.ended.wait()
+        raise RuntimeFailedError("ended by signal 9")
+
+    def kill(self):
+        self.ended.set()
+        self.told.wait(1)  # time enough for whoever would tell it
+
+raylet = os.getpid()
+if os.fork():
+    sys.stdin.read()  # until it is killed
+module.load_work = str
+actor = module.Actor("sep-test-cut-off", gpu=False, cpus=1, where=str)
+actor._plan, actor._engine_of = str, lambda plan, engine=Killed(): engine
+actor._engine = actor._engine_of(None)
+print(os.getpid(), flush=True)
+for item in actor.work(""):
+    print(item, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is told of parents there")
+def test_a_runtime_that_ends_with_its_node_is_not_told_as_the_tracks_fault():
+    command = [sys.executable, "-c", CUT_OFF]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as raylet:
+        assert int(raylet.stdout.readline()) != raylet.pid
+        raylet.kill()
+        assert raylet.stdout.read() == ""  # to the end of the actor's process
+
+
 def planned(*tracks, **more):
     """Return the plan of a Job."""
     job = Job(id="00000001", tracks=tracks, model=Model(name="toy"))

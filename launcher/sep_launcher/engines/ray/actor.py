@@ -70,12 +70,13 @@ class Actor:
         self._granted: dict[tuple[str, int], bool] = {}
         self._answered = threading.Condition()
         self._ended = False  # whether nobody waits for the driver any more
+        self._raylet = os.getppid()
         self._host: Host | None = None
         self._runtime = Serving(self._log, group=False)
         self._engine: Engine = self._runtime  # or what is around it where stores are
         self._room = ExitStack()  # where their mixes and stems are staged
         clear(name)
-        threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def describe(self) -> dict[str, str]:
         """Return who this is."""
@@ -143,11 +144,16 @@ class Actor:
                 if thin.passes(event):
                     items.put(("event", dump_event(event)))
         except SepError as fault:
-            items.put(("fault", dump_fault(fault)))
+            self._fail(items, fault)
         except Exception as fault:  # noqa: BLE001 (told to the driver, whatever it is)
-            told = RuntimeFailedError(f"unexpected {type(fault).__name__}: {fault}")
-            items.put(("fault", dump_fault(told)))
-        finally:
+            self._fail(items, RuntimeFailedError(f"unexpected {type(fault).__name__}: {fault}"))
+        else:
+            items.put(None)
+
+    def _fail(self, items: queue.SimpleQueue[Item | None], fault: SepError) -> None:
+        """Tell an error; but a runtime that ends with the node says nothing of its track."""
+        if not self._is_cut_off():
+            items.put(("fault", dump_fault(fault)))
             items.put(None)
 
     def _log(self, line: str) -> None:
@@ -207,16 +213,20 @@ class Actor:
             isolated=host.native.source == "setup",
         )
 
-    def _watch(self, raylet: int) -> None:
+    def _is_cut_off(self) -> bool:
+        return sys.platform != "win32" and os.getppid() != self._raylet
+
+    def _watch(self) -> None:
         """End with the raylet: cut off from the cluster, we would work on for its other node."""
-        while sys.platform != "win32" and os.getppid() == raylet:
+        if sys.platform == "win32":
+            return
+        while not self._is_cut_off():
             time.sleep(LOOK_SECONDS)
-        if sys.platform != "win32":
-            threading.Timer(LEFT_SECONDS, os._exit, (1,)).start()  # whatever keeps us
-            try:
-                self.leave()
-            finally:
-                os._exit(1)
+        threading.Timer(LEFT_SECONDS, os._exit, (1,)).start()  # whatever keeps us
+        try:
+            self.leave()
+        finally:
+            os._exit(1)
 
 
 class Thin:
