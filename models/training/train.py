@@ -80,14 +80,14 @@ class Trainer:
         self.leak = torch.zeros((), device=device)
         self.graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
         on_gpu = device.type == "cuda"
-        parts = {1.0: list[Tensor](), options.decoder: list[Tensor]()}
+        encoder, decoder = list[Tensor](), list[Tensor]()
         for name, parameter in self.net.named_parameters():
-            parts[1.0 if name.startswith(HEARING) else options.decoder].append(parameter)
+            (encoder if name.startswith(HEARING) else decoder).append(parameter)
         self.optimizer = torch.optim.AdamW(
             [
-                # A tensor of its own each: a recorded step reads it.
-                {"params": part, "share": share, "lr": torch.zeros((), device=device)}
-                for share, part in parts.items()
+                # A rate of its own each, and a tensor: a recorded step reads it.
+                {"params": part, "lr": torch.zeros((), device=device)}
+                for part in (encoder, decoder)
             ],
             capturable=on_gpu,
             betas=(0.9, 0.99),
@@ -177,8 +177,10 @@ class Trainer:
         done = self.minutes / self.budget
         self.leak.fill_(losses.leak_floor(done))
         rate = self.options.rate * losses.cosine(done, self.options.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"].fill_(rate * group["share"])
+        for group, share in zip(
+            self.optimizer.param_groups, (1.0, self.options.decoder), strict=True
+        ):
+            group["lr"].fill_(rate * share)
         waveform = self.plain or self.step % WAVEFORM_EVERY == 0
         if waveform in self.graphs:
             graph, kept, loss = self.graphs[waveform]

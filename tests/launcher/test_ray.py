@@ -177,31 +177,30 @@ def test_a_worker_asks_before_it_commits_and_hears_the_answer():
 
 
 CUT_OFF = """
-import os, sys, threading
+import os, sys, threading, time
 from sep_launcher.engines.ray import actor as module
 from sep_protocol.errors import RuntimeFailedError
 
 class Killed:
     def __init__(self):
-        self.ended, self.told = threading.Event(), threading.Event()
+        self.ended = threading.Event()
 
     def start(self, plan):
         yield from ()
+        print(os.getpid(), flush=True)
         self.ended.wait()
         raise RuntimeFailedError("ended by signal 9")
 
     def kill(self):
         self.ended.set()
-        self.told.wait(1)  # time enough for whoever would tell it
+        time.sleep(1)  # enough for whoever would tell it
 
-raylet = os.getpid()
 if os.fork():
     sys.stdin.read()  # until it is killed
 module.load_work = str
 actor = module.Actor("sep-test-cut-off", gpu=False, cpus=1, where=str)
 actor._plan, actor._engine_of = str, lambda plan, engine=Killed(): engine
 actor._engine = actor._engine_of(None)
-print(os.getpid(), flush=True)
 for item in actor.work(""):
     print(item, flush=True)
 """

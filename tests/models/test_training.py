@@ -234,6 +234,11 @@ def test_a_decoder_takes_its_part_of_the_rate(trainer, share):
     # The first step of Adam is the rate, whatever the gradient; its decay of weights is small.
     assert max(moved["encoder"]) == pytest.approx(3e-3, rel=0.02)
     assert max(moved["decoder"]) == pytest.approx(3e-3 * share, rel=0.02)
+    made.save()
+    resumed, _ = trainer("part", 0.0)  # another wish than before
+    resumed.update(pool)
+    last = "final_conv.2.weight"
+    assert torch.equal(resumed.net.state_dict()[last], made.net.state_dict()[last])
 
 
 def test_training_goes_on_bit_for_bit(trainer):
