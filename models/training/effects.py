@@ -80,11 +80,6 @@ def random_filters(rng: np.random.Generator, spread_db: float) -> tuple[Filter, 
     )
 
 
-def transposed(rng: np.random.Generator) -> float:
-    """Draw a ratio for `tuned`: a sample on another of a sampler's keys, most of them lower."""
-    return float(2 ** (rng.uniform(-14, 6) / 12))
-
-
 def tuned(audio: Audio, ratio: float, filters: tuple[Filter, ...]) -> Audio:
     """[C, T] to [C, T / ratio]: filtered, and played `ratio` times as fast, in one FFT."""
     length = audio.shape[1]

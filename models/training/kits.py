@@ -149,31 +149,6 @@ def blended(rng: np.random.Generator, first: Voice, second: Voice, share: float)
     return voice(hits, first.scale, first.name)
 
 
-def spliced(rng: np.random.Generator, first: Voice, second: Voice) -> Voice:
-    """Return a voice that begins as the first and goes on as the second, as loud where they meet.
-
-    Few real drums make many: any stick on any drum of the same stem.
-    """
-    meet = float(np.exp(rng.uniform(np.log(0.01), np.log(0.08))))
-    picks = np.linspace(0, len(first.hits) - 1, min(len(first.hits), 3)).round().astype(int)
-    hits = []
-    for pick in picks:
-        index, _ = second.pick(rng, float(first.velocities[pick]))
-        length = len(second.hits[index])
-        begin = first.hits[pick][:length].astype(np.float32).mean(axis=1)
-        begin = np.pad(begin, (0, length - len(begin)))
-        after = second.hits[index].astype(np.float32).mean(axis=1)
-        near = slice(int(0.5 * meet * RATE), int(2 * meet * RATE))
-        power = [float(np.square(part[near]).sum()) + 1e-3 for part in (begin, after)]
-        fade = np.clip(1.5 - np.arange(length) / (RATE * meet), 0, 1)
-        both = begin * fade + after * (1 - fade) * float(
-            np.clip(np.sqrt(power[0] / power[1]), 0.1, 10)
-        )
-        gain = np.abs(begin).max() / max(float(np.abs(both).max()), 1.0)
-        hits.append((int(first.velocities[pick]), np.round(both * gain)[:, None].astype(np.int16)))
-    return voice(hits, first.scale, first.name)
-
-
 def synthetic(rng: np.random.Generator, role: str, seed: int | None = None) -> Voice:
     """Draw a procedural voice of one or two hits; a hat's roles share an alloy by one `seed`."""
     seed = int(rng.integers(1 << 62)) if seed is None else seed

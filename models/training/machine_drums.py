@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import effects
 import numpy as np
 from oscillators import (
     add,
@@ -111,7 +110,7 @@ def kick(rng: np.random.Generator, lean: Odds, pitch: float) -> Signal:
         t = seconds(min(decay * 6, 2))
         shape = one_of(rng, {"sine": 6, "triangle": 1, "square": 0.4})
         body = swept(
-            t, pitch * log_uniform(rng, 1.5, 14), pitch, log_uniform(rng, 0.006, 0.12), shape
+            t, pitch * log_uniform(rng, 1.5, 14), pitch, log_uniform(rng, 0.006, 0.07), shape
         )
         body *= envelope(rng, t, decay)
     if kind == "hard" or rng.uniform() < 0.25:
@@ -142,15 +141,7 @@ def hiss(rng: np.random.Generator, decay: float) -> Signal:
 
 
 def snare(rng: np.random.Generator, lean: Odds) -> Signal:
-    """[T]: a snare; one in five is a sample that is played lower, or a little higher."""
-    own = wired(rng, lean)
-    if rng.uniform() > 0.2:
-        return own
-    return np.asarray(effects.tuned(own[None], effects.transposed(rng), ())[0], np.float32)
-
-
-def wired(rng: np.random.Generator, lean: Odds) -> Signal:
-    """[T]: a snare as it was made; whatever its tone, it has noise."""
+    """[T]: a snare; whatever its tone, it has noise."""
     odds = {"bridged": 3, "swept": 3, "ring": 0.7, "fm": 0.8, "burst": 2, "membrane": 2.5}
     kind = kind_of(rng, odds, lean)
     decay = log_uniform(rng, 0.02, 0.35)
@@ -185,8 +176,7 @@ def wired(rng: np.random.Generator, lean: Odds) -> Signal:
         shape = one_of(rng, {"sine": 2, "triangle": 2, "square": 0.3})
         glide = log_uniform(rng, 0.004, 0.05)
         high = low * rng.uniform(1.3, 2)
-        start = log_uniform(rng, 4, 25) if rng.uniform() < 0.2 else rng.uniform(1, 4)
-        body = swept(t, low * start, low, glide, shape)
+        body = swept(t, low * rng.uniform(1, 4), low, glide, shape)
         other = swept(t, high * rng.uniform(1, 3), high, glide, shape)
         body = body * other * 2 if kind == "ring" else body + np.float32(rng.uniform(0, 1)) * other
         body = body * envelope(rng, t, ring)

@@ -21,7 +21,7 @@ SYNTHETIC = {"kick": 0.12, "snare": 0.1, "toms": 0.12, "hihat": 0.3, "cymbals": 
 PLAIN = 0.2  # of clips: a kit's samples as they are, without a room
 MACHINE = 0.35  # of clips: a drum machine
 DIGITAL = 0.5  # of procedural stems beside real ones: those of a drum machine
-LAYERED = 0.35  # of drums and cymbals: two kits' samples struck at once, or one after the other
+LAYERED = 0.12  # of drums and cymbals: two kits' samples struck at once
 PATTERNS = {False: 0.25, True: 0.7}  # of clips without and with a machine: a machine's pattern
 TREATED = 0.5  # of clips that are not plain: as records are
 
@@ -56,7 +56,6 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
             both = rng.uniform() < 0.35  # a machine's sound on an acoustic one
             layer = draw_machine(rng, (stem,)) if both else bank[draw_kit(rng, able)]
         share = float(np.exp(rng.uniform(np.log(0.15), 0)))
-        splice = rng.uniform() < 0.5
         for number, role in enumerate(roles):
             shorten = False
             if made and machine is None:
@@ -64,12 +63,7 @@ def draw_record(rng: np.random.Generator, bank: dict[str, Kit]) -> Record:
             else:
                 voice, shorten = draw_voice(rng, machine or bank[name], role)
             if layer is not None:
-                second = draw_voice(rng, layer, role)[0]
-                voice = (
-                    kits.spliced(rng, voice, second)
-                    if splice
-                    else kits.blended(rng, voice, second, share)
-                )
+                voice = kits.blended(rng, voice, draw_voice(rng, layer, role)[0], share)
             offset = home + (side * 0.18 * (number - 1) if stem == "toms" else 0)
             offset += rng.normal(0, 0.15) if stem == "cymbals" else 0
             place = (gain, 0.5 + offset)

@@ -176,8 +176,6 @@ def draw_drum(
     if stem not in ("snare", "toms") or rng.uniform() < 0.2:
         return None
     ratio = float(np.clip(np.exp(rng.normal(0, 0.17)), 0.6, 1.7))
-    if stem == "snare" and rng.uniform() < 0.12:
-        ratio = effects.transposed(rng)
     tone = effects.random_filters(rng, 3.0) if rng.uniform() < 0.85 else ()
     return ratio, tone + draw_ring(rng)
 

@@ -15,7 +15,7 @@ import kits
 import losses
 import torch
 import validation
-from mini import CHUNK, HEARING, OVERLAP, SHAPE
+from mini import CHUNK, OVERLAP, SHAPE
 from notes import SECONDS
 from pool import Pool, vary
 from safetensors.torch import load_file, save_file
@@ -46,7 +46,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, help="training minutes of all runs; else of this")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--decoder", type=float, default=1.0, help="part of the rate it takes")
     parser.add_argument("--warmup", type=float, default=0.03, help="part of the budget")
     parser.add_argument("--slots", type=int, default=2400, help="clips kept on the device")
     parser.add_argument("--first", type=int, default=200, help="clips rendered before step 1")
@@ -80,15 +79,9 @@ class Trainer:
         self.leak = torch.zeros((), device=device)
         self.graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
         on_gpu = device.type == "cuda"
-        encoder, decoder = list[Tensor](), list[Tensor]()
-        for name, parameter in self.net.named_parameters():
-            (encoder if name.startswith(HEARING) else decoder).append(parameter)
         self.optimizer = torch.optim.AdamW(
-            [
-                # A rate of its own each, and a tensor: a recorded step reads it.
-                {"params": part, "lr": torch.zeros((), device=device)}
-                for part in (encoder, decoder)
-            ],
+            self.net.parameters(),
+            lr=torch.tensor(options.rate, device=device) if on_gpu else options.rate,
             capturable=on_gpu,
             betas=(0.9, 0.99),
             weight_decay=0.01,
@@ -177,10 +170,11 @@ class Trainer:
         done = self.minutes / self.budget
         self.leak.fill_(losses.leak_floor(done))
         rate = self.options.rate * losses.cosine(done, self.options.warmup)
-        for group, share in zip(
-            self.optimizer.param_groups, (1.0, self.options.decoder), strict=True
-        ):
-            group["lr"].fill_(rate * share)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
         waveform = self.plain or self.step % WAVEFORM_EVERY == 0
         if waveform in self.graphs:
             graph, kept, loss = self.graphs[waveform]
