@@ -12,12 +12,13 @@ import hashlib
 from pathlib import Path
 
 import torch
-from mini import HEARING, SHAPE
+from mini import SHAPE
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sep_runtime.nets.tfc_tdf import TfcTdf
 
+HEARING = ("first_conv", "encoder_blocks", "bottleneck_block")
 LOGITS = "final_conv.2.weight"
 
 

@@ -15,5 +15,3 @@ SHAPE = TfcTdfShape(
 )
 CHUNK = SHAPE.chunk(16)  # samples; training and inference alike, as InstanceNorm sees the chunk
 OVERLAP = 1.25  # chunk / hop; 2 gives at most 0.05 dB more
-# What hears; the rest, the decoder, gives names. Means of checkpoints may treat them unlike.
-HEARING = ("first_conv", "encoder_blocks", "bottleneck_block")

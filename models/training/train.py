@@ -81,7 +81,7 @@ class Trainer:
         on_gpu = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(),
-            lr=torch.tensor(options.rate, device=device) if on_gpu else options.rate,
+            lr=torch.tensor(options.rate, device=device),  # a recorded step reads it
             capturable=on_gpu,
             betas=(0.9, 0.99),
             weight_decay=0.01,
@@ -171,10 +171,7 @@ class Trainer:
         self.leak.fill_(losses.leak_floor(done))
         rate = self.options.rate * losses.cosine(done, self.options.warmup)
         for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            group["lr"].fill_(rate)
         waveform = self.plain or self.step % WAVEFORM_EVERY == 0
         if waveform in self.graphs:
             graph, kept, loss = self.graphs[waveform]
